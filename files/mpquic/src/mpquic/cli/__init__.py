@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The ``mpquic`` command: one module per subcommand.
+
+A subcommand module has ``HELP``, ``configure(parser)`` and ``run(args) -> int``. Modules are imported when their
+subcommand is called, so that ``mpquic tun ensure`` in a unit's ExecStartPre does not pay for the QUIC stack.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from typing import TYPE_CHECKING, NoReturn
+
+from mpquic import __version__
+from mpquic.cli import exitcodes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SUBCOMMANDS = {
+    "run": "carry packets for one instance",
+    "check-config": "validate instance files",
+    "status": "show what the running instances do",
+    "tun": "create, compare or remove a TUN device",
+    "routing": "check or fix rules and routes from the LAN into the tunnels",
+    "health": "check or fix tunnels, end to end",
+    "identity": "make or show this host's key",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose usage errors exit with EX_USAGE, because 2 means degraded here."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(exitcodes.USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = _Parser(prog="mpquic", description="IP over QUIC tunnels bound to chosen WANs.")
+    parser.add_argument("--version", action="version", version=f"mpquic {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
+    chosen = next((word for word in arguments if not word.startswith("-")), None)
+    for name, text in SUBCOMMANDS.items():
+        subparser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+        if name == chosen:
+            module = importlib.import_module(f"mpquic.cli.{name.replace('-', '_')}")
+            module.configure(subparser)
+            subparser.set_defaults(run=module.run)
+    args = parser.parse_args(arguments)
+    result = args.run(args)
+    assert isinstance(result, int)
+    return result
