@@ -1,0 +1,68 @@
+# Every command of the project. Run as root on Debian 12; nothing outside the checkout is needed beforehand.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test quick tools dev lab site report molecule bench lock clean-lab
+
+VENV := .venv
+BIN := $(VENV)/bin
+# The lab builds and boots Debian machines; the rest is what the playbooks need on the controller.
+PACKAGES := python3-venv openssh-client iproute2 nftables systemd-container mmdebstrap dnsmasq-base tinyproxy-bin gcc libc6-dev curl
+DEV_PACKAGES := tcpdump iputils-ping iperf3 openvpn ethtool git
+INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
+export PATH := $(CURDIR)/$(BIN):/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PYTHONDONTWRITEBYTECODE := 1
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+demo: ## Set everything up, run the play on the lab, show the six tunnels
+	@scripts/stage demo tools lab site report
+
+test: ## Run every test
+	@$(MAKE) --no-print-directory dev
+	@scripts/run-tests all
+
+quick: dev ## Lint, types, unit and namespace tests
+	@scripts/run-tests quick
+
+tools: ## Install what the playbooks and the lab need
+	@scripts/install-packages $(PACKAGES)
+	@$(MAKE) --no-print-directory $(VENV)/.controller
+
+dev: tools ## Install the tools of the test suite as well
+	@scripts/install-packages $(DEV_PACKAGES)
+	@$(MAKE) --no-print-directory $(VENV)/.dev
+
+$(VENV)/.controller: requirements/controller.txt
+	@echo "installing ansible-core into $(VENV)"
+	@test -x $(BIN)/python || /usr/bin/python3 -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/controller.txt
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt files/mpquic/pyproject.toml | $(VENV)/.controller
+	@echo "installing the test tools into $(VENV)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-index --no-build-isolation --editable files/mpquic
+	@touch $@
+
+lab: tools ## Boot the lab: client1, vps1, six WANs, six LANs, an internet
+	@lab/lab up
+
+site: tools ## Run site.yml on the lab
+	@ansible-playbook -i inventories/lab site.yml
+
+report: ## Measure and show the six tunnels of the lab
+	@lab/lab report
+
+molecule: dev ## Run every molecule scenario on the lab
+	@scripts/run-tests molecule
+
+bench: dev ## Throughput of one tunnel against OpenVPN, in one run
+	@python tests/bench/throughput.py
+
+lock: dev ## Make the lock files anew
+	@scripts/lock
+
+clean-lab: ## Remove the lab and every file of it
+	@test ! -x $(BIN)/python || lab/lab purge
