@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The play is idempotent, adds only what is ours, and survives as units."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from conftest import TUNNELS, out, play, recap
+
+OURS = re.compile(r"\bproto(col)? 109\b|\bmpq\d+\b")
+
+
+def foreign(text: str) -> list[str]:
+    return [line.rstrip() for line in text.splitlines() if not OURS.search(line)]
+
+
+@pytest.mark.parametrize("host", ["client1", "vps1"])
+@pytest.mark.parametrize(
+    ("name", "command"),
+    [
+        ("rules", "ip rule show"),
+        ("rules6", "ip -6 rule show"),
+        ("routes", "ip route show table all"),
+        ("addresses", "ip -br address show"),
+    ],
+)
+def test_rules_routes_and_addresses_of_the_site_stay(host, name, command):
+    before = out(host, f"cat /var/tmp/before/{name}")
+    assert before.strip()
+    assert foreign(out(host, command)) == foreign(before)
+
+
+@pytest.mark.parametrize("host", ["client1", "vps1"])
+def test_nft_rules_of_the_site_stay(host):
+    before = out(host, "cat /var/tmp/before/ruleset")
+    after = out(host, "nft -s list ruleset")
+    ours = out(host, "nft -s list table inet mpquic")
+    assert ours.strip() in after
+    assert after.replace(ours.strip(), "").split() == before.split()
+
+
+@pytest.mark.parametrize("host", ["client1", "vps1"])
+def test_units_run_and_come_back_at_boot(host):
+    for i in TUNNELS:
+        assert out(host, f"systemctl is-active mpquic@{i}; systemctl is-enabled mpquic@{i}").split() == [
+            "active",
+            "enabled",
+        ]
+
+
+@pytest.mark.parametrize("host", ["client1", "vps1"])
+def test_the_daemon_has_no_privilege(host):
+    pid = out(host, "systemctl show -P MainPID mpquic@1").strip()
+    status = dict(re.findall(r"^(\w+):\s+(\S+)", out(host, f"cat /proc/{pid}/status"), re.MULTILINE))
+    assert int(status["Uid"]) != 0
+    assert int(status["CapEff"], 16) == 0
+    assert int(status["CapBnd"], 16) == 0
+    assert status["NoNewPrivs"] == "1"
+
+
+def test_the_sandbox_is_tight():
+    exposure = out("client1", "systemd-analyze security mpquic@1.service --no-pager | tail -n 1")
+    assert float(re.search(r": ([0-9.]+)", exposure)[1]) < 2.0
+
+
+def test_check_and_diff_on_a_converged_site_show_nothing():
+    result = play("--check", "--diff")
+    assert all(counts["changed"] == 0 for counts in recap(result).values())
+    assert not re.search(r"^(---|\+\+\+) ", result.stdout, re.MULTILINE)
+
+
+def test_keys_stay_on_their_host():
+    keys = {
+        host: out(host, "stat -c '%a %U' /etc/mpquic/identity/key.pem; sha256sum < /etc/mpquic/identity/key.pem")
+        for host in ("client1", "vps1")
+    }
+    assert all(text.splitlines()[0] == "600 mpquic" for text in keys.values())
+    assert len({text.splitlines()[1] for text in keys.values()}) == 2
