@@ -1,1 +1,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
+"""The configuration of an instance: one YAML file per tunnel end."""
+
+from mpquic.config.clashes import between
+from mpquic.config.errors import ConfigError
+from mpquic.config.fields import Bind
+from mpquic.config.loader import load
+from mpquic.config.model import InstanceConfig, LanRouting
+from mpquic.config.runtime import HostConditionError, interface_exists, interface_ipv4, preflight
+
+__all__ = [
+    "Bind",
+    "ConfigError",
+    "HostConditionError",
+    "InstanceConfig",
+    "LanRouting",
+    "between",
+    "interface_exists",
+    "interface_ipv4",
+    "load",
+    "preflight",
+]

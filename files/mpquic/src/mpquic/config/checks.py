@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checks across keys. They take whatever keys were valid, so that one run reports everything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mpquic.config import identity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from mpquic.config.model import LanRouting
+
+#: RFC 8200 section 5: IPv6 needs links of at least this MTU (bytes).
+IPV6_MIN_MTU = 1280
+
+
+def across_keys(valid: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
+    """Yield one line for every contradiction between keys.
+
+    ``valid`` maps keys to validated values, ``given`` is what the file said (a key that is present but wrong has been
+    reported already).
+    """
+    yield from _role(valid, given)
+    yield from _tunnel(valid)
+    yield from _lan(valid, given)
+    yield from _tls(valid, given)
+
+
+def _role(valid: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
+    if valid.get("role") == "client":
+        if given.get("remote_addr") is None:
+            yield "remote_addr: missing, expected the server's IP address or host name"
+        bind, remote = valid.get("bind_ip"), valid.get("remote_addr")
+        if (
+            bind is not None
+            and bind.address is not None
+            and remote is not None
+            and _is_v6(bind.address) != _is_v6(remote)
+        ):
+            kinds = {True: "IPv6", False: "IPv4", None: "a name"}
+            if _is_v6(remote) is not None:
+                yield (
+                    f"remote_addr: found {remote} ({kinds[_is_v6(remote)]}), "
+                    f"expected an {kinds[_is_v6(bind.address)]} address as in bind_ip"
+                )
+
+
+def _is_v6(address: str) -> bool | None:
+    if ":" in address:
+        return True
+    return False if address.replace(".", "").isdigit() else None
+
+
+def _tunnel(valid: Mapping[str, Any]) -> Iterator[str]:
+    cidr, mtu = valid.get("tun_cidr"), valid.get("tun_mtu", 1300)
+    if cidr is not None and cidr.version == 6 and mtu < IPV6_MIN_MTU:
+        yield f"tun_mtu: found {mtu}, expected at least {IPV6_MIN_MTU} because tun_cidr is IPv6"
+
+
+def _lan(valid: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
+    lan: LanRouting | None = valid.get("lan_routing")
+    if lan is None:
+        return
+    if valid.get("role") == "client":
+        for key in ("interface", "table", "priority"):
+            if getattr(lan, key) is None:
+                yield f"lan_routing.{key}: missing, expected on a client"
+    if not lan.cidrs:
+        yield "lan_routing.cidrs: found an empty list, expected at least one prefix"
+    if lan.table in {253, 254, 255}:
+        yield f"lan_routing.table: found {lan.table}, expected a table that is not default, main or local"
+    if lan.interface is not None and lan.interface == given.get("tun_name"):
+        yield f"lan_routing.interface: found {lan.interface}, expected an interface other than tun_name"
+    cidr = valid.get("tun_cidr")
+    for prefix in lan.cidrs:
+        if prefix.prefixlen == 0:
+            yield f"lan_routing.cidrs: found {prefix}, expected the LAN's own prefixes"
+        elif cidr is not None and prefix.version == cidr.version and prefix.overlaps(cidr.network):
+            yield f"lan_routing.cidrs: found {prefix}, expected a prefix that does not overlap tun_cidr {cidr}"
+
+
+def _tls(valid: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
+    role = valid.get("role")
+    for key, other in (("tls_cert_file", "tls_key_file"), ("tls_key_file", "tls_cert_file")):
+        if given.get(key) is None and (role == "server" or given.get(other) is not None):
+            yield f"{key}: missing, expected a PEM file ({'every server has one' if role == 'server' else f'goes with {other}'})"
+    if valid.get("tls_cert_file") is not None and valid.get("tls_key_file") is not None:
+        yield from identity.check_pair(valid["tls_cert_file"], valid["tls_key_file"])
+    if valid.get("tls_ca_file") is not None:
+        yield from identity.check_ca(valid["tls_ca_file"])
+    if role == "client" and given.get("tls_server_pin") is None and given.get("tls_ca_file") is None:
+        yield (
+            "tls_server_pin: missing, expected sha256:<64 hex digits> of the server's public key (mpquic identity show), "
+            "or tls_ca_file with tls_server_name"
+        )

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Contradictions between instance files that are to run on one host."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from mpquic.config.model import InstanceConfig
+
+_ANY = {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
+
+
+def between(files: Sequence[tuple[str, InstanceConfig]]) -> Iterator[str]:
+    """Yield one line for every pair of files that want the same thing; ``files`` holds (name, configuration)."""
+    for (name_a, a), (name_b, b) in combinations(files, 2):
+        for key, found in _pair(a, b):
+            yield f"{name_b}: {key}: found {found}, expected something else than in {name_a}"
+
+
+def _pair(a: InstanceConfig, b: InstanceConfig) -> Iterator[tuple[str, str]]:
+    if a.role == b.role == "server" and a.remote_port == b.remote_port and _same_place(a, b):
+        yield "remote_port", f"{b.remote_port} on {b.bind_ip}"
+    if a.role == b.role == "client" and a.remote_port == b.remote_port and a.remote_addr == b.remote_addr:
+        yield "remote_port", f"{b.remote_port} on {b.remote_addr}"
+    if a.tun_name == b.tun_name:
+        yield "tun_name", b.tun_name
+    if a.tun_cidr.version == b.tun_cidr.version and a.tun_cidr.network.overlaps(b.tun_cidr.network):
+        yield "tun_cidr", f"{b.tun_cidr} (overlaps {a.tun_cidr})"
+    if a.lan_routing is None or b.lan_routing is None:
+        return
+    for key in ("table", "priority"):
+        value = getattr(b.lan_routing, key)
+        if value is not None and value == getattr(a.lan_routing, key):
+            yield f"lan_routing.{key}", str(value)
+    for net_a in a.lan_routing.cidrs:
+        for net_b in b.lan_routing.cidrs:
+            if net_a.version == net_b.version and net_a.overlaps(net_b):
+                yield "lan_routing.cidrs", f"{net_b} (overlaps {net_a})"
+
+
+def _same_place(a: InstanceConfig, b: InstanceConfig) -> bool:
+    return a.bind_ip == b.bind_ip or bool({a.bind_ip.address, b.bind_ip.address} & _ANY)

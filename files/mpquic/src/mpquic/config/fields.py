@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Types of single values: each accepts a YAML value or says why not."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BeforeValidator
+
+_HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
+_INTERFACE = re.compile(r"[^\s/:%]{1,15}")
+_PIN = re.compile(r"sha256:[0-9a-fA-F]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """Where the UDP socket is bound: an address, or an interface whose first IPv4 address is looked up when needed."""
+
+    text: str
+    address: str | None
+    interface: str | None
+
+    def __str__(self) -> str:
+        """Return the value as it was written."""
+        return self.text
+
+
+def interface_name(value: object) -> str:
+    """Accept what Linux accepts as a device name (dev_valid_name in net/core/dev.c: 1 to 15 bytes)."""
+    if not isinstance(value, str) or not _INTERFACE.fullmatch(value) or value in {".", ".."}:
+        raise ValueError
+    if len(value.encode()) > 15:
+        raise ValueError
+    return value
+
+
+def bind(value: object) -> Bind:
+    """Accept an IP address or ``if:<ifname>``."""
+    if isinstance(value, Bind):
+        return value
+    if not isinstance(value, str):
+        raise ValueError  # noqa: TRY004 - pydantic reports ValueError only
+    if value.startswith("if:"):
+        return Bind(value, None, interface_name(value[3:]))
+    return Bind(value, str(ipaddress.ip_address(value)), None)
+
+
+def host(value: object) -> str:
+    """Accept an IP address or a host name (RFC 1123)."""
+    if not isinstance(value, str) or not value or len(value) > 253:
+        raise ValueError
+    try:
+        return str(ipaddress.ip_address(value))
+    except ValueError:
+        labels = value.rstrip(".").split(".")
+        # A name whose last label is a number is a mistyped address (RFC 1123 section 2.1).
+        if not all(_HOST_LABEL.fullmatch(label) for label in labels) or labels[-1].isdigit():
+            raise
+        return value
+
+
+def tun_address(value: object) -> ipaddress.IPv4Interface | ipaddress.IPv6Interface:
+    """Accept an address with its prefix, which is a host's address in that prefix."""
+    if isinstance(value, (ipaddress.IPv4Interface, ipaddress.IPv6Interface)):
+        return value
+    if not isinstance(value, str) or "/" not in value:
+        raise ValueError
+    found = ipaddress.ip_interface(value)
+    net = found.network
+    # RFC 3021: both addresses of a /31 are hosts'.
+    if net.prefixlen < net.max_prefixlen - 1 and found.ip == net.network_address:
+        raise ValueError(f"the network address of {net}")
+    if net.version == 4 and net.prefixlen < 31 and found.ip == net.broadcast_address:
+        raise ValueError(f"the broadcast address of {net}")
+    if found.ip.is_multicast or found.ip.is_unspecified or found.ip.is_loopback:
+        raise ValueError("not an address a tunnel can have")
+    return found
+
+
+def network(value: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """Accept a prefix without host bits."""
+    if isinstance(value, (ipaddress.IPv4Network, ipaddress.IPv6Network)):
+        return value
+    if not isinstance(value, str):
+        raise ValueError  # noqa: TRY004 - pydantic reports ValueError only
+    try:
+        return ipaddress.ip_network(value)
+    except ValueError:
+        loose = ipaddress.ip_network(value, strict=False)
+        raise ValueError(f"host bits set, did you mean {loose}?") from None
+
+
+def pins(value: object) -> tuple[str, ...]:
+    """Accept one pin or a list of pins (the old and the new key during a rotation); answer in lower case."""
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, (list, tuple)) or not items:
+        raise ValueError
+    if not all(isinstance(item, str) and _PIN.fullmatch(item) for item in items):
+        raise ValueError
+    return tuple(item.lower() for item in items)
+
+
+def file_path(value: object) -> Path:
+    """Accept an absolute path: the daemon's working directory means nothing to the one who writes the file."""
+    if isinstance(value, Path):
+        return value
+    if not isinstance(value, str) or not value.startswith("/"):
+        raise ValueError
+    return Path(value)
+
+
+InterfaceName = Annotated[str, BeforeValidator(interface_name)]
+BindField = Annotated[Bind, BeforeValidator(bind)]
+HostField = Annotated[str, BeforeValidator(host)]
+TunAddress = Annotated[ipaddress.IPv4Interface | ipaddress.IPv6Interface, BeforeValidator(tun_address)]
+Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(network)]
+PinsField = Annotated[tuple[str, ...], BeforeValidator(pins)]
+PathField = Annotated[Path, BeforeValidator(file_path)]

@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Keys of older instance files: which load with a warning, and which ask for something this release does not do."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from mpquic.config.errors import quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LEVEL_1 = "this release runs one QUIC connection per tunnel (level 1)"
+
+#: Accepted and ignored: what to use instead. Values are never shown, one of them is a secret.
+IGNORED = {
+    "control_api_auth_token": "not used: the control socket checks who connects; remove the key",
+    "control_api_listen": "not used: control is a Unix socket, see mpquic status",
+    "dataplane": "not used by a level 1 tunnel",
+    "dataplane_config_file": "not used by a level 1 tunnel",
+    "detect_starlink": "not used: every WAN is handled alike",
+    "metrics_listen": "not used: counters come from mpquic status --json",
+    "multipath_paths": "not used by a level 1 tunnel",
+    "multipath_policy": "not used by a level 1 tunnel",
+    "transport_mode": "not used: packets always travel in QUIC datagrams",
+}
+_IGNORED_PREFIXES = re.compile(r"(starlink|stripe)_[a-z0-9_]+")
+_MUST_BE_FALSE = ("multi_conn_enabled", "multipath_enabled")
+
+
+def take(raw: dict[str, Any]) -> tuple[dict[str, Any], list[str], list[str]]:
+    """Split off the keys this module knows: (the rest, warnings, errors), lines without the file's name."""
+    rest = dict(raw)
+    errors = list(_refusals(rest))
+    warnings: list[str] = []
+    for key in list(rest):
+        if key in _MUST_BE_FALSE or key == "tls_insecure_skip_verify":
+            del rest[key]
+        elif key in IGNORED:
+            del rest[key]
+            warnings.append(f"{key}: {IGNORED[key]}")
+        elif _IGNORED_PREFIXES.fullmatch(key):
+            del rest[key]
+            warnings.append(f"{key}: not used: there is no striping beside QUIC")
+    return rest, warnings, errors
+
+
+def _refusals(raw: dict[str, Any]) -> Iterator[str]:
+    for key in _MUST_BE_FALSE:
+        if key in raw and raw[key] is not False:
+            yield f"{key}: found {quoted(raw[key])}, expected false: {_LEVEL_1}"
+    if "transport_mode" in raw and raw["transport_mode"] != "datagram":
+        yield f"transport_mode: found {quoted(raw['transport_mode'])}, expected datagram: {_LEVEL_1}, datagrams only"
+    if "tls_insecure_skip_verify" in raw and raw["tls_insecure_skip_verify"] is not False:
+        yield (
+            f"tls_insecure_skip_verify: found {quoted(raw['tls_insecure_skip_verify'])}, expected false or no such key: "
+            "there is no insecure mode, use tls_server_pin or tls_ca_file"
+        )

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The model of one instance file. A field's description is what its error message says was expected."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator
+
+from mpquic.config.fields import (  # noqa: TC001 - pydantic reads them at run time
+    BindField,
+    HostField,
+    InterfaceName,
+    Network,
+    PathField,
+    PinsField,
+    TunAddress,
+)
+
+
+_MODEL = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
+
+
+class LanRouting(BaseModel):
+    """How LAN traffic gets into the tunnel (client), or which LAN prefixes lie behind it (server)."""
+
+    model_config = _MODEL
+
+    interface: Annotated[InterfaceName | None, Field(description="an interface name of 1 to 15 characters")] = None
+    cidrs: Annotated[tuple[Network, ...], Field(strict=False, description="a list of prefixes such as 172.16.4.0/30")]
+    # 0 is "unspec", 253 to 255 are default, main and local (linux/rtnetlink.h).
+    table: Annotated[int | None, Field(ge=1, le=4294967295, description="a table from 1 to 4294967295")] = None
+    # 0 is the rule of table local, 32766 and 32767 those of main and default.
+    priority: Annotated[int | None, Field(ge=1, le=32765, description="a rule priority from 1 to 32765")] = None
+
+
+class InstanceConfig(BaseModel):
+    """One tunnel end, as its YAML file describes it."""
+
+    model_config = _MODEL
+
+    role: Annotated[Literal["client", "server"], Field(description="client or server")]
+    bind_ip: Annotated[BindField, Field(description="an IP address or if:<interface>")]
+    remote_addr: Annotated[HostField | None, Field(description="an IP address or a host name")] = None
+    remote_port: Annotated[int, Field(ge=1, le=65535, description="a UDP port from 1 to 65535")]
+    tun_name: Annotated[
+        InterfaceName, Field(description="an interface name of 1 to 15 characters without / : % or space")
+    ]
+    tun_cidr: Annotated[TunAddress, Field(description="a host address with its prefix such as 10.200.4.1/30")]
+    # 576: what every IPv4 host must take in one piece (RFC 791 section 3.1). 9000: jumbo Ethernet.
+    tun_mtu: Annotated[int, Field(ge=576, le=9000, description="bytes from 576 to 9000")] = 1300
+    log_level: Annotated[Literal["debug", "info", "error"], Field(description="debug, info or error")] = "info"
+    congestion_algorithm: Annotated[Literal["tunnel", "cubic", "reno"], Field(description="tunnel, cubic or reno")] = (
+        "tunnel"
+    )
+    tls_cert_file: Annotated[PathField | None, Field(description="an absolute path of a PEM certificate")] = None
+    tls_key_file: Annotated[PathField | None, Field(description="an absolute path of a PEM private key")] = None
+    tls_ca_file: Annotated[PathField | None, Field(description="an absolute path of PEM CA certificates")] = None
+    tls_server_name: Annotated[HostField, Field(description="a DNS name or an IP address")] = "mpquic-server"
+    tls_server_pin: Annotated[
+        PinsField | None, Field(description="sha256: and 64 hex digits, or a list of such pins")
+    ] = None
+    lan_routing: Annotated[LanRouting | None, Field(description="a mapping of interface, cidrs, table, priority")] = (
+        None
+    )
+
+    _instance_id: str = PrivateAttr(default="")
+
+    @property
+    def instance_id(self) -> str:
+        """The file's name without its suffix: ``4`` for ``/etc/mpquic/instances/4.yaml``."""
+        return self._instance_id
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _remember(cls, value: object, info: ValidationInfo) -> object:
+        """Leave every valid value in the context, so that checks across keys run also when some other key is wrong."""
+        if isinstance(info.context, dict) and info.field_name is not None:
+            info.context[info.field_name] = value
+        return value
