@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The site plan: what one inventory means for every host of it.
+
+PRIVATE to this collection. Pure: plain data in, plain data out, no I/O, no templates, no clock.
+
+``inventory`` reads the operator's words into the ``model``, ``collisions`` compares its parts, ``render`` turns it into
+what the roles put on the hosts. Nothing is planned while anything is wrong; every error is found in one pass.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import collisions, inventory, render
+from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import Problems
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+CLIENTS = "mpquic_clients"
+SERVERS = "mpquic_vps"
+
+
+def site_plan(groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the plan of the site: ``errors``, ``warnings`` and, when there are no errors, ``hosts``.
+
+    ``groups`` and ``hostvars`` are Ansible's variables of these names. Errors and warnings are lists of lines, each
+    naming host, variable, entry and expectation. ``hosts`` maps every host of the two groups to its part:
+    ``role``, ``instances`` (``id``, ``config``, ``env``) and ``nft``; a client's part has ``server`` as well, the VPS's
+    has ``clients``.
+    """
+    problems = Problems()
+    site = inventory.read(groups.get(CLIENTS, []), groups.get(SERVERS, []), hostvars, problems)
+    collisions.find(site, problems)
+    hosts = {} if problems.errors else render.hosts(site)
+    return {"errors": problems.errors, "warnings": problems.warnings, "hosts": hosts}

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE. Reads the operator's variables into the model."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import numbering, values
+from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Client, Server, Site, Tunnel
+from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import one_line
+
+if TYPE_CHECKING:
+    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import Problems
+    from netaddr import IPNetwork
+
+VARIABLES = ("mpquic_tunnels", "mpquic_server", "mpquic_public_address", "mpquic_bind_address")
+REQUIRED = ("id", "wan", "lan")
+OPTIONAL = ("lan_cidrs", "port", "tun_cidr", "tun_name", "tun_mtu", "log_level", "table", "priority")
+LOG_LEVELS = ("debug", "info", "error")
+
+# The daemon has no capability to bind a port below 1024.
+_PORTS = range(1024, 65536)
+_MTUS = range(576, 9001)
+# 253 to 255 are the kernel's; below 256 sites keep their own, by name in rt_tables.
+_TABLES = range(256, 2**32)
+# 0 is the local table's rule, 32766 the main table's: a rule of ours must come between them.
+_PRIORITIES = range(1, 32766)
+_TUN_LENGTHS = range(30, 32)
+_LAN_LENGTHS = range(8, 33)
+
+
+def read(
+    clients: Sequence[str], servers: Sequence[str], hostvars: Mapping[str, Mapping[str, Any]], problems: Problems
+) -> Site:
+    """Read the hosts of the two groups."""
+    if not clients:
+        problems.missing("group mpquic_clients", "at least one client VM")
+    if not servers:
+        problems.missing("group mpquic_vps", "at least one VPS")
+    problems.errors.extend(
+        f"{host}: in both mpquic_clients and mpquic_vps, expected one of them" for host in clients if host in servers
+    )
+    for host in (*clients, *(host for host in servers if host not in clients)):
+        _hint_at_misspellings(host, hostvars[host], problems)
+    read_servers = {host: _server(host, hostvars[host], problems) for host in servers}
+    read_clients = tuple(_client(host, hostvars[host], servers, problems) for host in clients)
+    return Site(read_clients, {host: server for host, server in read_servers.items() if server})
+
+
+def _hint_at_misspellings(host: str, variables: Mapping[str, Any], problems: Problems) -> None:
+    """Warn of a variable that looks like one of ours: Ansible itself would ignore it silently."""
+    for name in variables:
+        if name.startswith("mpquic_") and name not in VARIABLES:
+            near = difflib.get_close_matches(name, VARIABLES, n=1, cutoff=0.85)
+            if near:
+                problems.warn(f"{host}: {name}", f"unknown variable, did you mean {near[0]}?")
+
+
+def _server(host: str, variables: Mapping[str, Any], problems: Problems) -> Server | None:
+    if "mpquic_public_address" not in variables:
+        problems.missing(
+            f"{host}: mpquic_public_address", "the IPv4 address at which clients reach it, such as 203.0.113.10"
+        )
+        return None
+    public = values.address(variables["mpquic_public_address"], f"{host}: mpquic_public_address", problems)
+    bind = public
+    if "mpquic_bind_address" in variables:
+        bind = values.address(variables["mpquic_bind_address"], f"{host}: mpquic_bind_address", problems)
+    return Server(host, public, bind) if public and bind else None
+
+
+def _client(host: str, variables: Mapping[str, Any], servers: Sequence[str], problems: Problems) -> Client:
+    return Client(host, _chosen_server(host, variables, servers, problems), _tunnels(host, variables, problems))
+
+
+def _chosen_server(host: str, variables: Mapping[str, Any], servers: Sequence[str], problems: Problems) -> str:
+    """Return the VPS of a client; the only one when there is no choice, an empty name when there is none to take."""
+    where, known = f"{host}: mpquic_server", ", ".join(servers)
+    if "mpquic_server" in variables:
+        chosen = variables["mpquic_server"]
+        if isinstance(chosen, str) and chosen in servers:
+            return str(chosen)
+        problems.unexpected(where, chosen, f"a host of the group mpquic_vps ({known})")
+    elif len(servers) == 1:
+        return servers[0]
+    elif servers:
+        problems.missing(where, f"one of the hosts of the group mpquic_vps ({known})")
+    return ""
+
+
+def _tunnels(host: str, variables: Mapping[str, Any], problems: Problems) -> tuple[Tunnel, ...]:
+    where, expected = f"{host}: mpquic_tunnels", "a list of tunnels such as {id: 1, wan: enp7s3, lan: enp6s20}"
+    if "mpquic_tunnels" not in variables:
+        problems.missing(where, expected)
+        return ()
+    entries = variables["mpquic_tunnels"]
+    if not isinstance(entries, Sequence) or isinstance(entries, str):
+        problems.unexpected(where, entries, expected)
+        return ()
+    read_entries = (_tunnel(entry, f"{where}[{index}]", problems) for index, entry in enumerate(entries))
+    return tuple(tunnel for tunnel in read_entries if tunnel)
+
+
+def _tunnel(entry: object, where: str, problems: Problems) -> Tunnel | None:
+    """Read one entry; None when anything of it is wrong."""
+    if not isinstance(entry, Mapping):
+        problems.unexpected(where, entry, "a mapping with the keys id, wan and lan")
+        return None
+    if "id" in entry:
+        where = f"{where} (id {one_line(entry['id'])})"
+    errors_before = len(problems.errors)
+    for key in entry:
+        if key not in REQUIRED + OPTIONAL:
+            near = difflib.get_close_matches(str(key), REQUIRED + OPTIONAL, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(REQUIRED + OPTIONAL)}"
+            problems.errors.append(f"{where}: {one_line(key)}: unknown key, {hint}")
+    for key, expected in (
+        ("id", "the tunnel's number"),
+        ("wan", "the interface it leaves by"),
+        ("lan", "the interface of its LAN"),
+    ):
+        if key not in entry:
+            problems.missing(f"{where}: {key}", expected)
+    fields = _fields(entry, where, problems)
+    return Tunnel(where=where, **fields) if len(problems.errors) == errors_before else None
+
+
+def _fields(entry: Mapping[str, Any], where: str, problems: Problems) -> dict[str, Any]:
+    """Read every value that is given, and put the numbering's defaults in place of the others."""
+    # An id that is wrong is reported once; 1 stands in so that the other keys are read too.
+    number = values.integer(entry["id"], f"{where}: id", numbering.IDS, problems) if "id" in entry else None
+    i = number or numbering.IDS[0]
+    fields: dict[str, Any] = {
+        "id": i,
+        "lan_cidrs": (numbering.lan_network(i),),
+        "port": numbering.port(i),
+        "tun_cidr": numbering.tun_network(i),
+        "tun_name": numbering.tun_name(i),
+        "tun_mtu": numbering.TUN_MTU,
+        "log_level": numbering.LOG_LEVEL,
+        "table": numbering.table(i),
+        "priority": numbering.priority(i),
+    }
+    for key in ("wan", "lan", "tun_name"):
+        if key in entry:
+            fields[key] = values.interface(entry[key], f"{where}: {key}", problems)
+    for key, allowed in (("port", _PORTS), ("tun_mtu", _MTUS), ("table", _TABLES), ("priority", _PRIORITIES)):
+        if key in entry:
+            fields[key] = values.integer(entry[key], f"{where}: {key}", allowed, problems)
+    if "log_level" in entry:
+        fields["log_level"] = values.choice(entry["log_level"], f"{where}: log_level", LOG_LEVELS, problems)
+    if "tun_cidr" in entry:
+        fields["tun_cidr"] = values.network(
+            entry["tun_cidr"], f"{where}: tun_cidr", _TUN_LENGTHS, "10.200.1.0/30", problems
+        )
+    if "lan_cidrs" in entry:
+        fields["lan_cidrs"] = _lan_cidrs(entry["lan_cidrs"], f"{where}: lan_cidrs", problems)
+    return fields
+
+
+def _lan_cidrs(value: object, where: str, problems: Problems) -> tuple[IPNetwork | None, ...]:
+    example = "172.16.1.0/30"
+    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+        problems.unexpected(where, value, f"a list of at least one network such as [{example}]")
+        return ()
+    return tuple(
+        values.network(item, f"{where}[{index}]", _LAN_LENGTHS, example, problems) for index, item in enumerate(value)
+    )

@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE. A site as its operator means it, checked entry by entry but not yet against each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from netaddr import IPAddress, IPNetwork
+
+
+@dataclass(frozen=True)
+class Tunnel:
+    """One tunnel of one client. ``where`` is how messages call it."""
+
+    where: str
+    id: int
+    wan: str
+    lan: str
+    lan_cidrs: tuple[IPNetwork, ...]
+    port: int
+    tun_name: str
+    tun_cidr: IPNetwork
+    tun_mtu: int
+    log_level: str
+    table: int
+    priority: int
+
+    @property
+    def client_address(self) -> str:
+        """The client's address on the TUN, with its prefix length."""
+        return f"{_hosts(self.tun_cidr)[0]}/{self.tun_cidr.prefixlen}"
+
+    @property
+    def server_address(self) -> str:
+        """The VPS's address on the TUN, with its prefix length."""
+        return f"{_hosts(self.tun_cidr)[1]}/{self.tun_cidr.prefixlen}"
+
+
+@dataclass(frozen=True)
+class Server:
+    """A VPS: where clients reach it and the local address it listens on (behind a 1:1 NAT they differ)."""
+
+    host: str
+    public_address: IPAddress
+    bind_address: IPAddress
+
+
+@dataclass(frozen=True)
+class Client:
+    """A client VM with its tunnels, all to one VPS."""
+
+    host: str
+    server: str
+    tunnels: tuple[Tunnel, ...]
+
+
+@dataclass(frozen=True)
+class Site:
+    """What could be read of the site; incomplete when there were errors."""
+
+    clients: tuple[Client, ...]
+    servers: dict[str, Server]
+
+
+def _hosts(network: IPNetwork) -> list[IPAddress]:
+    """Return the two host addresses of a /30 or /31."""
+    return list(network.iter_hosts())

@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the plan of a valid site is."""
+
+from __future__ import annotations
+
+import copy
+import ipaddress
+from itertools import combinations
+
+import pytest
+from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import site_plan
+from hypothesis import given
+from hypothesis import strategies as st
+from sites import LANS, WANS, changed, reference, sites
+
+
+def plan_of(groups, hostvars):
+    plan = site_plan(groups, hostvars)
+    assert plan["errors"] == []
+    return plan["hosts"]
+
+
+def test_the_reference_site_has_the_reference_numbers():
+    hosts = plan_of(*reference())
+    assert hosts["client1"]["instances"][3] == {
+        "id": 4,
+        "config": {
+            "role": "client",
+            "bind_ip": "if:enp7s6",
+            "remote_addr": "203.0.113.10",
+            "remote_port": 45004,
+            "tun_name": "mpq4",
+            "tun_cidr": "10.200.4.1/30",
+            "tun_mtu": 1300,
+            "log_level": "info",
+            "lan_routing": {"interface": "enp6s23", "cidrs": ["172.16.4.0/30"], "table": 45004, "priority": 504},
+        },
+        "env": {"TUN_NAME": "mpq4", "TUN_CIDR": "10.200.4.1/30", "TUN_MTU": "1300"},
+    }
+    assert hosts["vps1"]["instances"][3] == {
+        "id": 4,
+        "config": {
+            "role": "server",
+            "bind_ip": "203.0.113.10",
+            "remote_port": 45004,
+            "tun_name": "mpq4",
+            "tun_cidr": "10.200.4.2/30",
+            "tun_mtu": 1300,
+            "log_level": "info",
+            "tls_cert_file": "/etc/mpquic/identity/cert.pem",
+            "tls_key_file": "/etc/mpquic/identity/key.pem",
+            "lan_routing": {"cidrs": ["172.16.4.0/30"]},
+        },
+        "env": {"TUN_NAME": "mpq4", "TUN_CIDR": "10.200.4.2/30", "TUN_MTU": "1300"},
+    }
+    assert [i["config"]["bind_ip"] for i in hosts["client1"]["instances"]] == [f"if:{wan}" for wan in WANS]
+    assert hosts["client1"]["server"] == "vps1"
+    assert hosts["vps1"]["clients"] == ["client1"]
+
+
+def test_nft_data_of_both_ends():
+    hosts = plan_of(*reference())
+    assert hosts["client1"]["nft"] == {
+        "tuns": [f"mpq{i}" for i in range(1, 7)],
+        "masquerade": [],
+        "guards": [
+            {"interface": lan, "cidrs": [f"172.16.{i}.0/30"], "tun": f"mpq{i}"} for i, lan in enumerate(LANS, start=1)
+        ],
+    }
+    nft = hosts["vps1"]["nft"]
+    assert nft["masquerade"][:4] == ["10.200.1.0/30", "172.16.1.0/30", "10.200.2.0/30", "172.16.2.0/30"]
+    assert (len(nft["masquerade"]), nft["guards"]) == (12, [])
+
+
+def test_the_vps_may_listen_on_another_address_than_the_public_one():
+    groups, hostvars = reference()
+    hosts = plan_of(groups, changed(hostvars, "vps1", mpquic_bind_address="10.0.0.5"))
+    assert hosts["vps1"]["instances"][0]["config"]["bind_ip"] == "10.0.0.5"
+    assert hosts["client1"]["instances"][0]["config"]["remote_addr"] == "203.0.113.10"
+
+
+def test_a_client_without_tunnels_has_no_instances():
+    groups, hostvars = reference()
+    hosts = plan_of(groups, changed(hostvars, "client1", mpquic_tunnels=[]))
+    assert hosts["client1"]["instances"] == hosts["vps1"]["instances"] == []
+
+
+def test_two_tunnels_on_one_wan_are_allowed_with_a_warning():
+    groups, hostvars = reference()
+    plan = site_plan(groups, changed(hostvars, "client1", 1, wan="enp7s5"))
+    assert plan["errors"] == []
+    assert plan["warnings"] == [
+        "client1: mpquic_tunnels[2] (id 3): wan: enp7s5 also carries client1: mpquic_tunnels[1] (id 2)"
+    ]
+
+
+def test_a_misspelt_variable_is_mentioned():
+    groups, hostvars = reference()
+    plan = site_plan(groups, changed(hostvars, "vps1", mpquic_bind_adress="10.0.0.5", mpquic_site_name="alpha"))
+    assert plan["warnings"] == ["vps1: mpquic_bind_adress: unknown variable, did you mean mpquic_bind_address?"]
+
+
+@given(sites())
+def test_no_two_entries_share_anything(site):
+    hosts = plan_of(*site)
+    for host in hosts.values():
+        configs = [instance["config"] for instance in host["instances"]]
+        assert len({instance["id"] for instance in host["instances"]}) == len(configs)
+        for key in ("remote_port", "tun_name", "tun_cidr"):
+            assert len({config[key] for config in configs}) == len(configs)
+        routing = [config["lan_routing"] for config in configs]
+        if host["role"] == "client":
+            for key in ("table", "priority"):
+                assert len({entry[key] for entry in routing}) == len(configs)
+        networks = [ipaddress.ip_interface(config["tun_cidr"]).network for config in configs]
+        networks += [ipaddress.ip_network(cidr) for entry in routing for cidr in entry["cidrs"]]
+        assert not any(a.overlaps(b) for a, b in combinations(networks, 2))
+
+
+@given(sites())
+def test_both_ends_agree(site):
+    groups, hostvars = site
+    hosts = plan_of(groups, hostvars)
+    ends = {(name, i["id"]): i for name in groups["mpquic_vps"] for i in hosts[name]["instances"]}
+    for name in groups["mpquic_clients"]:
+        server = hosts[name]["server"]
+        assert name in hosts[server]["clients"]
+        for instance in hosts[name]["instances"]:
+            near, far = instance["config"], ends.pop((server, instance["id"]))["config"]
+            assert near["remote_addr"] == far["bind_ip"] == hostvars[server]["mpquic_public_address"]
+            for key in ("remote_port", "tun_name", "tun_mtu", "log_level"):
+                assert near[key] == far[key]
+            assert near["lan_routing"]["cidrs"] == far["lan_routing"]["cidrs"]
+            a, b = ipaddress.ip_interface(near["tun_cidr"]), ipaddress.ip_interface(far["tun_cidr"])
+            assert a.network == b.network
+            assert int(b.ip) == int(a.ip) + 1
+            assert set(far["lan_routing"]["cidrs"]) <= set(hosts[server]["nft"]["masquerade"])
+            assert str(a.network) in hosts[server]["nft"]["masquerade"]
+    assert ends == {}, "the VPS has an instance that no client has"
+
+
+@given(sites())
+def test_the_environment_says_what_the_config_says(site):
+    for host in plan_of(*site).values():
+        for instance in host["instances"]:
+            config, env = instance["config"], instance["env"]
+            assert [env["TUN_NAME"], env["TUN_CIDR"], env["TUN_MTU"]] == [
+                config["tun_name"],
+                config["tun_cidr"],
+                str(config["tun_mtu"]),
+            ]
+
+
+@given(sites())
+def test_every_lan_is_guarded_towards_its_own_tun(site):
+    hosts = plan_of(*site)
+    for host in hosts.values():
+        guards = host["nft"]["guards"]
+        expected = [
+            (
+                i["config"]["lan_routing"]["interface"],
+                tuple(i["config"]["lan_routing"]["cidrs"]),
+                i["config"]["tun_name"],
+            )
+            for i in host["instances"]
+            if host["role"] == "client"
+        ]
+        assert [(guard["interface"], tuple(guard["cidrs"]), guard["tun"]) for guard in guards] == expected
+
+
+@given(sites(min_tunnels=1), st.data())
+def test_moving_one_wan_changes_one_instance_of_one_host(site, data):
+    groups, hostvars = site
+    client = data.draw(st.sampled_from([c for c in groups["mpquic_clients"] if hostvars[c]["mpquic_tunnels"]]))
+    index = data.draw(st.integers(0, len(hostvars[client]["mpquic_tunnels"]) - 1))
+    before = plan_of(groups, hostvars)
+    after = plan_of(groups, changed(hostvars, client, index, wan="elsewhere"))
+    moved = hostvars[client]["mpquic_tunnels"][index]["id"]
+    for name, host in after.items():
+        assert {k: v for k, v in host.items() if k != "instances"} == {
+            k: v for k, v in before[name].items() if k != "instances"
+        }
+        differ = [b["id"] for a, b in zip(before[name]["instances"], host["instances"], strict=True) if a != b]
+        assert differ == ([moved] if name == client else [])
+    instance = next(i for i in after[client]["instances"] if i["id"] == moved)
+    assert instance["config"].pop("bind_ip") == "if:elsewhere"
+
+
+@given(sites(), st.randoms())
+def test_the_order_of_the_list_does_not_matter(site, random):
+    groups, hostvars = site
+    shuffled = copy.deepcopy(hostvars)
+    for client in groups["mpquic_clients"]:
+        random.shuffle(shuffled[client]["mpquic_tunnels"])
+    assert plan_of(groups, shuffled) == plan_of(groups, hostvars)
+
+
+@given(sites())
+def test_the_input_is_left_alone(site):
+    groups, hostvars = site
+    before = copy.deepcopy((groups, hostvars))
+    site_plan(groups, hostvars)
+    assert (groups, hostvars) == before
+
+
+@pytest.mark.parametrize("number", [1, 255])
+def test_the_ends_of_the_numbering(number):
+    groups, hostvars = reference()
+    entry = {"id": number, "wan": "enp7s3", "lan": "enp6s20"}
+    hosts = plan_of(groups, changed(hostvars, "client1", mpquic_tunnels=[entry]))
+    config = hosts["client1"]["instances"][0]["config"]
+    assert (config["remote_port"], config["tun_cidr"]) == (45000 + number, f"10.200.{number}.1/30")
