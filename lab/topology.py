@@ -1,0 +1,367 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The model of a lab, read from its topology file and checked whole."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from ipaddress import IPv4Address, IPv4Network
+from itertools import combinations
+from pathlib import Path
+from string import Template
+from typing import Any, NoReturn
+
+import yaml
+
+from lab.errors import LabError, TopologyError
+
+# Ends of one kind of network: the machine's own address in it, counted from the network's address.
+HOST_ON_WAN = 10
+HOST_ON_SUBNET = 10
+HOST_ON_LAN = 1
+ROUTER = 1
+LAN_CLIENT = 2
+KINDS = ("wan", "lan", "subnet")
+RESERVED_NICS = ("lo", "mgmt0")
+
+
+@dataclass(frozen=True)
+class Quality:
+    """What a WAN does to packets: Mbit/s (0: unlimited), ms each way, percent, bytes of queue each way."""
+
+    rate_up: float = 0
+    rate_down: float = 0
+    delay: float = 0
+    jitter: float = 0
+    loss: float = 0
+    limit: float = 500_000
+
+    def changed(self, values: dict[str, Any], where: str, error: type[LabError]) -> "Quality":
+        """Return a copy with some values changed; raise `error` for an unknown key or a value out of range."""
+        ranges = {
+            "rate_up": 10_000,
+            "rate_down": 10_000,
+            "delay": 5_000,
+            "jitter": 5_000,
+            "loss": 100,
+            "limit": 64_000_000,
+        }
+        for key, value in values.items():
+            if key not in ranges:
+                raise error(f"{where}{key}: unknown key, expected one of {', '.join(ranges)}")
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= ranges[key]:
+                raise error(f"{where}{key}: expected a number from 0 to {ranges[key]}, found {value!r}")
+        return replace(self, **values)
+
+
+QUALITY_KEYS = tuple(field.name for field in fields(Quality))
+
+
+@dataclass(frozen=True)
+class Wan:
+    """An ISP's router with its access network, and the wire to it."""
+
+    name: str
+    isp: str
+    network: IPv4Network
+    public: IPv4Address
+    quality: Quality
+
+
+@dataclass(frozen=True)
+class Lan:
+    """A network with one client on it."""
+
+    name: str
+    network: IPv4Network
+
+
+@dataclass(frozen=True)
+class Subnet:
+    """A network of the internet with one machine on it."""
+
+    name: str
+    network: IPv4Network
+
+
+@dataclass(frozen=True)
+class Nic:
+    """A NIC of a machine and the network at its other end; `n` counts the NICs of one kind from 1."""
+
+    name: str
+    end: Wan | Lan | Subnet
+    n: int
+    mac: str
+
+    @property
+    def kind(self) -> str:
+        """Return wan, lan or subnet."""
+        return type(self.end).__name__.lower()
+
+    @property
+    def address(self) -> IPv4Address:
+        """The machine's own address on this NIC."""
+        offsets = {"wan": HOST_ON_WAN, "lan": HOST_ON_LAN, "subnet": HOST_ON_SUBNET}
+        return self.end.network[offsets[self.kind]]
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What a template of this NIC may use."""
+        return {
+            "nic": self.name,
+            "name": self.end.name,
+            "n": str(self.n),
+            "address": str(self.address),
+            "network": str(self.end.network),
+            "length": str(self.end.network.prefixlen),
+            "router": str(self.end.network[ROUTER]),
+        }
+
+
+@dataclass(frozen=True)
+class File:
+    """A file on a machine before its first boot: its content, or the target of a symbolic link."""
+
+    path: str
+    content: str
+    is_link: bool
+
+
+@dataclass(frozen=True)
+class Host:
+    """A machine with systemd."""
+
+    name: str
+    management: IPv4Address
+    nics: tuple[Nic, ...]
+    files: tuple[File, ...]
+
+
+@dataclass(frozen=True)
+class Topology:
+    """A whole lab."""
+
+    name: str
+    digest: str
+    management: IPv4Network
+    hosts: dict[str, Host]
+    wans: dict[str, Wan]
+    lans: dict[str, Lan]
+    subnets: dict[str, Subnet]
+    server: IPv4Address
+    router: IPv4Address
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Every name that has a network namespace."""
+        isps = (wan.isp for wan in self.wans.values())
+        return (*self.hosts, *isps, *self.lans, "internet")
+
+    def nics(self) -> Iterator[tuple[Host, Nic]]:
+        """Every NIC with its machine."""
+        for host in self.hosts.values():
+            for nic in host.nics:
+                yield host, nic
+
+
+class Reader:
+    """Takes typed values out of the file's data; each error names the file, the key and what was expected."""
+
+    def __init__(self, path: Path) -> None:
+        """Take the path that errors name."""
+        self.path = path
+
+    def fail(self, key: str, text: str) -> NoReturn:
+        """Raise the error of one key."""
+        raise TopologyError(f"{self.path}: {key}: {text}")
+
+    def mapping(
+        self, key: str, value: Any, required: tuple[str, ...] = (), optional: tuple[str, ...] = ()
+    ) -> dict[str, Any]:
+        """Check a mapping; with `required` or `optional` its keys as well."""
+        if not isinstance(value, dict):
+            self.fail(key, f"expected a mapping, found {value!r}")
+        for name in required:
+            if name not in value:
+                self.fail(f"{key}.{name}".lstrip("."), "missing")
+        for name in value:
+            if not isinstance(name, str):
+                self.fail(f"{key}.{name}".lstrip("."), "expected a name")
+            if (required or optional) and name not in required + optional:
+                self.fail(f"{key}.{name}".lstrip("."), f"unknown key, expected one of {', '.join(required + optional)}")
+        return value
+
+    def matching(self, key: str, value: Any, pattern: str, expected: str) -> str:
+        """Check a text by a pattern."""
+        if not isinstance(value, str) or not re.fullmatch(pattern, value):
+            self.fail(key, f"expected {expected}, found {value!r}")
+        return value
+
+    def place(self, key: str, value: Any) -> str:
+        """Check the name of a namespace."""
+        return self.matching(key, value, r"[a-z][a-z0-9-]{0,14}", "a name of 1 to 15 small letters, digits and dashes")
+
+    def network(self, key: str, value: Any, longest: int) -> IPv4Network:
+        """Check an IPv4 network that has room for its machines."""
+        try:
+            network = IPv4Network(value) if isinstance(value, str) and "/" in value else None
+        except ValueError:
+            network = None
+        if network is None or not 8 <= network.prefixlen <= longest:
+            self.fail(key, f"expected an IPv4 network of /8 to /{longest} such as 100.64.1.0/24, found {value!r}")
+        return network
+
+    def address(self, key: str, value: Any) -> IPv4Address:
+        """Check an IPv4 address."""
+        try:
+            if isinstance(value, str):
+                return IPv4Address(value)
+        except ValueError:
+            pass
+        self.fail(key, f"expected an IPv4 address, found {value!r}")
+
+
+def load(path: Path) -> Topology:
+    """Read and check a topology file."""
+    try:
+        text = path.read_text()
+        data = yaml.safe_load(text)
+    except OSError as error:
+        raise TopologyError(f"{path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}:" if mark else ""
+        raise TopologyError(f"{path}:{line} not YAML: {getattr(error, 'problem', None) or error}") from error
+    reader = Reader(path)
+    top = reader.mapping("", data, ("name", "management", "hosts", "internet"), ("wans", "lans"))
+    name = reader.matching("name", top["name"], "[a-z][a-z0-9]{0,7}", "1 to 8 small letters and digits")
+    management = reader.network("management", top["management"], 29)
+    wans = {key: read_wan(reader, key, value) for key, value in reader.mapping("wans", top.get("wans", {})).items()}
+    lans = {
+        reader.place(f"lans.{key}", key): Lan(key, reader.network(f"lans.{key}", value, 30))
+        for key, value in reader.mapping("lans", top.get("lans", {})).items()
+    }
+    internet = reader.mapping("internet", top["internet"], ("server", "router", "subnets"))
+    subnets = {
+        reader.place(f"internet.subnets.{key}", key): Subnet(key, reader.network(f"internet.subnets.{key}", value, 28))
+        for key, value in reader.mapping("internet.subnets", internet["subnets"]).items()
+    }
+    ends: dict[str, Wan | Lan | Subnet] = {}
+    for key, end in (*wans.items(), *lans.items(), *subnets.items()):
+        if key in ends:
+            reader.fail(key, "this name is used by two networks")
+        ends[key] = end
+    hosts = {key: read_host(reader, key, value, ends) for key, value in reader.mapping("hosts", top["hosts"]).items()}
+    topology = Topology(
+        name=name,
+        digest="",
+        management=management,
+        hosts=hosts,
+        wans=wans,
+        lans=lans,
+        subnets=subnets,
+        server=reader.address("internet.server", internet["server"]),
+        router=reader.address("internet.router", internet["router"]),
+    )
+    check(reader, topology)
+    return replace(topology, digest=hashlib.sha256(repr(topology).encode()).hexdigest()[:12])
+
+
+def read_wan(reader: Reader, name: str, value: Any) -> Wan:
+    """Read one entry of `wans`."""
+    where = f"wans.{name}"
+    data = reader.mapping(where, value, ("isp", "network", "public"), QUALITY_KEYS)
+    quality = {key: data[key] for key in QUALITY_KEYS if key in data}
+    return Wan(
+        name=name,
+        isp=reader.place(f"{where}.isp", data["isp"]),
+        network=reader.network(f"{where}.network", data["network"], 28),
+        public=reader.address(f"{where}.public", data["public"]),
+        quality=Quality().changed(quality, f"{reader.path}: {where}.", TopologyError),
+    )
+
+
+def read_host(reader: Reader, name: str, value: Any, ends: dict[str, Wan | Lan | Subnet]) -> Host:
+    """Read one entry of `hosts`."""
+    where = f"hosts.{reader.place(f'hosts.{name}', name)}"
+    data = reader.mapping(where, value, ("management", "nics"), ("files",))
+    nics: list[Nic] = []
+    for nic, end in reader.mapping(f"{where}.nics", data["nics"]).items():
+        reader.matching(
+            f"{where}.nics.{nic}", nic, r"[A-Za-z][A-Za-z0-9_.-]{0,14}", "a NIC's name of 1 to 15 characters"
+        )
+        if nic in RESERVED_NICS:
+            reader.fail(f"{where}.nics.{nic}", "this name is the lab's own")
+        if not isinstance(end, str) or end not in ends:
+            reader.fail(f"{where}.nics.{nic}", f"expected the name of a WAN, a LAN or a subnet, found {end!r}")
+        count = sum(type(other.end) is type(ends[end]) for other in nics)
+        digest = hashlib.sha256(f"{name}/{nic}".encode()).hexdigest()
+        nics.append(Nic(nic, ends[end], count + 1, ":".join(["02", *(digest[i : i + 2] for i in range(0, 10, 2))])))
+    entries = data.get("files", [])
+    if not isinstance(entries, list):
+        reader.fail(f"{where}.files", f"expected a list, found {entries!r}")
+    shared = {"hostname": name, "wan_nics": ", ".join(f'"{nic.name}"' for nic in nics if nic.kind == "wan")}
+    files = [
+        file
+        for i, entry in enumerate(entries)
+        for file in read_file(reader, f"{where}.files[{i}]", entry, nics, shared)
+    ]
+    return Host(name, reader.address(f"{where}.management", data["management"]), tuple(nics), tuple(files))
+
+
+def read_file(reader: Reader, where: str, value: Any, nics: list[Nic], shared: dict[str, str]) -> Iterator[File]:
+    """Read one entry of `files` and fill its templates."""
+    data = reader.mapping(where, value, ("path",), ("template", "link", "each"))
+    path = reader.matching(f"{where}.path", data["path"], r"(/[^/]+)+", "an absolute path")
+    if ("template" in data) == ("link" in data):
+        reader.fail(where, "expected either template or link")
+    if "link" in data:
+        yield File(path, reader.matching(f"{where}.link", data["link"], r"[^\0]+", "a path"), is_link=True)
+        return
+    template = reader.path.parent / reader.matching(f"{where}.template", data["template"], r"[^\0]+", "a path")
+    each = data.get("each")
+    if each is not None and each not in KINDS:
+        reader.fail(f"{where}.each", f"expected one of {', '.join(KINDS)}, found {each!r}")
+    try:
+        text = template.read_text()
+        for variables in [nic.variables for nic in nics if nic.kind == each] if each else [{}]:
+            values = {**shared, **variables}
+            yield File(Template(path).substitute(values), Template(text).substitute(values), is_link=False)
+    except OSError as error:
+        reader.fail(f"{where}.template", f"{template}: {error.strerror}")
+    except KeyError as error:
+        reader.fail(f"{where}.template", f"{template}: unknown variable ${error.args[0]}")
+    except ValueError as error:
+        reader.fail(f"{where}.template", f"{template}: {error}")
+
+
+def check(reader: Reader, topology: Topology) -> None:
+    """Refuse what only the whole shows: names and networks that collide, ends without a NIC."""
+    names = (*topology.places, *topology.subnets)
+    for name in sorted({name for name in names if names.count(name) > 1}):
+        reader.fail(name, "two hosts, ISPs, LANs or subnets have this name (internet is the lab's own)")
+    used: dict[str, str] = {}
+    for host, nic in topology.nics():
+        if nic.end.name in used:
+            reader.fail(
+                f"hosts.{host.name}.nics.{nic.name}", f"{nic.end.name} is already the end of {used[nic.end.name]}"
+            )
+        used[nic.end.name] = f"{host.name} {nic.name}"
+    for end in (*topology.wans, *topology.lans, *topology.subnets):
+        if end not in used:
+            reader.fail(end, "no NIC of any host names this network")
+    for host in topology.hosts.values():
+        if not topology.management[1] < host.management < topology.management.broadcast_address:
+            reader.fail(
+                f"hosts.{host.name}.management", f"expected an address of {topology.management} after the first"
+            )
+        networks = [("management", topology.management), *((nic.end.name, nic.end.network) for nic in host.nics)]
+        for (one, first), (other, second) in combinations(networks, 2):
+            if first.overlaps(second):
+                reader.fail(f"hosts.{host.name}", f"the networks of {one} ({first}) and {other} ({second}) overlap")
+    unique = [(f"hosts.{host.name}.management", host.management) for host in topology.hosts.values()]
+    unique += [(f"wans.{wan.name}.public", wan.public) for wan in topology.wans.values()]
+    unique += [("internet.server", topology.server), ("internet.router", topology.router)]
+    for (one, address), (other, same) in combinations(unique, 2):
+        if address == same:
+            reader.fail(other, f"{same} is already the address of {one}")
