@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the host commands share: output, and errors turned into one line and an exit code."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+from mpquic.cli import exitcodes
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable, Iterable
+
+INSTANCES = "/etc/mpquic/instances"
+
+
+def add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add ``--check`` and ``--json``."""
+    parser.add_argument(
+        "--check", action="store_true", help="plan only: change nothing, exit 2 if something would change"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def add_instances_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--instances``."""
+    parser.add_argument("--instances", default=INSTANCES, metavar="DIR", help="instance files (default: %(default)s)")
+
+
+def output(args: argparse.Namespace, result: dict[str, Any], lines: Iterable[str]) -> None:
+    """Print a result for a program or for a person."""
+    if args.json:
+        print(json.dumps(result, sort_keys=True))
+    else:
+        for line in lines:
+            print(line)
+
+
+def guarded(action: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:
+    """Run an action; an expected error becomes one line on stderr and its exit code."""
+    from mpquic.host.errors import ConfigError, HostError, UsageError  # noqa: PLC0415 - quick start
+
+    try:
+        return action(args)
+    except UsageError as error:
+        code = exitcodes.USAGE
+        text = str(error)
+    except ConfigError as error:
+        code = exitcodes.CONFIG
+        text = str(error)
+    except HostError as error:
+        code = exitcodes.FAILED
+        text = str(error)
+    except OSError as error:
+        code = exitcodes.FAILED
+        text = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
+    for line in text.splitlines():
+        print(f"mpquic: {line}", file=sys.stderr)
+    return code

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The instance files of this host, reduced to what the host engine needs."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv4Network
+from typing import TYPE_CHECKING
+
+from mpquic import config
+from mpquic.host.errors import ConfigError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mpquic.config import InstanceConfig, LanRouting
+
+ALL = "all"
+_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
+
+
+@dataclass(frozen=True, slots=True)
+class Lan:
+    """The LAN behind a tunnel; on a server only the prefixes count."""
+
+    cidrs: tuple[IPv4Network, ...]
+    interface: str | None
+    table: int | None
+    priority: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One tunnel end of this host; it is bound to the interface `wan` or to the address `wan_address`."""
+
+    id: str
+    role: str
+    tun: str
+    address: IPv4Interface
+    mtu: int
+    wan: str | None
+    wan_address: str | None
+    lan: Lan | None
+
+    @property
+    def client(self) -> bool:
+        """Whether this end dials."""
+        return self.role == "client"
+
+    @property
+    def peer(self) -> str | None:
+        """Return the other host of a /30 or /31, None where there are more or fewer."""
+        others = [host for host in self.address.network.hosts() if host != self.address.ip]
+        return str(others[0]) if self.address.network.prefixlen in {30, 31} and len(others) == 1 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The instances to work on, and all that this host has."""
+
+    target: str
+    chosen: tuple[Instance, ...]
+    known: tuple[Instance, ...]
+
+
+def select(directory: Path, target: str) -> Selection:
+    """Read the instance files.
+
+    Args:
+        directory: Where ``ID.yaml`` files are.
+        target: An id, or ``all``.
+
+    Raises:
+        UsageError: the target can be no id.
+        ConfigError: a chosen file is missing or wrong, or two files contradict each other.
+
+    """
+    if not _ID.fullmatch(target):
+        raise UsageError(f"target {target!r}: expected 'all' or an instance id of letters, digits, '_' or '-'")
+    if not directory.is_dir():
+        raise ConfigError(f"{directory}: no such directory, expected one with instance files")
+    files = sorted(directory.glob("*.yaml"), key=_natural)
+    if target == ALL:
+        known = _load_all(files)
+        return Selection(target, known, known)
+    path = directory / f"{target}.yaml"
+    if path not in files:
+        raise ConfigError(f"{path}: no such file, expected the instance file of {target}")
+    chosen = _instance(_load(path))
+    others = [_instance(found) for found in map(_load_or_none, files) if found and found.instance_id != target]
+    return Selection(target, (chosen,), (chosen, *others))
+
+
+def _load_all(files: list[Path]) -> tuple[Instance, ...]:
+    """Load every file; all faults of all files are told at once."""
+    faults: list[str] = []
+    found: list[tuple[str, InstanceConfig]] = []
+    for path in files:
+        try:
+            found.append((str(path), _load(path)))
+        except ConfigError as error:
+            faults.append(str(error))
+    faults += config.between(found)
+    if faults:
+        raise ConfigError("\n".join(faults))
+    return tuple(_instance(loaded) for _, loaded in found)
+
+
+def _load_or_none(path: Path) -> InstanceConfig | None:
+    """Load a file that is not the target: its faults are not this command's business."""
+    try:
+        return _load(path)
+    except ConfigError:
+        return None
+
+
+def _load(path: Path) -> InstanceConfig:
+    try:
+        loaded, _ = config.load(path)
+    except config.ConfigError as error:
+        raise ConfigError(str(error)) from error
+    prefixes = loaded.lan_routing.cidrs if loaded.lan_routing else ()
+    if not isinstance(loaded.tun_cidr, IPv4Interface):
+        raise ConfigError(f"{path}: tun_cidr: found {loaded.tun_cidr}, expected an IPv4 address with its prefix")
+    for prefix in prefixes:
+        if not isinstance(prefix, IPv4Network):
+            raise ConfigError(f"{path}: lan_routing.cidrs: found {prefix}, expected an IPv4 prefix")
+    return loaded
+
+
+def _instance(loaded: InstanceConfig) -> Instance:
+    assert isinstance(loaded.tun_cidr, IPv4Interface)
+    return Instance(
+        id=loaded.instance_id,
+        role=loaded.role,
+        tun=loaded.tun_name,
+        address=loaded.tun_cidr,
+        mtu=loaded.tun_mtu,
+        wan=loaded.bind_ip.interface,
+        wan_address=loaded.bind_ip.address,
+        lan=_lan(loaded.lan_routing) if loaded.lan_routing else None,
+    )
+
+
+def _lan(lan: LanRouting) -> Lan:
+    return Lan(
+        cidrs=tuple(prefix for prefix in lan.cidrs if isinstance(prefix, IPv4Network)),
+        interface=lan.interface,
+        table=lan.table,
+        priority=lan.priority,
+    )
+
+
+def _natural(path: Path) -> tuple[int, str]:
+    """Order 2 before 10."""
+    return (int(path.stem) if path.stem.isdigit() else 1 << 32, path.stem)

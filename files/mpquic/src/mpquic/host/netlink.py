@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The only module that speaks netlink: reads the host into plain data and does single changes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from ipaddress import IPv4Interface, IPv4Network
+from typing import TYPE_CHECKING, Any, Self
+
+from pyroute2 import IPRoute
+from pyroute2.netlink.exceptions import NetlinkError
+
+from mpquic.host.errors import HostError
+from mpquic.host.state import ANYWHERE, LOOKUP, HostState, Link, Route, Rule, TunInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_IFF_UP = 0x1
+_IFF_LOWER_UP = 0x10000
+_UNSET = 0xFFFFFFFF
+_RULE_INVERT = 0x2
+_SCOPE_LINK = 253
+_SCOPE_NOWHERE = 255
+_RULE_ACTIONS = {1: LOOKUP, 2: "goto", 3: "nop", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
+_ROUTE_KINDS = {
+    1: "unicast",
+    2: "local",
+    3: "broadcast",
+    4: "anycast",
+    5: "multicast",
+    6: "blackhole",
+    7: "unreachable",
+    8: "prohibit",
+    9: "throw",
+}
+_NARROWING = {
+    "FRA_FWMARK": "fwmark",
+    "FRA_IP_PROTO": "ipproto",
+    "FRA_SPORT_RANGE": "sport",
+    "FRA_DPORT_RANGE": "dport",
+    "FRA_UID_RANGE": "uidrange",
+    "FRA_L3MDEV": "l3mdev",
+    "FRA_TUN_ID": "tun_id",
+    "FRA_DSCP": "dscp",
+}
+# RTM_NEWROUTE with NLM_F_REQUEST|ACK|CREATE, which is "ip route prepend": a new route goes before an equal one, so a
+# move adds before it deletes, and a foreign route is never replaced.
+_PREPEND = (24, 0x1 | 0x4 | 0x400)
+
+
+class Kernel:
+    """A netlink session; use as a context manager.
+
+    Raises:
+        HostError: from any method, when the kernel refuses.
+
+    """
+
+    def __init__(self) -> None:
+        """Open the session in the caller's network namespace."""
+        self._ipr = IPRoute()
+
+    def __enter__(self) -> Self:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the session."""
+        self._ipr.close()
+
+    def read(self) -> HostState:
+        """Return links, IPv4 addresses, rules and routes of all tables."""
+        with _refusals():
+            links = {link.name: link for link in map(_link, self._ipr.get_links())}
+            names = {link.index: link.name for link in links.values()}
+            addresses: dict[str, tuple[IPv4Interface, ...]] = {}
+            for message in self._ipr.get_addr(family=socket.AF_INET):
+                name = names.get(message["index"])
+                local = message.get("local") or message.get("address")
+                if name and local:
+                    found = IPv4Interface(f"{local}/{message['prefixlen']}")
+                    addresses[name] = (*addresses.get(name, ()), found)
+            rules = tuple(_rule(message) for message in self._ipr.get_rules(family=socket.AF_INET))
+            routes = tuple(_route(message, names) for message in self._ipr.get_routes(family=socket.AF_INET))
+        return HostState(links=links, addresses=addresses, rules=rules, routes=routes)
+
+    def link(self, name: str) -> Link | None:
+        """Return one link, or None when there is none of that name."""
+        with _refusals():
+            return next((found for found in map(_link, self._ipr.get_links()) if found.name == name), None)
+
+    def set_link(self, name: str, **attributes: Any) -> None:
+        """Set attributes of a link, as pyroute2 names them."""
+        with _refusals():
+            self._ipr.link("set", index=self._index(name), **attributes)
+
+    def delete_link(self, name: str) -> None:
+        """Delete a link."""
+        with _refusals():
+            self._ipr.link("del", index=self._index(name))
+
+    def add_address(self, name: str, address: IPv4Interface) -> None:
+        """Add an address to a link."""
+        self._address("add", name, address)
+
+    def delete_address(self, name: str, address: IPv4Interface) -> None:
+        """Delete an address from a link."""
+        self._address("del", name, address)
+
+    def _address(self, command: str, name: str, address: IPv4Interface) -> None:
+        with _refusals():
+            self._ipr.addr(
+                command, index=self._index(name), address=str(address.ip), prefixlen=address.network.prefixlen
+            )
+
+    def add_rule(self, rule: Rule) -> None:
+        """Add one of our rules."""
+        with _refusals():
+            self._ipr.rule("add", **_rule_request(rule))
+
+    def delete_rule(self, rule: Rule) -> None:
+        """Delete exactly one of our rules."""
+        with _refusals():
+            self._ipr.rule("del", **_rule_request(rule))
+
+    def add_route(self, route: Route) -> None:
+        """Add one of our routes before any equal one."""
+        scope = _SCOPE_LINK if route.kind == "unicast" and route.gateway is None else 0
+        with _refusals():
+            self._ipr.route(_PREPEND, **self._route_request(route), scope=scope)
+
+    def delete_route(self, route: Route) -> None:
+        """Delete exactly one of our routes."""
+        with _refusals():
+            self._ipr.route("del", **self._route_request(route), scope=_SCOPE_NOWHERE)
+
+    def _route_request(self, route: Route) -> dict[str, Any]:
+        if not route.ours:
+            raise HostError(f"refused to touch the foreign route {route}")
+        request: dict[str, Any] = {
+            "family": socket.AF_INET,
+            "dst": str(route.destination),
+            "type": route.kind,
+            "table": route.table,
+            "priority": route.metric,
+            "proto": route.protocol,
+        }
+        if route.device is not None:
+            request["oif"] = self._index(route.device)
+        if route.gateway is not None:
+            request["gateway"] = route.gateway
+        return request
+
+    def _index(self, name: str) -> int:
+        try:
+            return socket.if_nametoindex(name)
+        except OSError as error:
+            raise HostError(f"interface {name} does not exist") from error
+
+
+@contextlib.contextmanager
+def _refusals() -> Iterator[None]:
+    """Turn pyroute2's error into ours."""
+    try:
+        yield
+    except NetlinkError as error:
+        raise HostError(f"the kernel refused: {os.strerror(error.code)}") from error
+
+
+def _link(message: Any) -> Link:
+    info = message.get("linkinfo")
+    kind = info.get("kind") if info is not None else None
+    tun = None
+    if kind == "tun":
+        data = dict(info.get("data", {}).get("attrs", ()))
+        tun = TunInfo(
+            owner=data.get("IFLA_TUN_OWNER"),
+            tap=data.get("IFLA_TUN_TYPE") == 2,
+            persistent=bool(data.get("IFLA_TUN_PERSIST")),
+            multi_queue=bool(data.get("IFLA_TUN_MULTI_QUEUE")),
+        )
+    return Link(
+        index=message["index"],
+        name=message.get("ifname"),
+        kind=kind,
+        up=bool(message["flags"] & _IFF_UP),
+        carrier=bool(message["flags"] & _IFF_LOWER_UP),
+        mtu=message.get("mtu") or 0,
+        queue_length=message.get("txqlen") or 0,
+        alias=message.get("ifalias"),
+        tun=tun,
+    )
+
+
+def _rule(message: Any) -> Rule:
+    attributes = dict(message["attrs"])
+    extra = [text for name, text in _NARROWING.items() if attributes.get(name)]
+    if message["tos"]:
+        extra.append("tos")
+    if message["flags"] & _RULE_INVERT:
+        extra.append("not")
+    suppress = attributes.get("FRA_SUPPRESS_PREFIXLEN", _UNSET)
+    return Rule(
+        priority=attributes.get("FRA_PRIORITY", 0),
+        table=attributes.get("FRA_TABLE", message["table"]),
+        source=_network(attributes.get("FRA_SRC"), message["src_len"]),
+        iif=attributes.get("FRA_IIFNAME"),
+        destination=_network(attributes.get("FRA_DST"), message["dst_len"]),
+        oif=attributes.get("FRA_OIFNAME"),
+        action=_RULE_ACTIONS.get(message["action"], str(message["action"])),
+        protocol=attributes.get("FRA_PROTOCOL", 0),
+        suppress=None if suppress == _UNSET else suppress,
+        extra=tuple(sorted(extra)),
+    )
+
+
+def _rule_request(rule: Rule) -> dict[str, Any]:
+    if not rule.ours:
+        raise HostError(f"refused to touch the foreign rule {rule}")
+    request: dict[str, Any] = {
+        "family": socket.AF_INET,
+        "priority": rule.priority,
+        "table": rule.table,
+        "action": "to_tbl",
+        "protocol": rule.protocol,
+    }
+    if rule.source != ANYWHERE:
+        request |= {"src": str(rule.source.network_address), "src_len": rule.source.prefixlen}
+    if rule.destination != ANYWHERE:
+        request |= {"dst": str(rule.destination.network_address), "dst_len": rule.destination.prefixlen}
+    if rule.iif:
+        request["iifname"] = rule.iif
+    if rule.oif:
+        request["oifname"] = rule.oif
+    return request
+
+
+def _route(message: Any, names: dict[int, str]) -> Route:
+    index = message.get("oif")
+    return Route(
+        table=message.get("table") or message["table"],
+        destination=_network(message.get("dst"), message["dst_len"]),
+        kind=_ROUTE_KINDS.get(message["type"], str(message["type"])),
+        device=names.get(index, f"#{index}") if index else None,
+        gateway=message.get("gateway"),
+        metric=message.get("priority") or 0,
+        protocol=message["proto"],
+    )
+
+
+def _network(address: str | None, length: int) -> IPv4Network:
+    return ANYWHERE if address is None else IPv4Network((address, length), strict=False)
