@@ -108,7 +108,7 @@ class Capture:
 def capture() -> Iterator[Capture]:
     """Record the IP packets between the client and each ISP router, DHCP aside."""
     result = Capture({})
-    command = "exec tcpdump -i client -nn -l -q ip and not port 67 and not port 68"
+    command = "exec tcpdump -i access -nn -l -q ip and not port 67 and not port 68"
     running = {i: start(f"isp{i}", command) for i in TUNNELS}
     for process in running.values():
         assert process.stderr is not None
