@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from lab.errors import LabError
+from lab.paths import STATE
 from lab.shell import note, run, step
 
 CACHE = Path("/var/cache/mpquic-lab")
@@ -18,14 +19,44 @@ PROVISIONING = Path(__file__).parent / "base"
 SUITE = "bookworm"
 
 # What a stock Debian 12 server has, and no more: a play has to install what it needs.
-PACKAGES = (
-    "ca-certificates curl dbus iproute2 iputils-ping kmod less libpam-systemd netbase nftables openssh-server procps "
-    "python3 python3-apt sudo systemd systemd-sysv tcpdump udev"
-).split()
+PACKAGES = [
+    "ca-certificates",
+    "curl",
+    "dbus",
+    "iproute2",
+    "iputils-ping",
+    "kmod",
+    "less",
+    "libpam-systemd",
+    "netbase",
+    "nftables",
+    "openssh-server",
+    "procps",
+    "python3",
+    "python3-apt",
+    "sudo",
+    "systemd",
+    "systemd-sysv",
+    "tcpdump",
+    "udev",
+]
 UNITS = ("ssh.service", "systemd-networkd.service", "lab-sysctl.service")
 
 # The machines share the kernel and have no modules: modprobe of these succeeds as if they were built in.
-MODULES = "tun veth bridge nf_tables nf_conntrack nf_nat nft_ct nft_nat nft_masq nft_numgen tcp_bbr sch_htb".split()
+MODULES = [
+    "tun",
+    "veth",
+    "bridge",
+    "nf_tables",
+    "nf_conntrack",
+    "nf_nat",
+    "nft_ct",
+    "nft_nat",
+    "nft_masq",
+    "nft_numgen",
+    "tcp_bbr",
+    "sch_htb",
+]
 
 
 def sources() -> list[str]:
@@ -72,7 +103,16 @@ def ensure() -> Path:
         if not root.exists():
             with step("base root of Debian 12 (once, about a minute)"):
                 build(root)
+                remove_unused(root)
         return root
+
+
+def remove_unused(newest: Path) -> None:
+    """Remove base roots of earlier content that no machine stands on."""
+    used = {link.resolve() for link in STATE.glob("*/hosts/*/base")} | {newest}
+    for root in CACHE.glob("base-*"):
+        if root not in used:
+            shutil.rmtree(root)
 
 
 def build(root: Path) -> None:

@@ -15,6 +15,19 @@ def populated(cgroup: Path) -> bool:
         return False
 
 
+def count(cgroup: Path) -> int:
+    """Count the processes in a cgroup itself."""
+    try:
+        return len((cgroup / "cgroup.procs").read_text().split())
+    except OSError:
+        return 0
+
+
+def joining(cgroup: Path, argv: list[str]) -> list[str]:
+    """Return the command that runs `argv` in a cgroup."""
+    return ["sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', str(cgroup), *argv]
+
+
 def kill(cgroup: Path) -> None:
     """Kill all processes in a cgroup and remove it; no effect if there is none."""
     with suppress(FileNotFoundError):

@@ -5,15 +5,18 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from lab import base, lifecycle, status
+from lab.cgroups import joining
 from lab.errors import EXIT_DEGRADED, EXIT_FAILED, LabError, UsageError
 from lab.paths import Paths
 from lab.shell import note, require_tools, step
 from lab.topology import load
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TOPOLOGY = Path(__file__).parent / "topology.yml"
 
@@ -54,7 +57,8 @@ def parser() -> Parser:
         "settings",
         nargs="+",
         metavar="KEY=VALUE",
-        help="rate_up, rate_down or rate for both (Mbit/s, 0: unlimited), delay and jitter (ms each way), loss (percent), limit (bytes)",
+        help="rate_up, rate_down or rate for both (Mbit/s, 0: unlimited), delay and jitter (ms each way), "
+        "loss (percent), limit (bytes)",
     )
     command("base", "build the base root")
     command("purge", "down, and remove every file of the lab, the base root included")
@@ -72,7 +76,8 @@ def cmd_exec(paths: Paths, place: str, argv: list[str]) -> NoReturn:
     if place in topology.hosts:
         command = lifecycle.machine(paths, place).command(argv)
     else:
-        command = ["ip", "netns", "exec", paths.netns(place), *argv]
+        paths.commands.mkdir(exist_ok=True)
+        command = joining(paths.commands, ["ip", "netns", "exec", paths.netns(place), *argv])
     os.execvp(command[0], command)  # noqa: S606
 
 

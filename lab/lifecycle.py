@@ -60,9 +60,13 @@ def require_up(paths: Paths) -> None:
 
 def whole(paths: Paths) -> bool:
     """Tell whether the network and the lab's own processes are as `up` left them."""
-    services_alive = len((paths.services / "cgroup.procs").read_text().split()) if paths.services.exists() else 0
+    if not paths.ready.exists():
+        return False
+    if paths.ready.read_text() != paths.topology.digest:
+        return cgroups.populated(paths.services)  # its parts are not known here
+    alive = cgroups.count(paths.services)
     wires = all(Wire(paths, wan).pid for wan in paths.topology.wans.values())
-    return paths.ready.exists() and network.present(paths) and wires and services_alive >= expected_services(paths)
+    return network.present(paths) and wires and alive >= expected_services(paths)
 
 
 def expected_services(paths: Paths) -> int:
@@ -74,14 +78,17 @@ def up(paths: Paths) -> None:
     """Bring the whole lab up; on one that is up, switch on the machines that are off."""
     require_tools()
     with exclusive():
-        if paths.ready.exists():
-            if whole(paths):
-                require_up(paths)
-            else:  # this machine was booted anew, or something ended a process of the lab
+        if whole(paths):
+            require_up(paths)
+        else:
+            if paths.ready.exists():  # this machine was booted anew, or something ended a process of the lab
                 note("what is left of the lab is not whole: from the start")
-        if not paths.ready.exists() or not whole(paths):
             clear(paths)
-            create(paths)
+            try:
+                create(paths)
+            except LabError:
+                clear(paths)
+                raise
         off = [each for each in machines(paths) if not cgroups.populated(each.cgroup)]
         if off:
             with step(f"boot {', '.join(each.host.name for each in off)}"):
@@ -98,14 +105,15 @@ def create(paths: Paths) -> None:
     network.check_management(paths)
     root = base.ensure()
     topology = paths.topology
-    paths.state.mkdir()
     manifest = {
         "netns": [paths.netns(place) for place in topology.places],
         "links": [*(paths.port(host) for host in topology.hosts), paths.bridge],
     }
     taken = [name for name in manifest["netns"] if Path("/run/netns", name).exists()]
+    taken += [name for name in manifest["links"] if Path("/sys/class/net", name).exists()]
     if taken:
-        raise LabError(f"network namespace {taken[0]} exists and is not this lab's")
+        raise LabError(f"{taken[0]}: a namespace or link of this name exists and is not this lab's")
+    paths.state.mkdir()
     paths.manifest.write_text(json.dumps(manifest))
     with step("networks, WANs and the internet"):
         run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"lab {topology.name}", "-f", paths.ssh_key)

@@ -4,7 +4,6 @@
 import json
 import os
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
@@ -12,12 +11,13 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.cgroups import kill, populated
+from lab.cgroups import joining, kill, populated
 from lab.errors import LabError
+from lab.model import ROUTER, Host
 from lab.paths import Paths
 from lab.services import PROXY_PORT
 from lab.shell import note, run, spawn, wait_until
-from lab.topology import ROUTER, Host
+from lab.wires import Wire
 
 HERE = Path(__file__).parent
 ENVIRONMENT = {
@@ -113,9 +113,13 @@ class Machine:
         nics = ["mgmt0", *(nic.name for nic in self.host.nics)]
         supply = spawn(
             [
-                *(HERE / "machine.sh", self.host.name, self.paths.netns_path(self.host.name)),
-                *((self.disk / "base").resolve(), self.disk, self.disk / "tun"),
-                *(sys.executable, HERE / "power_on.py", *nics),
+                HERE / "machine.sh",
+                self.host.name,
+                self.paths.netns_path(self.host.name),
+                (self.disk / "base").resolve(),
+                self.disk,
+                self.disk / "tun",
+                *(sys.executable, str(HERE / "power_on.py"), *nics),
             ],
             cgroup=self.cgroup,
             log=self.disk / "console.log",
@@ -175,7 +179,9 @@ class Machine:
         """Name the NICs that wait for their address."""
         links = json.loads(run("ip", "-n", self.paths.netns(self.host.name), "-json", "address"))
         found = {(link["ifname"], entry["local"]) for link in links for entry in link["addr_info"]}
-        wanted = [(nic.name, str(nic.address)) for nic in self.host.nics]
+        # A WAN that is cut gives no address by DHCP.
+        dark = {wan.name for wan in self.paths.topology.wans.values() if Wire(self.paths, wan).read()[1]}
+        wanted = [(nic.name, str(nic.address)) for nic in self.host.nics if nic.end.name not in dark]
         return ", ".join(f"{nic} has no {address}" for nic, address in wanted if (nic, address) not in found)
 
     def command(self, argv: list[str]) -> list[str]:
@@ -184,14 +190,14 @@ class Machine:
         if leader is None:
             raise LabError(f"{self.host.name}: is off")
         # The caller's capabilities reach beyond the machine: drop those.
-        return [
-            *("sh", "-c", 'echo $$ >"$0/payload/cgroup.procs" && exec "$@"', str(self.cgroup)),
+        inside = [
             *("nsenter", f"--target={leader}", "--all", "--wd", "--"),
             *("setpriv", "--bounding-set=-sys_time,-sys_module,-sys_rawio", "--inh-caps=-all"),
             *("env", "-i", f"TERM={os.environ.get('TERM', 'dumb')}"),
             *(f"{key}={value}" for key, value in ENVIRONMENT.items()),
             *argv,
         ]
+        return joining(self.cgroup / "payload", inside)
 
 
 def provision(base: Path, upper: Path, path: str) -> Path:
@@ -206,8 +212,3 @@ def provision(base: Path, upper: Path, path: str) -> Path:
             private = part == ".ssh"
             folder.chmod(below.stat().st_mode & 0o7777 if below.exists() else 0o700 if private else 0o755)
     return folder / Path(path).name
-
-
-def remove(machine: Machine) -> None:
-    """Remove a machine's disk."""
-    shutil.rmtree(machine.disk, ignore_errors=True)

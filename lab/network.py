@@ -3,24 +3,24 @@
 
 import json
 from contextlib import suppress
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from lab.errors import LabError
+from lab.model import HOST_ON_WAN, LAN_CLIENT, ROUTER, Host, Nic, Wan
 from lab.paths import Paths
 from lab.shell import run, spawn, succeeds
-from lab.topology import HOST_ON_WAN, LAN_CLIENT, ROUTER, Host, Nic, Wan
 from lab.wires import Wire
 
 
 def check_management(paths: Paths) -> None:
     """Refuse a management network that this machine already uses for something else."""
     network = paths.topology.management
-    for link in json.loads(run("ip", "-json", "-4", "route", "show", "table", "all")):
-        destination = link.get("dst", "default").partition("/")[0]
-        if destination == "default" or link.get("dev") == paths.bridge:
-            continue
-        if destination in {str(network.network_address), str(network[ROUTER])}:
-            raise LabError(f"management network {network}: already used on this machine by {link.get('dev')}")
+    for route in json.loads(run("ip", "-json", "-4", "route", "show", "table", "all")):
+        if route["dst"] != "default" and network.overlaps(IPv4Network(route["dst"])):
+            raise LabError(
+                f"management network {network}: already used on this machine by {route.get('dev', 'a route')}"
+            )
 
 
 def create_netns(paths: Paths) -> None:
@@ -105,7 +105,6 @@ def create_isp(paths: Paths, wan: Wan, nic: Nic) -> None:
             f"--dhcp-host={nic.mac},{nic.address}",
             "--dhcp-authoritative",
             f"--dhcp-option=option:router,{wan.network[ROUTER]}",
-            f"--dhcp-option=option:dns-server,{wan.network[ROUTER]}",
         ],
         cgroup=paths.services,
         log=folder / f"{wan.isp}.log",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from lab.topology import Topology
+from lab.model import Topology
 
 STATE = Path("/var/lib/mpquic-lab")
 
@@ -34,12 +34,17 @@ class Paths:
         return self.cgroup / "services"
 
     @property
+    def commands(self) -> Path:
+        """Cgroup of commands that `exec` runs outside of the machines; they end with the lab."""
+        return self.cgroup / "commands"
+
+    @property
     def bridge(self) -> str:
         """Bridge of the management network."""
         return f"{self.topology.name}-br"
 
     def port(self, host: str) -> str:
-        """The machine's end of a host's management link; numbered, as a link's name has 15 characters at most."""
+        """Name this machine's end of a host's management link; numbered, as 15 characters are all a link has."""
         return f"{self.topology.name}-h{list(self.topology.hosts).index(host) + 1}"
 
     def netns(self, place: str) -> str:

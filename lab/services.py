@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 from lab import base
+from lab.model import ROUTER
 from lab.paths import Paths
 from lab.shell import spawn, wait_until
-from lab.topology import ROUTER
 
 PROXY_PORT = 8888
 BLOCK = 1_000_000
@@ -61,6 +61,8 @@ def start_proxy(paths: Paths) -> None:
     (folder / "tinyproxy.conf").write_text(
         f"""Listen {management[ROUTER]}
 Port {PROXY_PORT}
+User nobody
+Group nogroup
 Allow {management}
 Filter "{folder / "archives"}"
 FilterDefaultDeny Yes

@@ -8,6 +8,8 @@ from lab import lifecycle
 from lab.paths import Paths
 from lab.wires import Wire
 
+WAN_ROW = "{:6} {:9} {:13} {:>14} {:>9} {:>6} {:>20} {:>6}"
+
 
 def read(paths: Paths) -> dict[str, Any]:
     """Return everything that `status` shows."""
@@ -62,7 +64,7 @@ def show(status: dict[str, Any]) -> str:
         lines.append(f"{name:10} {host['state']:10} {host['address']:15} {' '.join(host['nics'])}")
     lines += [
         "",
-        f"{'WAN':6} {'STATE':9} {'PUBLIC':13} {'UP/DOWN Mbit/s':>14} {'DELAY ms':>9} {'LOSS %':>6} {'UP/DOWN packets':>20} {'LOST':>6}",
+        WAN_ROW.format("WAN", "STATE", "PUBLIC", "UP/DOWN Mbit/s", "DELAY ms", "LOSS %", "UP/DOWN packets", "LOST"),
     ]
     for name, wan in status["wans"].items():
         if "quality" not in wan:
@@ -74,9 +76,7 @@ def show(status: dict[str, Any]) -> str:
         rate = f"{quality['rate_up']:g}/{quality['rate_down']:g}"
         delay = f"{quality['delay']:g}±{quality['jitter']:g}"
         packets = f"{up['packets']}/{down['packets']}"
-        lines.append(
-            f"{name:6} {state:9} {wan['public']:13} {rate:>14} {delay:>9} {quality['loss']:>6g} {packets:>20} {lost:>6}"
-        )
+        lines.append(WAN_ROW.format(name, state, wan["public"], rate, delay, f"{quality['loss']:g}", packets, lost))
     lines += [
         "",
         f"ssh -F {status['ssh']['config']} {next(iter(status['hosts']), '')}",

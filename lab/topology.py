@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The model of a lab, read from its topology file and checked whole."""
+"""Read a topology file and check it whole."""
 
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from ipaddress import IPv4Address, IPv4Network
 from itertools import combinations
 from pathlib import Path
@@ -13,155 +13,8 @@ from typing import Any, NoReturn
 
 import yaml
 
-from lab.errors import LabError, TopologyError
-
-# Ends of one kind of network: the machine's own address in it, counted from the network's address.
-HOST_ON_WAN = 10
-HOST_ON_SUBNET = 10
-HOST_ON_LAN = 1
-ROUTER = 1
-LAN_CLIENT = 2
-KINDS = ("wan", "lan", "subnet")
-RESERVED_NICS = ("lo", "mgmt0")
-
-
-@dataclass(frozen=True)
-class Quality:
-    """What a WAN does to packets: Mbit/s (0: unlimited), ms each way, percent, bytes of queue each way."""
-
-    rate_up: float = 0
-    rate_down: float = 0
-    delay: float = 0
-    jitter: float = 0
-    loss: float = 0
-    limit: float = 500_000
-
-    def changed(self, values: dict[str, Any], where: str, error: type[LabError]) -> "Quality":
-        """Return a copy with some values changed; raise `error` for an unknown key or a value out of range."""
-        ranges = {
-            "rate_up": 10_000,
-            "rate_down": 10_000,
-            "delay": 5_000,
-            "jitter": 5_000,
-            "loss": 100,
-            "limit": 64_000_000,
-        }
-        for key, value in values.items():
-            if key not in ranges:
-                raise error(f"{where}{key}: unknown key, expected one of {', '.join(ranges)}")
-            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= ranges[key]:
-                raise error(f"{where}{key}: expected a number from 0 to {ranges[key]}, found {value!r}")
-        return replace(self, **values)
-
-
-QUALITY_KEYS = tuple(field.name for field in fields(Quality))
-
-
-@dataclass(frozen=True)
-class Wan:
-    """An ISP's router with its access network, and the wire to it."""
-
-    name: str
-    isp: str
-    network: IPv4Network
-    public: IPv4Address
-    quality: Quality
-
-
-@dataclass(frozen=True)
-class Lan:
-    """A network with one client on it."""
-
-    name: str
-    network: IPv4Network
-
-
-@dataclass(frozen=True)
-class Subnet:
-    """A network of the internet with one machine on it."""
-
-    name: str
-    network: IPv4Network
-
-
-@dataclass(frozen=True)
-class Nic:
-    """A NIC of a machine and the network at its other end; `n` counts the NICs of one kind from 1."""
-
-    name: str
-    end: Wan | Lan | Subnet
-    n: int
-    mac: str
-
-    @property
-    def kind(self) -> str:
-        """Return wan, lan or subnet."""
-        return type(self.end).__name__.lower()
-
-    @property
-    def address(self) -> IPv4Address:
-        """The machine's own address on this NIC."""
-        offsets = {"wan": HOST_ON_WAN, "lan": HOST_ON_LAN, "subnet": HOST_ON_SUBNET}
-        return self.end.network[offsets[self.kind]]
-
-    @property
-    def variables(self) -> dict[str, str]:
-        """What a template of this NIC may use."""
-        return {
-            "nic": self.name,
-            "name": self.end.name,
-            "n": str(self.n),
-            "address": str(self.address),
-            "network": str(self.end.network),
-            "length": str(self.end.network.prefixlen),
-            "router": str(self.end.network[ROUTER]),
-        }
-
-
-@dataclass(frozen=True)
-class File:
-    """A file on a machine before its first boot: its content, or the target of a symbolic link."""
-
-    path: str
-    content: str
-    is_link: bool
-
-
-@dataclass(frozen=True)
-class Host:
-    """A machine with systemd."""
-
-    name: str
-    management: IPv4Address
-    nics: tuple[Nic, ...]
-    files: tuple[File, ...]
-
-
-@dataclass(frozen=True)
-class Topology:
-    """A whole lab."""
-
-    name: str
-    digest: str
-    management: IPv4Network
-    hosts: dict[str, Host]
-    wans: dict[str, Wan]
-    lans: dict[str, Lan]
-    subnets: dict[str, Subnet]
-    server: IPv4Address
-    router: IPv4Address
-
-    @property
-    def places(self) -> tuple[str, ...]:
-        """Every name that has a network namespace."""
-        isps = (wan.isp for wan in self.wans.values())
-        return (*self.hosts, *isps, *self.lans, "internet")
-
-    def nics(self) -> Iterator[tuple[Host, Nic]]:
-        """Every NIC with its machine."""
-        for host in self.hosts.values():
-            for nic in host.nics:
-                yield host, nic
+from lab.errors import TopologyError
+from lab.model import KINDS, QUALITY_KEYS, RESERVED_NICS, ROUTER, File, Host, Lan, Nic, Quality, Subnet, Topology, Wan
 
 
 class Reader:
@@ -214,11 +67,12 @@ class Reader:
     def address(self, key: str, value: Any) -> IPv4Address:
         """Check an IPv4 address."""
         try:
-            if isinstance(value, str):
-                return IPv4Address(value)
+            address = IPv4Address(value) if isinstance(value, str) else None
         except ValueError:
-            pass
-        self.fail(key, f"expected an IPv4 address, found {value!r}")
+            address = None
+        if address is None:
+            self.fail(key, f"expected an IPv4 address, found {value!r}")
+        return address
 
 
 def load(path: Path) -> Topology:
@@ -246,11 +100,9 @@ def load(path: Path) -> Topology:
         reader.place(f"internet.subnets.{key}", key): Subnet(key, reader.network(f"internet.subnets.{key}", value, 28))
         for key, value in reader.mapping("internet.subnets", internet["subnets"]).items()
     }
-    ends: dict[str, Wan | Lan | Subnet] = {}
-    for key, end in (*wans.items(), *lans.items(), *subnets.items()):
-        if key in ends:
-            reader.fail(key, "this name is used by two networks")
-        ends[key] = end
+    ends: dict[str, Wan | Lan | Subnet] = {**wans, **lans, **subnets}
+    if len(ends) < len(wans) + len(lans) + len(subnets):
+        reader.fail("wans, lans, internet.subnets", "expected a name of its own for each network")
     hosts = {key: read_host(reader, key, value, ends) for key, value in reader.mapping("hosts", top["hosts"]).items()}
     topology = Topology(
         name=name,
@@ -336,32 +188,45 @@ def read_file(reader: Reader, where: str, value: Any, nics: list[Nic], shared: d
 
 
 def check(reader: Reader, topology: Topology) -> None:
-    """Refuse what only the whole shows: names and networks that collide, ends without a NIC."""
+    """Refuse what only the whole shows."""
     names = (*topology.places, *topology.subnets)
     for name in sorted({name for name in names if names.count(name) > 1}):
         reader.fail(name, "two hosts, ISPs, LANs or subnets have this name (internet is the lab's own)")
+    check_ends(reader, topology)
+    for host in topology.hosts.values():
+        check_host(reader, topology, host)
+    check_addresses(reader, topology)
+
+
+def check_ends(reader: Reader, topology: Topology) -> None:
+    """Refuse a network with two NICs or none."""
     used: dict[str, str] = {}
     for host, nic in topology.nics():
-        if nic.end.name in used:
-            reader.fail(
-                f"hosts.{host.name}.nics.{nic.name}", f"{nic.end.name} is already the end of {used[nic.end.name]}"
-            )
-        used[nic.end.name] = f"{host.name} {nic.name}"
+        end = nic.end.name
+        if end in used:
+            reader.fail(f"hosts.{host.name}.nics.{nic.name}", f"{end} is already the end of {used[end]}")
+        used[end] = f"{host.name} {nic.name}"
     for end in (*topology.wans, *topology.lans, *topology.subnets):
         if end not in used:
             reader.fail(end, "no NIC of any host names this network")
-    for host in topology.hosts.values():
-        if not topology.management[1] < host.management < topology.management.broadcast_address:
-            reader.fail(
-                f"hosts.{host.name}.management", f"expected an address of {topology.management} after the first"
-            )
-        networks = [("management", topology.management), *((nic.end.name, nic.end.network) for nic in host.nics)]
-        for (one, first), (other, second) in combinations(networks, 2):
-            if first.overlaps(second):
-                reader.fail(f"hosts.{host.name}", f"the networks of {one} ({first}) and {other} ({second}) overlap")
-    unique = [(f"hosts.{host.name}.management", host.management) for host in topology.hosts.values()]
-    unique += [(f"wans.{wan.name}.public", wan.public) for wan in topology.wans.values()]
-    unique += [("internet.server", topology.server), ("internet.router", topology.router)]
-    for (one, address), (other, same) in combinations(unique, 2):
+
+
+def check_host(reader: Reader, topology: Topology, host: Host) -> None:
+    """Refuse networks of one machine that overlap, and a management address outside of its network."""
+    network = topology.management
+    if not network[ROUTER] < host.management < network.broadcast_address:
+        reader.fail(f"hosts.{host.name}.management", f"expected an address of {network} after the first")
+    networks = [("management", network), *((nic.end.name, nic.end.network) for nic in host.nics)]
+    for (one, first), (other, second) in combinations(networks, 2):
+        if first.overlaps(second):
+            reader.fail(f"hosts.{host.name}", f"the networks of {one} ({first}) and {other} ({second}) overlap")
+
+
+def check_addresses(reader: Reader, topology: Topology) -> None:
+    """Refuse an address that two own."""
+    owned = [(f"hosts.{host.name}.management", host.management) for host in topology.hosts.values()]
+    owned += [(f"wans.{wan.name}.public", wan.public) for wan in topology.wans.values()]
+    owned += [("internet.server", topology.server), ("internet.router", topology.router)]
+    for (one, address), (other, same) in combinations(owned, 2):
         if address == same:
             reader.fail(other, f"{same} is already the address of {one}")

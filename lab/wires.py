@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from lab.errors import LabError
+from lab.model import Nic, Quality, Wan
 from lab.paths import Paths
 from lab.shell import run, spawn, wait_until
-from lab.topology import Nic, Quality, Wan
 
 SOURCE = Path(__file__).parent / "wire.c"
 # As struct shared in wire.c.
