@@ -39,7 +39,7 @@ def _routing(args: argparse.Namespace) -> int:
     changing = args.action == "fix" and not args.check
     with lock.exclusive() if changing else contextlib.nullcontext(), Kernel() as kernel:
         if args.action == "check":
-            outcome = repair.check(kernel, selection)
+            outcome = repair.check(kernel.read(), selection)
         else:
             outcome = repair.fix(kernel, selection, dry=args.check)
     _host.output(args, _result(args, outcome), _text(args, outcome))

@@ -65,9 +65,8 @@ class _Plan:
     predicted: dict[str, Any]
 
 
-def check(kernel: Kernel, selection: Selection) -> Outcome:
-    """Compare the host with the instances; change nothing."""
-    state = kernel.read()
+def check(state: HostState, selection: Selection) -> Outcome:
+    """Compare the host with the instances."""
     reports = []
     for instance in selection.chosen:
         plan = _plan(instance, selection.known, state)

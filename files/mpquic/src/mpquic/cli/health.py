@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``mpquic health check|fix``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mpquic.cli import _host, exitcodes
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
+
+    from mpquic.host.health import Tunnel
+
+_ECHO_TIMEOUT = 2.0
+_PATIENCE = 15.0
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    parser.add_argument("action", choices=("check", "fix"), help="examine only, or recover")
+    parser.add_argument("target", nargs="?", default="all", metavar="ID|all", help="one instance, or all (default)")
+    parser.add_argument("--role", choices=("client", "server"), help="only the instances of this role")
+    parser.add_argument(
+        "--timeout",
+        type=float,
+        default=_ECHO_TIMEOUT,
+        metavar="S",
+        help="wait for the last reply (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--patience",
+        type=float,
+        default=_PATIENCE,
+        metavar="S",
+        help="wait for a restarted tunnel (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--runtime", default="/run/mpquic", metavar="DIR", help="control sockets (default: %(default)s)"
+    )
+    _host.add_instances_argument(parser)
+    _host.add_output_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the action."""
+    return _host.guarded(_health, args)
+
+
+def _health(args: argparse.Namespace) -> int:
+    from mpquic.host import health, instances  # noqa: PLC0415 - quick start of the other commands
+    from mpquic.host.errors import UsageError  # noqa: PLC0415
+    from mpquic.host.netlink import Kernel  # noqa: PLC0415
+
+    if args.timeout <= 0 or args.patience < 0:
+        raise UsageError("health: --timeout and --patience: expected seconds above 0")
+    selection = instances.select(Path(args.instances), args.target)
+    if args.role:
+        selection = replace(selection, chosen=tuple(i for i in selection.chosen if i.role == args.role))
+    with Kernel() as kernel:
+        doctor = health.Doctor(kernel, selection, args.timeout, args.patience, Path(args.runtime))
+        tunnels = doctor.check() if args.action == "check" else doctor.fix(dry=args.check)
+    result = _result(args, tunnels)
+    _host.output(args, result, _text(args, tunnels, result))
+    return exitcodes.DEGRADED if result["degraded"] else exitcodes.OK
+
+
+def _result(args: argparse.Namespace, tunnels: Sequence[Tunnel]) -> dict[str, Any]:
+    degraded = sum(1 for tunnel in tunnels if not tunnel.healthy)
+    return {
+        "role": args.role or "auto",
+        "mode": args.action,
+        "target": args.target,
+        "healthy": degraded == 0,
+        "degraded": degraded,
+        "changed": any(tunnel.actions for tunnel in tunnels),
+        "tunnels": [_tunnel(tunnel) for tunnel in tunnels],
+    }
+
+
+def _tunnel(tunnel: Tunnel) -> dict[str, Any]:
+    instance = tunnel.instance
+    return {
+        "id": instance.id,
+        "role": instance.role,
+        "tun": instance.tun,
+        "wan": instance.wan or instance.wan_address,
+        "peer": instance.peer,
+        "healthy": tunnel.healthy,
+        "rtt_ms": tunnel.echo.best_ms if tunnel.echo else None,
+        "loss": tunnel.echo.loss if tunnel.echo else None,
+        "unit": tunnel.unit,
+        "state": tunnel.daemon.get("state") if tunnel.daemon else None,
+        "reasons": [asdict(reason) for reason in tunnel.reasons],
+        "actions": tunnel.actions,
+    }
+
+
+def _text(args: argparse.Namespace, tunnels: Sequence[Tunnel], result: dict[str, Any]) -> Iterator[str]:
+    word = "[PLAN]" if args.check else "[FIX] "
+    width = max((len(tunnel.instance.id) for tunnel in tunnels), default=1)
+    for tunnel in tunnels:
+        name = tunnel.instance.id.ljust(width)
+        for action in tunnel.actions:
+            yield f"{word} {name}  {action}"
+        for reason in tunnel.reasons:
+            yield f"[FAIL] {name}  {reason.code}: {reason.message}"
+        if tunnel.healthy:
+            yield f"[OK]   {name}  {_line(tunnel)}"
+    changed = "yes" if result["changed"] else "no"
+    yield f"healthy={len(tunnels) - result['degraded']} degraded={result['degraded']} changed={changed}"
+
+
+def _line(tunnel: Tunnel) -> str:
+    instance = tunnel.instance
+    wan = instance.wan or instance.wan_address
+    if tunnel.echo is None:
+        return f"{instance.tun} on {wan}, established"
+    return f"{instance.tun} on {wan}, {instance.peer} answers in {tunnel.echo.best_ms} ms, loss {tunnel.echo.loss:.0%}"

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether tunnels carry packets, why not, and the ladder that brings them back.
+
+A unit may be active and its tunnel dead; so a tunnel is healthy only when an ICMP echo crosses it, and nothing that it
+needs to survive the next fault is missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from mpquic.host import control, lock, repair, units
+from mpquic.host.echo import Echo, Probe, echo
+from mpquic.host.errors import HostError
+from mpquic.host.instances import Selection
+from mpquic.host.routing import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from pathlib import Path
+
+    from mpquic.host.instances import Instance
+    from mpquic.host.netlink import Kernel
+    from mpquic.host.state import HostState
+
+_ESTABLISHED = "established"
+_WAN_CODES = frozenset({"wan_missing", "wan_down", "wan_no_carrier", "wan_no_ipv4"})
+_REPAIRABLE = frozenset(
+    {"tun_missing", "tun_down", "tun_address", "tun_settings", "rule_missing", "rule_wrong", "route_missing"}
+    | {"route_wrong", "standing_route_missing", "stale_rule", "stale_route"}
+)
+_POLL = 0.25
+
+
+@dataclass(slots=True)
+class Tunnel:
+    """The health of one tunnel; `reasons` is empty when it is healthy."""
+
+    instance: Instance
+    reasons: list[Problem]
+    unit: str | None
+    daemon: dict[str, Any] | None
+    echo: Echo | None
+    actions: list[str] = field(default_factory=list)
+
+    @property
+    def healthy(self) -> bool:
+        """Whether packets cross it and nothing it needs is missing."""
+        return not self.reasons
+
+    @property
+    def codes(self) -> set[str]:
+        """Return the codes of its reasons."""
+        return {reason.code for reason in self.reasons}
+
+
+@dataclass(frozen=True, slots=True)
+class Doctor:
+    """Checks and fixes tunnels; `timeout` is the wait for the last echo reply, `patience` for a restarted daemon."""
+
+    kernel: Kernel
+    selection: Selection
+    timeout: float
+    patience: float
+    runtime: Path
+
+    def check(self) -> list[Tunnel]:
+        """Examine all chosen tunnels at the same time; change nothing."""
+        return self._examine(self.selection.chosen)
+
+    def fix(self, *, dry: bool) -> list[Tunnel]:
+        """Climb the ladder for every sick tunnel: TUN and routing, then a restart; with `dry` only plan.
+
+        A healthy tunnel is not touched, and a tunnel whose WAN cannot carry packets is not restarted.
+        """
+        tunnels = {tunnel.instance.id: tunnel for tunnel in self.check()}
+        actions: dict[str, list[str]] = {name: [] for name in tunnels}
+        broken = [t.instance for t in tunnels.values() if t.codes & _REPAIRABLE]
+        failures = self._repair(broken, actions, dry=dry)
+        if broken and not dry:
+            tunnels |= {tunnel.instance.id: tunnel for tunnel in self._examine(broken)}
+        dead = [tunnel for tunnel in tunnels.values() if _restart_helps(tunnel, repairing=dry)]
+        if dead:
+            for tunnel in dead:
+                actions[tunnel.instance.id].append(f"restart {units.unit(tunnel.instance.id)}")
+            if not dry:
+                failures |= self._restart([tunnel.instance for tunnel in dead])
+                tunnels |= {t.instance.id: t for t in self._examine([tunnel.instance for tunnel in dead])}
+        for name, tunnel in tunnels.items():
+            tunnel.actions = actions[name]
+            tunnel.reasons += failures.get(name, [])
+        return list(tunnels.values())
+
+    def _repair(self, broken: list[Instance], actions: dict[str, list[str]], *, dry: bool) -> dict[str, list[Problem]]:
+        if not broken:
+            return {}
+        some = Selection("sick", tuple(broken), self.selection.known)
+        with contextlib.nullcontext() if dry else lock.exclusive():
+            outcome = repair.fix(self.kernel, some, dry=dry)
+        for report in outcome.reports:
+            actions[report.instance.id] += report.actions
+        return {r.instance.id: [p for p in r.problems if p.code == "fix_failed"] for r in outcome.reports}
+
+    def _restart(self, dead: list[Instance]) -> dict[str, list[Problem]]:
+        try:
+            units.restart([instance.id for instance in dead])
+        except HostError as error:
+            return {instance.id: [Problem("restart_failed", str(error))] for instance in dead}
+        deadline = time.monotonic() + self.patience
+        waiting = {instance.id: probe for instance in dead if (probe := _probe(instance))}
+        while waiting and time.monotonic() < deadline:
+            time.sleep(_POLL)
+            answers = echo(waiting, _POLL)
+            waiting = {name: probe for name, probe in waiting.items() if not answers[name].crossed}
+        return {}
+
+    def _examine(self, instances: Sequence[Instance]) -> list[Tunnel]:
+        state = self.kernel.read()
+        outcome = repair.check(state, Selection("some", tuple(instances), self.selection.known))
+        names = [instance.id for instance in instances]
+        probes = {i.id: probe for i in instances if i.tun in state.links and (probe := _probe(i))}
+        with ThreadPoolExecutor(max_workers=max(1, len(names))) as pool:
+            daemons = pool.map(partial(control.status, runtime=self.runtime), names)
+            echoes = echo(probes, self.timeout)
+            unit_states = units.states(names)
+            answers = dict(zip(names, daemons, strict=True))
+        tunnels = []
+        for instance, report in zip(instances, outcome.reports, strict=True):
+            tunnel = Tunnel(
+                instance,
+                reasons=[*_wan_reasons(instance, state), *report.problems],
+                unit=unit_states[instance.id] if unit_states is not None else None,
+                daemon=answers[instance.id],
+                echo=echoes.get(instance.id),
+            )
+            tunnel.reasons += _life_reasons(tunnel)
+            tunnels.append(tunnel)
+        return tunnels
+
+
+def _probe(instance: Instance) -> Probe | None:
+    return Probe(instance.tun, str(instance.address.ip), instance.peer) if instance.peer else None
+
+
+def _restart_helps(tunnel: Tunnel, *, repairing: bool) -> bool:
+    """Decide on a restart: only of a unit that exists, and only where packets could cross.
+
+    A server cannot know whether its client is alive, so lost packets alone are no reason to restart it.
+    """
+    if tunnel.unit in {None, units.NOT_FOUND} or tunnel.codes & _WAN_CODES or "tun_foreign" in tunnel.codes:
+        return False
+    if tunnel.codes & {"unit_inactive", "daemon_silent"}:
+        return True
+    # A plan cannot know whether the repairs before it will already have brought the packets back.
+    return tunnel.instance.client and "no_reply" in tunnel.codes and not (repairing and tunnel.codes & _REPAIRABLE)
+
+
+def _wan_reasons(instance: Instance, state: HostState) -> Iterator[Problem]:
+    """Yield why the WAN cannot carry packets; a server listens on whatever it has."""
+    if not instance.client:
+        return
+    if instance.wan_address is not None:
+        if not any(str(found.ip) == instance.wan_address for group in state.addresses.values() for found in group):
+            yield Problem("wan_no_ipv4", f"no interface has the address {instance.wan_address}")
+        return
+    name = instance.wan
+    assert name is not None
+    link = state.links.get(name)
+    if link is None:
+        yield Problem("wan_missing", f"WAN interface {name} does not exist")
+    elif not link.up:
+        yield Problem("wan_down", f"WAN interface {name} is down")
+    elif not link.carrier:
+        yield Problem("wan_no_carrier", f"WAN interface {name} has no carrier")
+    elif not state.addresses_of(name):
+        yield Problem("wan_no_ipv4", f"WAN interface {name} has no IPv4 address")
+
+
+def _life_reasons(tunnel: Tunnel) -> Iterable[Problem]:
+    """Yield what the unit, the daemon and above all the echo say."""
+    instance = tunnel.instance
+    name = units.unit(instance.id)
+    if tunnel.unit is not None and tunnel.unit not in units.RUNNING:
+        yield Problem("unit_inactive", f"{name} is {tunnel.unit}")
+    elif tunnel.unit == "active" and tunnel.daemon is None:
+        yield Problem("daemon_silent", f"{name} is active but its control socket does not answer")
+    state = tunnel.daemon.get("state") if tunnel.daemon else None
+    if instance.peer is None:
+        if state != _ESTABLISHED:
+            said = f"the daemon says {state}" if state else "no daemon answers"
+            yield Problem("not_established", f"{said}, and {instance.address} has no single peer to ask")
+        return
+    if tunnel.echo is None or not tunnel.echo.crossed:
+        detail = [f"no echo from {instance.peer} through {instance.tun}"]
+        if tunnel.echo and tunnel.echo.error:
+            detail.append(tunnel.echo.error)
+        if state:
+            detail.append(f"the daemon says {state}")
+        yield Problem("no_reply", ", ".join(detail))
