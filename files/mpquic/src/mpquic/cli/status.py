@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""``mpquic status``: ask every running instance how it is."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mpquic.cli import exitcodes
+from mpquic.io.control import ask
+
+if TYPE_CHECKING:
+    import argparse
+
+_COLUMNS = ("id", "role", "state", "since", "tun", "local", "remote", "rtt", "tx", "rx", "drops", "session", "reason")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    parser.add_argument("instance", nargs="?", default="all", metavar="ID|all", help="one instance, or all (default)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument(
+        "--run-dir", type=Path, default=Path("/run/mpquic"), metavar="DIR", help="(default: %(default)s)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the status; return OK, or FAILED when the instance asked for was never started."""
+    names = sorted(path.parent.name for path in args.run_dir.glob("*/control.sock"))
+    if args.instance != "all":
+        if args.instance not in names:
+            print(f"{args.run_dir / args.instance}: no such instance has been started", file=sys.stderr)
+            return exitcodes.FAILED
+        names = [args.instance]
+    instances = [_status(args.run_dir, name) for name in sorted(names, key=_natural)]
+    if args.json:
+        print(json.dumps({"instances": instances}))
+    elif instances:
+        print(_table(instances))
+    else:
+        print(f"no instance has been started (nothing in {args.run_dir})")
+    return exitcodes.OK
+
+
+def _status(run_dir: Path, name: str) -> dict[str, Any]:
+    try:
+        return ask(run_dir / name / "control.sock", "status")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or "no answer"
+        return {"id": name, "state": "down", "reason": f"control socket: {reason}"}
+
+
+def _natural(name: str) -> tuple[int, str]:
+    return (int(name), "") if name.isdigit() else (sys.maxsize, name)
+
+
+def _table(instances: list[dict[str, Any]]) -> str:
+    rows = [_COLUMNS, *(_row(item) for item in instances)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def _row(item: dict[str, Any]) -> tuple[str, ...]:
+    def plain(key: str) -> str:
+        value = item.get(key)
+        return "-" if value is None or value == "" else str(value)
+
+    rtt = item.get("rtt_ms")
+    return (
+        plain("id"),
+        plain("role"),
+        plain("state"),
+        f"{item['since_s']:.0f}s" if "since_s" in item else "-",
+        plain("tun"),
+        plain("local"),
+        plain("remote"),
+        f"{rtt:.1f}ms" if rtt is not None else "-",
+        _size(item.get("tx_bytes")),
+        _size(item.get("rx_bytes")),
+        str(sum(item.get("drops", {}).values())),
+        plain("session"),
+        plain("reason"),
+    )
+
+
+def _size(count: int | None) -> str:
+    if count is None:
+        return "-"
+    amount = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if amount < 1000:
+            return f"{amount:.0f}{unit}" if unit == "B" else f"{amount:.1f}{unit}"
+        amount /= 1000
+    return f"{amount:.1f}TB"

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What acknowledgements say about a path. Fed by the congestion controller for every ack-eliciting packet."""
+
+from __future__ import annotations
+
+
+class AckClock:
+    """Round trip time, and since when the peer owes us an acknowledgement (seconds)."""
+
+    __slots__ = ("last_ack", "last_sent", "outstanding", "pending_since", "srtt")
+
+    def __init__(self) -> None:
+        """Start with nothing sent."""
+        self.srtt: float | None = None
+        self.outstanding = 0
+        self.last_sent: float | None = None
+        self.last_ack: float | None = None
+        #: Start of the present silence: the last acknowledgement, or the first packet after all was acknowledged.
+        self.pending_since: float | None = None
+
+    def sent(self, at: float) -> None:
+        """Note an ack-eliciting packet."""
+        self.outstanding += 1
+        self.last_sent = at
+        if self.pending_since is None:
+            self.pending_since = at
+
+    def acked(self, now: float) -> None:
+        """Note that one of them was acknowledged."""
+        self.outstanding -= 1
+        self.last_ack = now
+        self.pending_since = now if self.outstanding > 0 else None
+
+    def lost(self, count: int) -> None:
+        """Note packets given up. That is not an answer, so the silence goes on."""
+        self.outstanding -= count
+
+    def expired(self, count: int) -> None:
+        """Note packets whose keys were discarded: no answer is owed for them."""
+        self.outstanding -= count
+        if self.outstanding <= 0:
+            self.pending_since = None
+
+    def rtt(self, sample: float) -> None:
+        """Take a round trip sample (RFC 9002 section 5.3: weight 1/8)."""
+        self.srtt = sample if self.srtt is None else self.srtt + (sample - self.srtt) / 8
+
+    def restart(self, now: float) -> None:
+        """Measure silence from now on, when the handshake is over."""
+        self.last_sent = now
+        if self.pending_since is not None:
+            self.pending_since = now

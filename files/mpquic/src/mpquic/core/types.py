@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Names shared by the core. Times are seconds on any monotonic clock, passed in by the caller."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+#: A socket address as the socket module gives it: (host, port) or, for IPv6, (host, port, flow, scope).
+Address = tuple[Any, ...]
+#: A UDP payload and where it came from or goes to.
+Datagram = tuple[bytes, Address]
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a tunnel has carried since the daemon started; ``drops`` counts what it refused, by reason."""
+
+    tx_packets: int = 0
+    rx_packets: int = 0
+    tx_bytes: int = 0
+    rx_bytes: int = 0
+    drops: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A state was entered: one line of log. ``failed`` marks what an operator should see at level error."""
+
+    state: str
+    reason: str
+    failed: bool = False
+    detail: str = ""

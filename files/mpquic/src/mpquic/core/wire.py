@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Layouts: the payload of a QUIC DATAGRAM frame, and as much of a QUIC header as routing a datagram needs.
+
+A payload is a variable-length integer, the context id (RFC 9297 section 2.1 without the stream id), and a body. Context
+0 carries one bare IP packet, as in RFC 9484 section 6.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Iterable
+
+#: Context 0: one IP packet.
+CONTEXT_IP = 0
+#: Bytes before the IP packet in a DATAGRAM payload.
+OVERHEAD = 1
+#: Length of the connection ids this program issues (bytes).
+CID_LENGTH = 8
+#: RFC 9000 section 14.1: a client's Initial fills a datagram of at least so many bytes.
+MIN_INITIAL = 1200
+#: QUIC version 1 (RFC 9000).
+VERSION_1 = 1
+
+_PREFIX = bytes([CONTEXT_IP])
+_LONG = 0x80
+_FIXED = 0x40
+_TYPE_MASK = 0x30
+
+
+def wrap(packets: Iterable[bytes]) -> list[bytes]:
+    """Return the DATAGRAM payloads of IP packets."""
+    prefix = _PREFIX
+    return [prefix + packet for packet in packets]
+
+
+def unwrap(payloads: Iterable[bytes], drops: Counter[str]) -> list[bytes]:
+    """Return the IP packets in DATAGRAM payloads; other contexts count as ``context``, broken ones as ``malformed``."""
+    packets = []
+    for payload in payloads:
+        if payload[:1] == _PREFIX:
+            packets.append(payload[1:])
+            continue
+        context, size = varint(payload)
+        if size == 0:
+            drops["malformed"] += 1
+        elif context == CONTEXT_IP:
+            packets.append(payload[size:])
+        else:
+            drops["context"] += 1
+    return packets
+
+
+def varint(data: bytes) -> tuple[int, int]:
+    """Return the integer at the start of ``data`` and its length in bytes (RFC 9000 section 16), (0, 0) if cut off."""
+    if not data:
+        return 0, 0
+    size = 1 << (data[0] >> 6)
+    if len(data) < size:
+        return 0, 0
+    return int.from_bytes(data[:size], "big") & ((1 << (8 * size - 2)) - 1), size
+
+
+@dataclass(frozen=True, slots=True)
+class LongHeader:
+    """The version-independent part of a long header (RFC 8999 section 5.1), and whether it is a version 1 Initial."""
+
+    version: int
+    destination: bytes
+    source: bytes
+    initial: bool
+
+
+def is_short(data: bytes) -> bool:
+    """Tell whether ``data`` starts with a short header long enough for a connection id of ours."""
+    return len(data) > CID_LENGTH and not data[0] & _LONG
+
+
+def long_header(data: bytes) -> LongHeader | None:
+    """Return the long header at the start of ``data``, or None when there is none or it is cut off."""
+    if len(data) < 7 or not data[0] & _LONG:
+        return None
+    version = int.from_bytes(data[1:5], "big")
+    destination_end = 6 + data[5]
+    if destination_end >= len(data):
+        return None
+    source_end = destination_end + 1 + data[destination_end]
+    if source_end > len(data):
+        return None
+    initial = version == VERSION_1 and bool(data[0] & _FIXED) and not data[0] & _TYPE_MASK
+    return LongHeader(version, data[6:destination_end], data[destination_end + 1 : source_end], initial)

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One process, one instance: from a checked configuration to a running tunnel, and to a clean end."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+from typing import TYPE_CHECKING
+
+from mpquic import __version__, quic
+from mpquic.daemon import logs
+from mpquic.daemon.client import ClientShell
+from mpquic.daemon.server import ServerShell
+from mpquic.io.control import ControlServer
+from mpquic.io.sdnotify import Notifier
+from mpquic.io.tun import TunError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from mpquic.config import InstanceConfig
+
+_LOG = logging.getLogger("mpquic")
+
+
+class StartError(Exception):
+    """The instance cannot run on this host as it is; the text says why."""
+
+
+def run(config: InstanceConfig, control: Path) -> None:
+    """Carry packets until SIGTERM or SIGINT. Raises StartError."""
+    logs.set_up(config.log_level)
+    try:
+        quic.self_test()
+        asyncio.run(_run(config, control))
+    except (quic.SelfTestError, TunError, ValueError) as error:
+        raise StartError(str(error)) from error
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise StartError(f"{where}{error.strerror or error}") from error
+
+
+async def _run(config: InstanceConfig, control_path: Path) -> None:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    notifier = Notifier()
+
+    def notify(line: str) -> None:
+        notifier.send(f"STATUS={line}")
+
+    kind = ClientShell if config.role == "client" else ServerShell
+    shell = kind(config, loop, notify)
+    control = ControlServer(control_path, {"status": shell.status})
+    shell.start()
+    try:
+        await control.start()
+        _LOG.info("started version=%s role=%s tun=%s", __version__, config.role, config.tun_name)
+        notifier.send("READY=1")
+        watchdog = loop.create_task(_watchdog(notifier))
+        # What lives now lives to the end: later collections need not look at it.
+        gc.collect()
+        gc.freeze()
+        await stop.wait()
+        watchdog.cancel()
+        notifier.send("STOPPING=1")
+    finally:
+        shell.stop()
+        control.stop()
+        _LOG.info("stopped")
+
+
+async def _watchdog(notifier: Notifier) -> None:
+    interval = notifier.watchdog_interval()
+    while interval is not None:
+        notifier.send("WATCHDOG=1")
+        await asyncio.sleep(interval)

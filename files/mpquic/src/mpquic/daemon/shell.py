@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What client and server share: the event loop's callbacks around a tunnel, its TUN, its log and its status."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+from mpquic import __version__
+from mpquic.daemon.logs import RepeatFilter
+from mpquic.io.tun import TunDevice, TunError, TunGoneError, open_tun
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from mpquic.config import InstanceConfig
+    from mpquic.core.client import ClientTunnel
+    from mpquic.core.server import ServerTunnel
+    from mpquic.core.types import Address, Change
+    from mpquic.io.udp import UdpSocket
+
+_LOG = logging.getLogger("mpquic")
+
+#: Seconds between looks for a TUN device that was removed.
+TUN_RETRY = 0.5
+
+
+class Shell(ABC):
+    """Runs one tunnel on an event loop. All work is done in callbacks that handle a batch each; no task per packet."""
+
+    def __init__(
+        self,
+        config: InstanceConfig,
+        tunnel: ClientTunnel | ServerTunnel,
+        loop: asyncio.AbstractEventLoop,
+        notify: Callable[[str], None],
+    ) -> None:
+        """Drive ``tunnel``; ``notify`` takes one line about its state for the service manager."""
+        self.config = config
+        self.tunnel = tunnel
+        self.loop = loop
+        self._notify = notify
+        self.udp: UdpSocket | None = None
+        self._tun: TunDevice | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
+        self._repeats = RepeatFilter()
+        self._tun_fault: str | None = None
+        self._stopped = False
+
+    def start(self) -> None:
+        """Open the TUN and begin. Raises TunError."""
+        self._attach_tun(open_tun(self.config.tun_name, self.tunnel.counters.drops))
+        self.tick()
+
+    def stop(self) -> None:
+        """Say goodbye and close everything."""
+        self._stopped = True
+        self.tunnel.close(self.loop.time())
+        self._after(self.loop.time())
+        if self._timer is not None:
+            self._timer.cancel()
+        self.detach_udp()
+        self._detach_tun()
+
+    @abstractmethod
+    def prepare(self, now: float) -> None:
+        """Do what the tunnel asks for beside datagrams: open sockets."""
+
+    @abstractmethod
+    def blocked(self) -> str | None:
+        """Return what this host lacks for a socket, None when nothing."""
+
+    # --- callbacks --------------------------------------------------------------------------------------------------
+
+    def tick(self) -> None:
+        """Run what is due."""
+        self._timer = None
+        self._timer_at = math.inf
+        now = self.loop.time()
+        self.tunnel.fire(now)
+        self._after(now)
+
+    def _on_tun(self) -> None:
+        assert self._tun is not None
+        now = self.loop.time()
+        try:
+            packets = self._tun.read()
+        except TunGoneError as error:
+            self._lose_tun(str(error))
+            return
+        if packets:
+            self.tunnel.send(packets, now)
+            self._after(now)
+
+    def _on_udp(self) -> None:
+        assert self.udp is not None
+        now = self.loop.time()
+        datagrams = self.udp.receive()
+        packets = self.tunnel.receive(datagrams, now) if datagrams else []
+        if packets:
+            self._deliver(packets)
+        self._after(now)
+
+    def _deliver(self, packets: list[bytes]) -> None:
+        if self._tun is None:
+            self.tunnel.counters.drops["tun_missing"] += len(packets)
+            return
+        try:
+            self._tun.write(packets)
+        except TunGoneError as error:
+            self._lose_tun(str(error))
+
+    def _after(self, now: float) -> None:
+        """Send what the tunnel has to say, tell what changed, and set the timer."""
+        datagrams = self.tunnel.flush(now)
+        if datagrams and self.udp is not None:
+            self.udp.send(datagrams)
+        for change in self.tunnel.changes():
+            self._tell(change, now)
+        if self._stopped:
+            return
+        self.prepare(now)
+        deadline = self.tunnel.deadline()
+        if deadline < self._timer_at:
+            # A timer that is too early only looks again; setting a new one for every batch would cost more.
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer_at = deadline
+            self._timer = self.loop.call_at(deadline, self.tick)
+
+    # --- devices ----------------------------------------------------------------------------------------------------
+
+    def attach_udp(self, udp: UdpSocket) -> None:
+        """Use this socket from now on."""
+        self.detach_udp()
+        self.udp = udp
+        self.loop.add_reader(udp.fileno(), self._on_udp)
+
+    def detach_udp(self) -> None:
+        """Close the socket, if there is one."""
+        if self.udp is not None:
+            self.loop.remove_reader(self.udp.fileno())
+            self.udp.close()
+            self.udp = None
+
+    def _attach_tun(self, tun: TunDevice) -> None:
+        self._tun = tun
+        self._tun_fault = None
+        self.loop.add_reader(tun.fileno(), self._on_tun)
+
+    def _detach_tun(self) -> None:
+        if self._tun is not None:
+            self.loop.remove_reader(self._tun.fileno())
+            self._tun.close()
+            self._tun = None
+
+    def _lose_tun(self, reason: str) -> None:
+        self._detach_tun()
+        self._tun_fault = f"TUN device {self.config.tun_name} is gone"
+        _LOG.error('tun lost name=%s reason="%s"', self.config.tun_name, reason)
+        self.loop.call_later(TUN_RETRY, self._find_tun)
+
+    def _find_tun(self) -> None:
+        if self._stopped:
+            return
+        try:
+            self._attach_tun(open_tun(self.config.tun_name, self.tunnel.counters.drops))
+        except TunError as error:
+            self._tun_fault = str(error)
+            self.loop.call_later(TUN_RETRY, self._find_tun)
+        else:
+            _LOG.info("tun attached name=%s", self.config.tun_name)
+
+    # --- telling ----------------------------------------------------------------------------------------------------
+
+    def _tell(self, change: Change, now: float) -> None:
+        level = logging.ERROR if change.failed else logging.INFO
+        if change.state == "up":
+            line: str | None = f"connected {self._where()}"
+            if change.reason != "connected":
+                line = f'{line} note="{change.reason}"'
+        elif change.state == "connecting":
+            level, line = logging.DEBUG, f"connecting {self._where()}"
+        else:
+            line = self._repeats.note(f'{change.state} reason="{change.reason}"', now)
+            if line is not None and change.detail:
+                line = f"{line} {change.detail}"
+        if line is not None:
+            _LOG.log(level, line)
+        self._notify(f"{change.state}: {change.reason}")
+
+    def _where(self) -> str:
+        connection = self.tunnel.connection
+        if connection is None:
+            return ""
+        local = text(self.udp.local) if self.udp is not None else "-"
+        rtt = connection.clock.srtt
+        shown = f" rtt_ms={rtt * 1000:.0f}" if rtt is not None else ""
+        return f"remote={text(connection.peer)} local={local}{shown} session={connection.session}"
+
+    def status(self) -> dict[str, Any]:
+        """Return this instance's line of ``mpquic status``."""
+        tunnel, connection = self.tunnel, self.tunnel.connection
+        blocked = self.blocked()
+        up = tunnel.state == "up"
+        rtt = connection.clock.srtt if connection is not None and up else None
+        counters = tunnel.counters
+        return {
+            "id": self.config.instance_id,
+            "role": self.config.role,
+            "state": "waiting" if blocked else tunnel.state,
+            "reason": blocked or self._tun_fault or tunnel.reason,
+            "since_s": round(max(0.0, self.loop.time() - tunnel.since), 3),
+            "session": tunnel.session,
+            "connects": tunnel.connects,
+            "tun": self.config.tun_name,
+            "mtu": self.config.tun_mtu,
+            "bind": str(self.config.bind_ip),
+            "local": text(self.udp.local) if self.udp is not None else None,
+            "remote": text(connection.peer) if connection is not None and up else None,
+            "rtt_ms": round(rtt * 1000, 3) if rtt is not None else None,
+            "tx_packets": counters.tx_packets,
+            "rx_packets": counters.rx_packets,
+            "tx_bytes": counters.tx_bytes,
+            "rx_bytes": counters.rx_bytes,
+            "drops": {reason: count for reason, count in sorted(counters.drops.items()) if count},
+            "pid": os.getpid(),
+            "version": __version__,
+        }
+
+
+def text(address: Address | None) -> str:
+    """Return a socket address as people write it."""
+    if address is None:
+        return "-"
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

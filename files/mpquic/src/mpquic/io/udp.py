@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A UDP socket that moves batches: generic segmentation offload out, generic receive offload in, where there is any.
+
+See udp(7) UDP_SEGMENT and UDP_GRO. Both fall back without anybody noticing: a kernel or driver that refuses gets one
+datagram per call.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Sequence
+
+    from mpquic.core.types import Address, Datagram
+
+_LOG = logging.getLogger(__name__)
+
+_SOL_UDP = 17
+_UDP_SEGMENT = 103
+_UDP_GRO = 104
+_IP_MTU_DISCOVER = 10
+_IPV6_MTU_DISCOVER = 23
+_PMTUDISC_PROBE = 3
+_SO_SNDBUFFORCE = 32
+_SO_RCVBUFFORCE = 33
+
+#: Socket buffers wanted (bytes): 100 ms at 300 Mbit/s. The kernel grants up to net.core.rmem_max without privileges.
+BUFFER = 4 * 1024 * 1024
+#: Datagrams taken per wake-up, so that the TUN gets its turn.
+BATCH = 64
+#: UDP_MAX_SEGMENTS of kernels up to 6.5.
+_MAX_SEGMENTS = 64
+#: One UDP payload, segments and all, stays below 65 507 bytes.
+_MAX_SUPER = 65000
+_MAX_DATAGRAM = 65535
+_GRO_SPACE = socket.CMSG_SPACE(struct.calcsize("i"))
+_GSO_REFUSED = {errno.EIO, errno.EINVAL, errno.EMSGSIZE, errno.EOPNOTSUPP, errno.ENOPROTOOPT}
+_FULL = {errno.EAGAIN, errno.ENOBUFS}
+
+
+class UdpSocket:
+    """A bound socket; connected to one peer on a client, to nobody on a server."""
+
+    def __init__(self, sock: socket.socket, drops: Counter[str], *, connected: bool) -> None:
+        """Take over ``sock``. Datagrams that the kernel refuses count in ``drops``."""
+        self._sock = sock
+        self._drops = drops
+        self._connected = connected
+        self._refused = False
+        self.gso = _try_option(sock, _UDP_SEGMENT, 0)
+        self.gro = _try_option(sock, _UDP_GRO, 1)
+        self.last_error = ""
+
+    def fileno(self) -> int:
+        """Return the file descriptor, for the event loop."""
+        return self._sock.fileno()
+
+    @property
+    def local(self) -> Address:
+        """The address this socket is bound to."""
+        address: Address = self._sock.getsockname()
+        return address
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._sock.close()
+
+    def take_refused(self) -> bool:
+        """Tell whether an ICMP "port unreachable" came since the last call."""
+        refused, self._refused = self._refused, False
+        return refused
+
+    def receive(self) -> list[Datagram]:
+        """Return what has arrived, up to about BATCH datagrams; nothing when nothing has."""
+        received: list[Datagram] = []
+        receive = self._sock.recvmsg
+        while len(received) < BATCH:
+            try:
+                data, ancillary, _, address = receive(_MAX_DATAGRAM, _GRO_SPACE)
+            except BlockingIOError:
+                break
+            except OSError as error:
+                self._note(error)
+                break
+            segment = _segment_size(ancillary) if ancillary else 0
+            if 0 < segment < len(data):
+                received += [(data[at : at + segment], address) for at in range(0, len(data), segment)]
+            else:
+                received.append((data, address))
+        return received
+
+    def send(self, datagrams: Sequence[Datagram]) -> None:
+        """Send datagrams in order. What the kernel does not take is dropped and counted, never raised."""
+        start, count = 0, len(datagrams)
+        while start < count:
+            end = self._run_end(datagrams, start) if self.gso else start + 1
+            if end - start == 1 or not self._send_run(datagrams, start, end):
+                for data, address in datagrams[start:end]:
+                    self._send_one(data, address)
+            start = end
+
+    def _run_end(self, datagrams: Sequence[Datagram], start: int) -> int:
+        """Return the end of the run that one call can segment: equal sizes, the last may be shorter, one peer."""
+        first, address = datagrams[start]
+        size = total = len(first)
+        end = start + 1
+        limit = min(len(datagrams), start + _MAX_SEGMENTS)
+        while end < limit:
+            data, to = datagrams[end]
+            length = len(data)
+            total += length
+            if length > size or total > _MAX_SUPER or to != address:
+                break
+            end += 1
+            if length < size:
+                break
+        return end
+
+    def _send_run(self, datagrams: Sequence[Datagram], start: int, end: int) -> bool:
+        """Send datagrams[start:end] in one call; False when they must go one by one."""
+        run = [data for data, _ in datagrams[start:end]]
+        segment = [(_SOL_UDP, _UDP_SEGMENT, struct.pack("H", len(run[0])))]
+        try:
+            self._sendmsg(run, segment, datagrams[start][1])
+        except OSError as error:
+            if error.errno == errno.ECONNREFUSED:
+                self._refused = True
+                return False
+            if error.errno not in _GSO_REFUSED:
+                self._note(error, len(run))
+                return True
+            if all([self._send_one(data, address) for data, address in datagrams[start:end]]):
+                # One by one it works: it is segmentation that this kernel or driver refuses.
+                self.gso = False
+                _LOG.info("udp segmentation offload refused (%s), sending datagrams one by one", error.strerror)
+        return True
+
+    def _send_one(self, data: bytes, address: Address) -> bool:
+        for _ in range(2):
+            try:
+                self._sendmsg([data], [], address)
+            except OSError as error:
+                if error.errno == errno.ECONNREFUSED:
+                    # An earlier datagram's ICMP answer; reading it cleared it.
+                    self._refused = True
+                    continue
+                self._note(error)
+                return False
+            return True
+        self._drops["udp_refused"] += 1
+        return False
+
+    def _sendmsg(self, buffers: list[bytes], ancillary: list[tuple[int, int, bytes]], address: Address) -> None:
+        if self._connected:
+            self._sock.sendmsg(buffers, ancillary)
+        else:
+            self._sock.sendmsg(buffers, ancillary, 0, address)
+
+    def _note(self, error: OSError, count: int = 1) -> None:
+        if error.errno == errno.ECONNREFUSED:
+            self._refused = True
+            return
+        if error.errno in _FULL:
+            self._drops["udp_full"] += count
+            return
+        self.last_error = error.strerror or str(error)
+        self._drops["udp_too_big" if error.errno == errno.EMSGSIZE else "udp_error"] += count
+
+
+def open_udp(address: str, port: int, *, device: str | None, remote: Address | None, drops: Counter[str]) -> UdpSocket:
+    """Open a socket bound to ``address`` and ``port`` (0 for any), and to ``device`` if given.
+
+    With ``remote`` the socket is connected, so that ICMP errors come back. Raises OSError with the step in its text.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        _grow(sock, _SO_RCVBUFFORCE, socket.SO_RCVBUF)
+        _grow(sock, _SO_SNDBUFFORCE, socket.SO_SNDBUF)
+        # Never fragment, and do not believe cached path MTUs (RFC 9000 section 14).
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_MTU_DISCOVER, _PMTUDISC_PROBE)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        else:
+            sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _PMTUDISC_PROBE)
+        if device is not None:
+            # Without privileges since Linux 5.7, as long as the socket is not bound to a device yet.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode())
+        sock.bind((address, port))
+        if remote is not None:
+            sock.connect(remote)
+    except OSError:
+        sock.close()
+        raise
+    return UdpSocket(sock, drops, connected=remote is not None)
+
+
+def _grow(sock: socket.socket, force: int, plain: int) -> None:
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, force, BUFFER)
+    except PermissionError:
+        sock.setsockopt(socket.SOL_SOCKET, plain, BUFFER)
+
+
+def _try_option(sock: socket.socket, option: int, value: int) -> bool:
+    try:
+        sock.setsockopt(_SOL_UDP, option, value)
+    except OSError:
+        return False
+    return True
+
+
+def _segment_size(ancillary: Sequence[tuple[int, int, bytes]]) -> int:
+    for level, kind, value in ancillary:
+        if level == _SOL_UDP and kind == _UDP_GRO:
+            size: int = struct.unpack_from("i", value)[0]
+            return size
+    return 0
