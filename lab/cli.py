@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from lab import base, lifecycle, status
+from lab import base, lifecycle, report, status
 from lab.cgroups import joining
 from lab.errors import EXIT_DEGRADED, EXIT_FAILED, LabError, UsageError
 from lab.paths import Paths
@@ -60,6 +60,7 @@ def parser() -> Parser:
         help="rate_up, rate_down or rate for both (Mbit/s, 0: unlimited), delay and jitter (ms each way), "
         "loss (percent), limit (bytes)",
     )
+    command("report", "show what the tunnels deliver; exit 2 if one does not")
     command("base", "build the base root")
     command("purge", "down, and remove every file of the lab, the base root included")
     return top
@@ -146,6 +147,8 @@ def dispatch(argv: list[str]) -> int:
     match arguments.command:
         case "status":
             return cmd_status(paths, as_json=arguments.json)
+        case "report":
+            return EXIT_DEGRADED if report.report(paths) else 0
         case "exec":
             cmd_exec(paths, arguments.place, arguments.argv)
         case "crash" | "start" | "stop":

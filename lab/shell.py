@@ -23,11 +23,13 @@ TOOLS = {
     "ip": "iproute2",
     "ssh-keygen": "openssh-client",
 }
+HEADER = Path("/usr/include/stdio.h")  # gcc's package does not bring it along
 
 
 def require_tools() -> None:
     """Fail with the names of all missing packages."""
     missing = sorted({package for tool, package in TOOLS.items() if shutil.which(tool) is None})
+    missing += [] if HEADER.exists() else ["libc6-dev"]
     if missing:
         raise LabError(f"missing packages: run apt-get install {' '.join(missing)}")
 
