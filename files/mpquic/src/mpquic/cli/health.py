@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mpquic.cli import _host, exitcodes
+from mpquic.io.control import ask
 
 if TYPE_CHECKING:
     import argparse
@@ -39,7 +41,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="wait for a restarted tunnel (default: %(default)s)",
     )
     parser.add_argument(
-        "--runtime", default="/run/mpquic", metavar="DIR", help="control sockets (default: %(default)s)"
+        "--run-dir",
+        type=Path,
+        default=Path("/run/mpquic"),
+        metavar="DIR",
+        help="control sockets (default: %(default)s)",
     )
     _host.add_instances_argument(parser)
     _host.add_output_arguments(parser)
@@ -61,11 +67,18 @@ def _health(args: argparse.Namespace) -> int:
     if args.role:
         selection = replace(selection, chosen=tuple(i for i in selection.chosen if i.role == args.role))
     with Kernel() as kernel:
-        doctor = health.Doctor(kernel, selection, args.timeout, args.patience, Path(args.runtime))
+        doctor = health.Doctor(kernel, selection, args.timeout, args.patience, partial(_ask, args.run_dir))
         tunnels = doctor.check() if args.action == "check" else doctor.fix(dry=args.check)
     result = _result(args, tunnels)
     _host.output(args, result, _text(args, tunnels, result))
     return exitcodes.DEGRADED if result["degraded"] else exitcodes.OK
+
+
+def _ask(run_dir: Path, instance_id: str) -> dict[str, Any] | None:
+    try:
+        return ask(run_dir / instance_id / "control.sock", "status")
+    except (OSError, ValueError):
+        return None
 
 
 def _result(args: argparse.Namespace, tunnels: Sequence[Tunnel]) -> dict[str, Any]:
@@ -95,6 +108,7 @@ def _tunnel(tunnel: Tunnel) -> dict[str, Any]:
         "unit": tunnel.unit,
         "state": tunnel.daemon.get("state") if tunnel.daemon else None,
         "reasons": [asdict(reason) for reason in tunnel.reasons],
+        "found": [asdict(reason) for reason in tunnel.found],
         "actions": tunnel.actions,
     }
 
@@ -118,5 +132,5 @@ def _line(tunnel: Tunnel) -> str:
     instance = tunnel.instance
     wan = instance.wan or instance.wan_address
     if tunnel.echo is None:
-        return f"{instance.tun} on {wan}, established"
+        return f"{instance.tun} on {wan}, up"
     return f"{instance.tun} on {wan}, {instance.peer} answers in {tunnel.echo.best_ms} ms, loss {tunnel.echo.loss:.0%}"

@@ -11,38 +11,39 @@ import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from mpquic.host import control, lock, repair, units
+from mpquic.host import lock, repair, units
 from mpquic.host.echo import Echo, Probe, echo
 from mpquic.host.errors import HostError
 from mpquic.host.instances import Selection
 from mpquic.host.routing import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from mpquic.host.instances import Instance
     from mpquic.host.netlink import Kernel
     from mpquic.host.state import HostState
 
-_ESTABLISHED = "established"
+_UP = "up"
 _WAN_CODES = frozenset({"wan_missing", "wan_down", "wan_no_carrier", "wan_no_ipv4"})
 _REPAIRABLE = frozenset(
     {"tun_missing", "tun_down", "tun_address", "tun_settings", "rule_missing", "rule_wrong", "route_missing"}
     | {"route_wrong", "standing_route_missing", "stale_rule", "stale_route"}
 )
 _POLL = 0.25
+_REATTACH = 2.0
+"""Seconds in which a running daemon finds a TUN that was made again; before that, a restart would be hasty."""
 
 
 @dataclass(slots=True)
 class Tunnel:
-    """The health of one tunnel; `reasons` is empty when it is healthy."""
+    """The health of one tunnel: why it is not healthy, and before a fix was not."""
 
     instance: Instance
     reasons: list[Problem]
+    found: list[Problem]
     unit: str | None
     daemon: dict[str, Any] | None
     echo: Echo | None
@@ -61,13 +62,17 @@ class Tunnel:
 
 @dataclass(frozen=True, slots=True)
 class Doctor:
-    """Checks and fixes tunnels; `timeout` is the wait for the last echo reply, `patience` for a restarted daemon."""
+    """Checks and fixes tunnels.
+
+    `timeout` is the wait for the last echo reply and `patience` that for a restarted daemon, in seconds; `ask` returns
+    what the daemon of an instance says of itself, None when it does not answer.
+    """
 
     kernel: Kernel
     selection: Selection
     timeout: float
     patience: float
-    runtime: Path
+    ask: Callable[[str], dict[str, Any] | None]
 
     def check(self) -> list[Tunnel]:
         """Examine all chosen tunnels at the same time; change nothing."""
@@ -79,10 +84,12 @@ class Doctor:
         A healthy tunnel is not touched, and a tunnel whose WAN cannot carry packets is not restarted.
         """
         tunnels = {tunnel.instance.id: tunnel for tunnel in self.check()}
+        found = {name: tunnel.reasons for name, tunnel in tunnels.items()}
         actions: dict[str, list[str]] = {name: [] for name in tunnels}
         broken = [t.instance for t in tunnels.values() if t.codes & _REPAIRABLE]
         failures = self._repair(broken, actions, dry=dry)
         if broken and not dry:
+            _wait(broken, _REATTACH)
             tunnels |= {tunnel.instance.id: tunnel for tunnel in self._examine(broken)}
         dead = [tunnel for tunnel in tunnels.values() if _restart_helps(tunnel, repairing=dry)]
         if dead:
@@ -93,7 +100,8 @@ class Doctor:
                 tunnels |= {t.instance.id: t for t in self._examine([tunnel.instance for tunnel in dead])}
         for name, tunnel in tunnels.items():
             tunnel.actions = actions[name]
-            tunnel.reasons += failures.get(name, [])
+            tunnel.found = found[name]
+            tunnel.reasons = tunnel.reasons + failures.get(name, [])
         return list(tunnels.values())
 
     def _repair(self, broken: list[Instance], actions: dict[str, list[str]], *, dry: bool) -> dict[str, list[Problem]]:
@@ -111,12 +119,7 @@ class Doctor:
             units.restart([instance.id for instance in dead])
         except HostError as error:
             return {instance.id: [Problem("restart_failed", str(error))] for instance in dead}
-        deadline = time.monotonic() + self.patience
-        waiting = {instance.id: probe for instance in dead if (probe := _probe(instance))}
-        while waiting and time.monotonic() < deadline:
-            time.sleep(_POLL)
-            answers = echo(waiting, _POLL)
-            waiting = {name: probe for name, probe in waiting.items() if not answers[name].crossed}
+        _wait(dead, self.patience)
         return {}
 
     def _examine(self, instances: Sequence[Instance]) -> list[Tunnel]:
@@ -125,7 +128,7 @@ class Doctor:
         names = [instance.id for instance in instances]
         probes = {i.id: probe for i in instances if i.tun in state.links and (probe := _probe(i))}
         with ThreadPoolExecutor(max_workers=max(1, len(names))) as pool:
-            daemons = pool.map(partial(control.status, runtime=self.runtime), names)
+            daemons = pool.map(self.ask, names)
             echoes = echo(probes, self.timeout)
             unit_states = units.states(names)
             answers = dict(zip(names, daemons, strict=True))
@@ -134,6 +137,7 @@ class Doctor:
             tunnel = Tunnel(
                 instance,
                 reasons=[*_wan_reasons(instance, state), *report.problems],
+                found=[],
                 unit=unit_states[instance.id] if unit_states is not None else None,
                 daemon=answers[instance.id],
                 echo=echoes.get(instance.id),
@@ -141,6 +145,16 @@ class Doctor:
             tunnel.reasons += _life_reasons(tunnel)
             tunnels.append(tunnel)
         return tunnels
+
+
+def _wait(instances: Sequence[Instance], seconds: float) -> None:
+    """Wait until packets cross all these tunnels, or no longer than `seconds`."""
+    deadline = time.monotonic() + seconds
+    waiting = {instance.id: probe for instance in instances if (probe := _probe(instance))}
+    while waiting and time.monotonic() < deadline:
+        time.sleep(_POLL)
+        answers = echo(waiting, _POLL)
+        waiting = {name: probe for name, probe in waiting.items() if not answers[name].crossed}
 
 
 def _probe(instance: Instance) -> Probe | None:
@@ -190,15 +204,14 @@ def _life_reasons(tunnel: Tunnel) -> Iterable[Problem]:
     elif tunnel.unit == "active" and tunnel.daemon is None:
         yield Problem("daemon_silent", f"{name} is active but its control socket does not answer")
     state = tunnel.daemon.get("state") if tunnel.daemon else None
+    said = f"the daemon says {state} ({tunnel.daemon.get('reason')})" if tunnel.daemon else "no daemon answers"
     if instance.peer is None:
-        if state != _ESTABLISHED:
-            said = f"the daemon says {state}" if state else "no daemon answers"
-            yield Problem("not_established", f"{said}, and {instance.address} has no single peer to ask")
+        if state != _UP:
+            yield Problem("not_up", f"{said}, and {instance.address} has no single peer to ask")
         return
     if tunnel.echo is None or not tunnel.echo.crossed:
         detail = [f"no echo from {instance.peer} through {instance.tun}"]
         if tunnel.echo and tunnel.echo.error:
             detail.append(tunnel.echo.error)
-        if state:
-            detail.append(f"the daemon says {state}")
+        detail.append(said)
         yield Problem("no_reply", ", ".join(detail))
