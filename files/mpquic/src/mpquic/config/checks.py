@@ -9,6 +9,7 @@ from mpquic.config import identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from ipaddress import IPv4Interface, IPv6Interface
 
     from mpquic.config.model import LanRouting
 
@@ -29,25 +30,20 @@ def across_keys(valid: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[
 
 
 def _role(valid: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
-    if valid.get("role") == "client":
-        if given.get("remote_addr") is None:
-            yield "remote_addr: missing, expected the server's IP address or host name"
-        bind, remote = valid.get("bind_ip"), valid.get("remote_addr")
-        if (
-            bind is not None
-            and bind.address is not None
-            and remote is not None
-            and _is_v6(bind.address) != _is_v6(remote)
-        ):
-            kinds = {True: "IPv6", False: "IPv4", None: "a name"}
-            if _is_v6(remote) is not None:
-                yield (
-                    f"remote_addr: found {remote} ({kinds[_is_v6(remote)]}), "
-                    f"expected an {kinds[_is_v6(bind.address)]} address as in bind_ip"
-                )
+    if valid.get("role") != "client":
+        return
+    remote, bind = valid.get("remote_addr"), valid.get("bind_ip")
+    if given.get("remote_addr") is None:
+        yield "remote_addr: missing, expected the server's IP address or host name"
+    elif remote is not None and bind is not None and _is_v6(remote) is not None:
+        wanted = bind.address is not None and _is_v6(bind.address)
+        if _is_v6(remote) != wanted:
+            family = "IPv6" if wanted else "IPv4"
+            yield f"remote_addr: found {remote}, expected an {family} address because bind_ip is {bind}"
 
 
 def _is_v6(address: str) -> bool | None:
+    """Tell the family of an address, None for a name."""
     if ":" in address:
         return True
     return False if address.replace(".", "").isdigit() else None
@@ -67,31 +63,36 @@ def _lan(valid: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
         for key in ("interface", "table", "priority"):
             if getattr(lan, key) is None:
                 yield f"lan_routing.{key}: missing, expected on a client"
-    if not lan.cidrs:
-        yield "lan_routing.cidrs: found an empty list, expected at least one prefix"
+    # linux/rtnetlink.h: tables default, main and local.
     if lan.table in {253, 254, 255}:
         yield f"lan_routing.table: found {lan.table}, expected a table that is not default, main or local"
     if lan.interface is not None and lan.interface == given.get("tun_name"):
         yield f"lan_routing.interface: found {lan.interface}, expected an interface other than tun_name"
-    cidr = valid.get("tun_cidr")
+    yield from _lan_cidrs(lan, valid.get("tun_cidr"))
+
+
+def _lan_cidrs(lan: LanRouting, tun_cidr: IPv4Interface | IPv6Interface | None) -> Iterator[str]:
+    if not lan.cidrs:
+        yield "lan_routing.cidrs: found an empty list, expected at least one prefix"
     for prefix in lan.cidrs:
         if prefix.prefixlen == 0:
             yield f"lan_routing.cidrs: found {prefix}, expected the LAN's own prefixes"
-        elif cidr is not None and prefix.version == cidr.version and prefix.overlaps(cidr.network):
-            yield f"lan_routing.cidrs: found {prefix}, expected a prefix that does not overlap tun_cidr {cidr}"
+        elif tun_cidr is not None and prefix.version == tun_cidr.version and prefix.overlaps(tun_cidr.network):
+            yield f"lan_routing.cidrs: found {prefix}, expected a prefix that does not overlap tun_cidr {tun_cidr}"
 
 
 def _tls(valid: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
     role = valid.get("role")
     for key, other in (("tls_cert_file", "tls_key_file"), ("tls_key_file", "tls_cert_file")):
         if given.get(key) is None and (role == "server" or given.get(other) is not None):
-            yield f"{key}: missing, expected a PEM file ({'every server has one' if role == 'server' else f'goes with {other}'})"
+            why = "every server has one" if role == "server" else f"it goes with {other}"
+            yield f"{key}: missing, expected an absolute path of a PEM file ({why})"
     if valid.get("tls_cert_file") is not None and valid.get("tls_key_file") is not None:
         yield from identity.check_pair(valid["tls_cert_file"], valid["tls_key_file"])
     if valid.get("tls_ca_file") is not None:
         yield from identity.check_ca(valid["tls_ca_file"])
     if role == "client" and given.get("tls_server_pin") is None and given.get("tls_ca_file") is None:
         yield (
-            "tls_server_pin: missing, expected sha256:<64 hex digits> of the server's public key (mpquic identity show), "
-            "or tls_ca_file with tls_server_name"
+            "tls_server_pin: missing, expected sha256: and 64 hex digits of the server's public key "
+            "(mpquic identity show), or tls_ca_file with tls_server_name"
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from mpquic.config.model import InstanceConfig
+    from mpquic.config.model import InstanceConfig, LanRouting
 
 _ANY = {"0.0.0.0", "::"}  # noqa: S104 - compared, not bound
 
@@ -30,14 +30,17 @@ def _pair(a: InstanceConfig, b: InstanceConfig) -> Iterator[tuple[str, str]]:
         yield "tun_name", b.tun_name
     if a.tun_cidr.version == b.tun_cidr.version and a.tun_cidr.network.overlaps(b.tun_cidr.network):
         yield "tun_cidr", f"{b.tun_cidr} (overlaps {a.tun_cidr})"
-    if a.lan_routing is None or b.lan_routing is None:
-        return
+    if a.lan_routing is not None and b.lan_routing is not None:
+        yield from _lan(a.lan_routing, b.lan_routing)
+
+
+def _lan(a: LanRouting, b: LanRouting) -> Iterator[tuple[str, str]]:
     for key in ("table", "priority"):
-        value = getattr(b.lan_routing, key)
-        if value is not None and value == getattr(a.lan_routing, key):
+        value = getattr(b, key)
+        if value is not None and value == getattr(a, key):
             yield f"lan_routing.{key}", str(value)
-    for net_a in a.lan_routing.cidrs:
-        for net_b in b.lan_routing.cidrs:
+    for net_a in a.cidrs:
+        for net_b in b.cidrs:
             if net_a.version == net_b.version and net_a.overlaps(net_b):
                 yield "lan_routing.cidrs", f"{net_b} (overlaps {net_a})"
 

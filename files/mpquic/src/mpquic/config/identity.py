@@ -24,7 +24,7 @@ def check_pair(cert_file: Path, key_file: Path) -> Iterator[str]:
         yield f"tls_cert_file: found {cert_file}: {fault}, expected a PEM certificate"
     public, fault = _load_key(key_file)
     if fault:
-        yield f"tls_key_file: found {key_file}: {fault}, expected a PEM private key that only its owner and group can read"
+        yield f"tls_key_file: found {key_file}: {fault}, expected a PEM private key closed to others"
     if certificate is None or public is None:
         return
     if _spki(certificate.public_key()) != _spki(public):

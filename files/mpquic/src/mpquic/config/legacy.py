@@ -54,6 +54,6 @@ def _refusals(raw: dict[str, Any]) -> Iterator[str]:
         yield f"transport_mode: found {quoted(raw['transport_mode'])}, expected datagram: {_LEVEL_1}, datagrams only"
     if "tls_insecure_skip_verify" in raw and raw["tls_insecure_skip_verify"] is not False:
         yield (
-            f"tls_insecure_skip_verify: found {quoted(raw['tls_insecure_skip_verify'])}, expected false or no such key: "
+            f"tls_insecure_skip_verify: found {quoted(raw['tls_insecure_skip_verify'])}, expected false: "
             "there is no insecure mode, use tls_server_pin or tls_ca_file"
         )

@@ -17,7 +17,6 @@ from mpquic.config.fields import (  # noqa: TC001 - pydantic reads them at run t
     TunAddress,
 )
 
-
 _MODEL = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
 
 

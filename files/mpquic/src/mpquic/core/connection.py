@@ -39,7 +39,7 @@ class CidIssued:
 
 @dataclass(frozen=True, slots=True)
 class CidRetired:
-    """This connection id is no longer in use."""
+    """A connection id that is no longer in use."""
 
     cid: bytes
 

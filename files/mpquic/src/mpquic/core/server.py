@@ -148,7 +148,8 @@ class ServerTunnel:
 
     def close(self, now: float) -> None:
         """End every connection politely: flush() afterwards returns the goodbyes."""
-        for peer in [*self._half_open, *([self._active] if self._active else [])]:
+        active, self._active = self._active, None
+        for peer in [*self._half_open, *([active] if active else [])]:
             self._end(peer, "server stops", now)
         self._enter("stopped", "told to stop", now)
 

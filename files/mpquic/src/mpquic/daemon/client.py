@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from mpquic.io.udp import open_udp
 from mpquic.quic import ClientEndpoint, Identity, Trust
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from mpquic.config import InstanceConfig

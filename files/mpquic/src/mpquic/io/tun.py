@@ -60,7 +60,7 @@ class TunDevice:
         read, fd = os.read, self._fd
         try:
             for _ in range(BATCH):
-                packets.append(read(fd, _PACKET_ROOM))
+                packets.append(read(fd, _PACKET_ROOM))  # noqa: PERF401 - what was read before an error counts
         except BlockingIOError:
             pass
         except OSError as error:

@@ -135,7 +135,8 @@ class UdpSocket:
             if error.errno not in _GSO_REFUSED:
                 self._note(error, len(run))
                 return True
-            if all([self._send_one(data, address) for data, address in datagrams[start:end]]):
+            taken = [self._send_one(data, address) for data, address in datagrams[start:end]]
+            if all(taken):
                 # One by one it works: it is segmentation that this kernel or driver refuses.
                 self.gso = False
                 _LOG.info("udp segmentation offload refused (%s), sending datagrams one by one", error.strerror)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import ssl
 from collections import deque
 from typing import TYPE_CHECKING
@@ -82,8 +82,8 @@ def _checks() -> list[tuple[str, bool]]:
 def _self_signed() -> tuple[Ed25519PrivateKey, x509.Certificate]:
     key = Ed25519PrivateKey.generate()
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mpquic-server")])
-    start = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
-    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, start, start + datetime.timedelta(days=36500))
+    start = dt.datetime(2000, 1, 1, tzinfo=dt.UTC)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, start, start + dt.timedelta(days=36500))
     return key, builder.sign(key, None)
 
 
