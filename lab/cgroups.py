@@ -28,6 +28,14 @@ def joining(cgroup: Path, argv: list[str]) -> list[str]:
     return ["sh", "-c", 'echo $$ >"$0/cgroup.procs" && exec "$@"', str(cgroup), *argv]
 
 
+def freeze(cgroup: Path) -> None:
+    """Stop all processes in a cgroup where they are; no effect if there is none."""
+    if populated(cgroup):
+        (cgroup / "cgroup.freeze").write_text("1")
+        events = cgroup / "cgroup.events"
+        wait_until(lambda: "frozen 1" in events.read_text(), 5, lambda: f"{cgroup}: its processes do not stop")
+
+
 def kill(cgroup: Path) -> None:
     """Kill all processes in a cgroup and remove it; no effect if there is none."""
     with suppress(FileNotFoundError):

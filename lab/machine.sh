@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 # The power supply of one machine: boots it, boots it again when it asks for that, ends when it is switched off.
-# usage: machine.sh NAME NETNS-PATH BASE DISK TUN POWER-ON-COMMAND...
+# usage: machine.sh NAME NETNS-PATH BASE DISK TUN POWER-LOSS-COMMAND...
 # Runs in the machine's own cgroup, else all machines would share one. SIGTERM is the power button.
 # Whatever it mounts is private to it and goes with it.
 set -eu
@@ -21,9 +21,10 @@ mount -t overlay overlay -o "lowerdir=$base,upperdir=$disk/upper,workdir=$disk/w
 export SYSTEMD_NSPAWN_API_VFS_WRITABLE=network SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1 SYSTEMD_SECCOMP=0
 
 off=
+power_loss() { nsenter --net="$netns" "$@"; }
 trap 'off=1; kill -TERM "$machine" 2>/dev/null || :' TERM
 while :; do
-  nsenter --net="$netns" "$@"
+  power_loss "$@"
   systemd-nspawn --quiet --boot --directory="$disk/root" --machine="$name" --register=no --keep-unit \
     --network-namespace-path="$netns" --resolv-conf=off --timezone=off --link-journal=no \
     --capability=CAP_NET_ADMIN,CAP_NET_RAW,CAP_IPC_LOCK --bind="$tun:/dev/net/tun" --console=read-only &
@@ -34,5 +35,7 @@ while :; do
     kill -0 "$machine" 2>/dev/null || break    # else a signal ended the wait, not the machine
   done
   # 133: it asked for a reboot
-  if [ "$status" != 133 ] || [ -n "$off" ]; then exit "$status"; fi
+  if [ "$status" != 133 ] || [ -n "$off" ]; then break; fi
 done
+power_loss "$@"
+exit "$status"

@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.cgroups import joining, kill, populated
+from lab.cgroups import freeze, joining, kill, populated
 from lab.errors import LabError
 from lab.model import ROUTER, Host
 from lab.paths import Paths
@@ -110,7 +110,6 @@ class Machine:
         """Switch it on; no effect on one that runs."""
         if populated(self.cgroup):
             return
-        nics = ["mgmt0", *(nic.name for nic in self.host.nics)]
         supply = spawn(
             [
                 HERE / "machine.sh",
@@ -119,7 +118,7 @@ class Machine:
                 (self.disk / "base").resolve(),
                 self.disk,
                 self.disk / "tun",
-                *(sys.executable, str(HERE / "power_on.py"), *nics),
+                *self.power_loss(),
             ],
             cgroup=self.cgroup,
             log=self.disk / "console.log",
@@ -134,11 +133,17 @@ class Machine:
                 wait_until(lambda: not populated(self.cgroup), 30, lambda: f"{self.host.name}: does not stop")
             except LabError as error:
                 note(f"{error}: power cut")
-        kill(self.cgroup)
+        self.crash()
 
     def crash(self) -> None:
-        """Pull the plug."""
+        """Pull the plug: nobody gets a farewell, as the sockets of killed processes would send."""
+        freeze(self.cgroup)
+        run("nsenter", f"--net={self.paths.netns_path(self.host.name)}", *self.power_loss())
         kill(self.cgroup)
+
+    def power_loss(self) -> list[str]:
+        """Return the command that takes from the machine's network what goes with its power."""
+        return [sys.executable, str(HERE / "power_loss.py"), "mgmt0", *(nic.name for nic in self.host.nics)]
 
     def state(self) -> str:
         """Return `off` or what systemd says: starting, running, degraded, ..."""

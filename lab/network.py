@@ -104,6 +104,7 @@ def create_isp(paths: Paths, wan: Wan, nic: Nic) -> None:
             f"--dhcp-range={wan.network[HOST_ON_WAN]},static,{wan.network.netmask},10m",
             f"--dhcp-host={nic.mac},{nic.address}",
             "--dhcp-authoritative",
+            "--dhcp-ignore-names",
             f"--dhcp-option=option:router,{wan.network[ROUTER]}",
         ],
         cgroup=paths.services,

@@ -47,7 +47,9 @@ def measure(paths: Paths, lan: str) -> tuple[str, str]:
 def report(paths: Paths) -> int:
     """Print the table and what to try next; return how many tunnels do not deliver."""
     lifecycle.require_up(paths)
-    client = next(host for host in paths.topology.hosts.values() if any(nic.end.name in paths.topology.wans for nic in host.nics))
+    client = next(
+        host for host in paths.topology.hosts.values() if any(nic.end.name in paths.topology.wans for nic in host.nics)
+    )
     status = output(lifecycle.machine(paths, client.name).command(["mpquic", "status", "--json"]), 10)
     if not status:
         raise LabError(f"{client.name}: mpquic status said nothing: run the play first (make site)")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Bring the network of a machine to its state at power-on; run in its network namespace, with its NICs as arguments.
+"""Take from a machine's network what goes with its power; run in its network namespace, with its NICs as arguments.
 
-A machine loses its rules, routes, addresses, TUN devices, nft tables and connections with its power. Here they are in a
-network namespace, which outlives the machine.
+A machine without power has no links, rules, routes, addresses, TUN devices, nft tables or connections. Here they are in
+a network namespace, which outlives the machine and would go on to forward packets.
 """
 
 import json
@@ -53,9 +53,9 @@ def flush_connections() -> None:
 
 
 def main(nics: list[str]) -> int:
-    """Reset everything but the NICs themselves."""
+    """Leave nothing but the NICs, off."""
     if Path("/proc/self/ns/net").readlink() == Path(f"/proc/{os.getppid()}/ns/net").readlink():
-        print("power_on: expected to be in a network namespace of its own, not in the caller's", file=sys.stderr)
+        print("power_loss: expected to be in a network namespace of its own, not in the caller's", file=sys.stderr)
         return 1
     subprocess.run(["nft", "flush", "ruleset"], check=True)
     found = json.loads(subprocess.run(["ip", "-json", "link"], capture_output=True, check=True).stdout)
