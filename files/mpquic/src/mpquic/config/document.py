@@ -41,13 +41,11 @@ def read_mapping(path: Path) -> dict[str, Any]:
     key twice.
     """
     text = _read_text(path)
-    loader = _Loader(text)
     try:
+        loader = _Loader(text)
         data = loader.get_single_data()
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError([f"{path}: {_yaml_problem(error)}"]) from error
-    finally:
-        loader.dispose()
     if loader.duplicates:
         raise ConfigError(
             f"{path}: {key}: found a second time in line {line}, expected once" for key, line in loader.duplicates

@@ -38,6 +38,13 @@ def interface_name(value: object) -> str:
     return value
 
 
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ValueError from None
+
+
 def bind(value: object) -> Bind:
     """Accept an IP address or ``if:<ifname>``."""
     if isinstance(value, Bind):
@@ -46,7 +53,7 @@ def bind(value: object) -> Bind:
         raise ValueError  # noqa: TRY004 - pydantic reports ValueError only
     if value.startswith("if:"):
         return Bind(value, None, interface_name(value[3:]))
-    return Bind(value, str(ipaddress.ip_address(value)), None)
+    return Bind(value, _address(value), None)
 
 
 def host(value: object) -> str:
@@ -54,7 +61,7 @@ def host(value: object) -> str:
     if not isinstance(value, str) or not value or len(value) > 253:
         raise ValueError
     try:
-        return str(ipaddress.ip_address(value))
+        return _address(value)
     except ValueError:
         labels = value.rstrip(".").split(".")
         # A name whose last label is a number is a mistyped address (RFC 1123 section 2.1).
@@ -69,7 +76,10 @@ def tun_address(value: object) -> ipaddress.IPv4Interface | ipaddress.IPv6Interf
         return value
     if not isinstance(value, str) or "/" not in value:
         raise ValueError
-    found = ipaddress.ip_interface(value)
+    try:
+        found = ipaddress.ip_interface(value)
+    except ValueError:
+        raise ValueError from None
     net = found.network
     # RFC 3021: both addresses of a /31 are hosts'.
     if net.prefixlen < net.max_prefixlen - 1 and found.ip == net.network_address:
@@ -90,8 +100,12 @@ def network(value: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     try:
         return ipaddress.ip_network(value)
     except ValueError:
+        pass
+    try:
         loose = ipaddress.ip_network(value, strict=False)
-        raise ValueError(f"host bits set, did you mean {loose}?") from None
+    except ValueError:
+        raise ValueError from None
+    raise ValueError(f"host bits set, did you mean {loose}?")
 
 
 def pins(value: object) -> tuple[str, ...]:

@@ -60,7 +60,8 @@ class Liveness:
     def check(self, now: float) -> Verdict:
         """Judge. PROBE means: send a PING now; the answer counts it as sent."""
         since = self._clock.pending_since
-        if since is not None and now - since >= self.limit():
+        # The same sum as in deadline(): a difference may round the other way, and the timer would never be due.
+        if since is not None and now >= since + self.limit():
             return Verdict.DEAD
         if now >= self._probe_at():
             self._probed = now

@@ -121,7 +121,9 @@ class ServerTunnel:
             self._handle_events(peer, now)
             if peer in self._half_open and now >= peer.expires:
                 self.counters.drops["handshake_timeout"] += 1
-                self._end(peer, "handshake took too long", now)
+                # Without a word: the address is not proved, and what it may be sent is used up (RFC 9000 section 8.1).
+                self._leave_half_open(peer)
+                self._release(peer)
         active = self._active
         if active is None:
             return

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Both tunnel ends on a simulated network in virtual time: deterministic for a seed."""
+
+from __future__ import annotations
+
+import functools
+import heapq
+import math
+import random
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from mpquic.core.client import ClientTunnel
+from mpquic.core.server import ServerTunnel
+from mpquic.quic import ClientEndpoint, Identity, ServerEndpoint, Trust, spki_pin
+from mpquic.quic.selftest import _self_signed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from cryptography import x509
+    from mpquic.core.types import Address, Datagram
+
+SERVER: Address = ("192.0.2.2", 45001)
+
+
+@dataclass
+class Way:
+    """One direction of the wire."""
+
+    delay: float = 0.02
+    jitter: float = 0.0
+    loss: float = 0.0
+    duplicate: float = 0.0
+    mtu: int = 1500
+    cut: bool = False
+
+
+def identity(folder: Path, name: str = "a") -> tuple[Identity, x509.Certificate]:
+    key, certificate = _self_signed()
+    cert_file, key_file = folder / f"{name}.crt", folder / f"{name}.key"
+    cert_file.write_bytes(certificate.public_bytes(Encoding.PEM))
+    key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    return Identity(cert_file, key_file), certificate
+
+
+class World:
+    """A client, a server, the wire between them, and what each end delivered to its TUN."""
+
+    def __init__(
+        self, folder: Path, *, seed: int = 1, trust: Trust | None = None, mtu: int = 1300, algorithm: str = "tunnel"
+    ) -> None:
+        self.now = 1000.0
+        self.random = random.Random(seed)
+        self.up, self.down = Way(), Way()
+        self.identity, certificate = identity(folder)
+        self.mtu, self.algorithm = mtu, algorithm
+        trust = trust or Trust(pins=(spki_pin(certificate),))
+        self.client_endpoint = ClientEndpoint(trust=trust, identity=None, tun_mtu=mtu, algorithm=algorithm)
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._serial = 0
+        self._ports = 50000
+        self.at_client: list[tuple[float, bytes]] = []
+        self.at_server: list[tuple[float, bytes]] = []
+        self.wire: Counter[str] = Counter()
+        self.history: list[tuple[float, str, str]] = []
+        self.no_socket: str | None = None
+        #: What else arrives before a datagram: a forgery made of it.
+        self.forge: Callable[[bytes], bytes] | None = None
+        #: Datagrams to an address that the present client does not have.
+        self.on_stray: Callable[[bytes, Address], None] = lambda _data, _to: None
+        self.server: ServerTunnel | None = None
+        self.start_server()
+        self.start_client()
+
+    # --- what a test does -------------------------------------------------------------------------------------------
+
+    def start_server(self) -> None:
+        endpoint = ServerEndpoint(identity=self.identity, tun_mtu=self.mtu, algorithm=self.algorithm)
+        self.server = ServerTunnel(endpoint.accept, self.now)
+
+    def start_client(self) -> None:
+        self.client = ClientTunnel(self.client_endpoint.connect, self.random.random, self.now)
+        self.address: Address = ("198.51.100.1", 0)
+
+    def call(self, delay: float, action: Callable[[], None]) -> None:
+        self._serial += 1
+        heapq.heappush(self._heap, (self.now + delay, self._serial, action))
+
+    def from_client(self, *packets: bytes) -> None:
+        self.client.send(packets, self.now)
+
+    def from_server(self, *packets: bytes) -> None:
+        if self.server is not None:
+            self.server.send(packets, self.now)
+
+    def every(self, interval: float, action: Callable[[], None]) -> None:
+        def again() -> None:
+            action()
+            self.call(interval, again)
+
+        self.call(interval, again)
+
+    def run(self, seconds: float) -> None:
+        end = self.now + seconds
+        stuck = 0
+        self._settle()
+        while True:
+            at = min(self._heap[0][0] if self._heap else math.inf, self._deadline())
+            if at > end:
+                break
+            stuck = stuck + 1 if at <= self.now else 0
+            assert stuck < 1000, "timers loop at one instant"
+            self.now = max(self.now, at)
+            while self._heap and self._heap[0][0] <= self.now:
+                heapq.heappop(self._heap)[2]()
+            self.client.fire(self.now)
+            if self.server is not None:
+                self.server.fire(self.now)
+            self._settle()
+        self.now = end
+
+    def run_until(self, condition: Callable[[], bool], seconds: float) -> float:
+        """Run until ``condition`` holds; return how long that took."""
+        start = self.now
+        while not condition():
+            assert self.now - start < seconds, f"not within {seconds} s: {self.client.state} {self.client.reason}"
+            self.run(0.005)
+        return self.now - start
+
+    # --- machinery --------------------------------------------------------------------------------------------------
+
+    def _deadline(self) -> float:
+        return min(self.client.deadline(), self.server.deadline() if self.server is not None else math.inf)
+
+    def _settle(self) -> None:
+        self._carry(self.client.flush(self.now), self.up, self._to_server)
+        if self.server is not None:
+            self._carry(self.server.flush(self.now), self.down, self._to_client)
+        for connection in (self.client.connection, self.server.connection if self.server else None):
+            if connection is not None:
+                # The library's endless queue is never used: what could not leave at once is back in ours.
+                assert not connection._connection._datagrams_pending  # type: ignore[attr-defined]
+        for name, tunnel in (("client", self.client), ("server", self.server)):
+            if tunnel is not None:
+                self.history += [(self.now, name, f"{item.state}: {item.reason}") for item in tunnel.changes()]
+        if self.client.needs_socket:
+            if self.no_socket is not None:
+                self.client.socket_failed(self.no_socket, self.now, local=True)
+            else:
+                self._ports += 1
+                self.address = ("198.51.100.1", self._ports)
+                self.client.socket_ready(SERVER, self.now)
+            self._settle()
+
+    def _carry(self, datagrams: list[Datagram], way: Way, arrive: Callable[[bytes, Address], None]) -> None:
+        source = self.address
+        for data, to in datagrams:
+            self.wire["datagrams"] += 1
+            if way.cut or len(data) + 28 > way.mtu or self.random.random() < way.loss:
+                self.wire["lost"] += 1
+                continue
+            copies = 2 if self.random.random() < way.duplicate else 1
+            for _ in range(copies):
+                delay = way.delay + way.jitter * self.random.random()
+                self.call(delay, functools.partial(arrive, data, source if way is self.up else to))
+
+    def _to_server(self, data: bytes, source: Address) -> None:
+        if self.server is None:
+            if self.address == source:
+                self.call(self.down.delay, functools.partial(self._refuse, source))
+            return
+        batch = [(data, source)] if self.forge is None else [(self.forge(data), source), (data, source)]
+        self.at_server += [(self.now, packet) for packet in self.server.receive(batch, self.now)]
+
+    def _refuse(self, address: Address) -> None:
+        if address == self.address and not self.down.cut:
+            self.client.refused(self.now)
+
+    def _to_client(self, data: bytes, to: Address) -> None:
+        if to != self.address:
+            self.on_stray(data, to)
+            return
+        batch = [(data, SERVER)] if self.forge is None else [(self.forge(data), SERVER), (data, SERVER)]
+        self.at_client += [(self.now, packet) for packet in self.client.receive(batch, self.now)]
+
+    def states(self, who: str) -> list[str]:
+        return [text for _, name, text in self.history if name == who]
+
+    def drops(self) -> dict[str, Any]:
+        return dict(self.client.counters.drops)
