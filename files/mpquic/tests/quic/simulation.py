@@ -149,7 +149,7 @@ class World:
                 self.history += [(self.now, name, f"{item.state}: {item.reason}") for item in tunnel.changes()]
         if self.client.needs_socket:
             if self.no_socket is not None:
-                self.client.socket_failed(self.no_socket, self.now, local=True)
+                self.client.socket_failed(self.no_socket, self.now)
             else:
                 self._ports += 1
                 self.address = ("198.51.100.1", self._ports)

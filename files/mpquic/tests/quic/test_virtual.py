@@ -244,7 +244,7 @@ def test_loss_based_control_waits_in_our_bounded_queue(tmp_path: Path, algorithm
     world.up.loss = 0.02
     source = numbers()
     world.every(0.005, lambda: world.from_client(*[next(source) for _ in range(30)]))
-    world.run(10)
+    world.run(4)
     drops = world.client.counters.drops
     assert drops["queue_age"] + drops["queue_full"] > 0
     assert len(world.client._lane._queue) <= 1024
@@ -379,7 +379,7 @@ def _quiet_server(tmp_path: Path) -> ServerTunnel:
     return ServerTunnel(ServerEndpoint(identity=identity(tmp_path)[0], tun_mtu=1300).accept, 0.0)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.binary(max_size=1400), max_size=8), st.booleans(), st.binary(min_size=8, max_size=8))
 def test_junk_never_raises(tmp_path: Path, junk: list[bytes], initial: bool, cid: bytes) -> None:  # noqa: FBT001
     server = _quiet_server(tmp_path)

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 ATTEMPT = (1.5, 5.0)
 #: Seconds between failed attempts: first ceiling, last ceiling.
 RETRY = (0.25, 30.0)
-#: The same while this host itself is not ready (no interface, no address): looking again costs nothing.
+#: The same while there is no socket (no interface, no address, no name): looking again costs little.
 RETRY_LOCAL = (0.25, 2.0)
 #: A connection that lived so long (seconds) was a success; the next attempt follows at once.
 SETTLED = 5.0
@@ -58,6 +58,7 @@ class ClientTunnel:
         self._changes: list[Change] = []
         self._attempt_ends = math.inf
         self._refused = 0
+        self._send_error = ""
         self._retry_at = now
         self.needs_socket = True
         self.state = "waiting"
@@ -77,15 +78,20 @@ class ClientTunnel:
         self.needs_socket = False
         self._retry_local.reset()
         self._refused = 0
+        self._send_error = ""
         self.connection = self._connect(remote, now)
         first, last = ATTEMPT
         self._attempt_ends = now + min(last, first * 2.0 ** min(self._retry.failures, 8))
         self._enter("connecting", self.reason, now)
 
-    def socket_failed(self, reason: str, now: float, *, local: bool) -> None:
-        """Try again later: there is no socket. ``local`` tells that this host lacks something, not the network."""
+    def socket_failed(self, reason: str, now: float) -> None:
+        """Try again soon: this host lacks an interface, an address, a route or the server's name."""
         self.needs_socket = False
-        self._wait((self._retry_local if local else self._retry).next(), reason, now)
+        self._wait(self._retry_local.next(), reason, now)
+
+    def send_failed(self, reason: str) -> None:
+        """Note that the kernel refuses datagrams; explains an attempt that gets no answer."""
+        self._send_error = reason
 
     def refused(self, now: float) -> None:
         """Note ICMP "port unreachable", a hint that the server is not running."""
@@ -129,8 +135,7 @@ class ClientTunnel:
         self.connection.fire(now)
         self._handle_events(now)
         if self.state == "connecting" and now >= self._attempt_ends:
-            told = f", port refused {self._refused} times" if self._refused else ""
-            self._fail(f"no answer{told}", now)
+            self._fail(self._why_no_answer(), now)
         elif self.state == "up" and self._liveness is not None:
             verdict = self._liveness.check(now)
             if verdict is Verdict.PROBE and self.connection is not None:
@@ -186,6 +191,11 @@ class ClientTunnel:
             self.fire(now)
         else:
             self._wait(self._retry.next(), reason, now)
+
+    def _why_no_answer(self) -> str:
+        if self._send_error:
+            return f"cannot send: {self._send_error}"
+        return "no answer, port closed" if self._refused else "no answer"
 
     def _say_goodbye(self, reason: str, now: float) -> None:
         if self.connection is not None:

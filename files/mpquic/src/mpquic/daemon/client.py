@@ -39,8 +39,11 @@ class ClientShell(Shell):
 
     def prepare(self, now: float) -> None:
         """Open a socket when the tunnel wants one, and pass on ICMP hints."""
-        if self.udp is not None and self.udp.take_refused():
-            self.tunnel.refused(now)
+        if self.udp is not None:
+            if self.udp.take_refused():
+                self.tunnel.refused(now)
+            if self.udp.last_error:
+                self.tunnel.send_failed(self.udp.last_error)
         if self.tunnel.needs_socket and self._attempt is None:
             self._attempt = self.loop.create_task(self._open())
 
@@ -65,11 +68,11 @@ class ClientShell(Shell):
             udp = open_udp(local, 0, device=config.bind_ip.interface, remote=remote, drops=tunnel.counters.drops)
         except HostConditionError as error:
             self.detach_udp()
-            tunnel.socket_failed(str(error), self.loop.time(), local=True)
+            tunnel.socket_failed(str(error), self.loop.time())
         except OSError as error:
             self.detach_udp()
             where = f"{config.bind_ip} to {config.remote_addr} port {config.remote_port}"
-            tunnel.socket_failed(f"{where}: {error.strerror or error}", self.loop.time(), local=True)
+            tunnel.socket_failed(f"{where}: {error.strerror or error}", self.loop.time())
         else:
             self.attach_udp(udp)
             tunnel.socket_ready(remote, self.loop.time())

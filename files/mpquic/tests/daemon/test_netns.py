@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whole daemons, unprivileged, over real TUN devices and UDP sockets in network namespaces."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from wan import ADDRESS, OUTER, TUN, Wan, command, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.netns, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
+
+
+@pytest.fixture
+def wan() -> Iterator[Wan]:
+    world = Wan()
+    try:
+        world.make()
+        yield world
+    finally:
+        world.close()
+
+
+def test_tunnel_from_start_to_polite_end(wan: Wan) -> None:
+    wan.bring_up()
+    assert wan.ping("client")
+    assert wan.ping("server")
+    # Not root, nothing to become root with.
+    text = Path(f"/proc/{wan.status('client')['pid']}/status").read_text()
+    assert re.search(r"^Uid:\s+65534\s+65534", text, re.MULTILINE)
+    assert re.findall(r"^Cap\w+:\s+(\d+)", text, re.MULTILINE) == ["0" * 16] * 5
+    code, answer = command("status", "--run-dir", wan.folder)
+    assert code == 0
+    client, server = answer["instances"]
+    assert (client["role"], server["role"], client["state"], server["state"]) == ("client", "server", "up", "up")
+    assert client["session"] == server["session"]
+    assert client["remote"] == f"{OUTER['server']}:45009" == server["local"]
+    assert client["tx_packets"] == server["rx_packets"] >= 2
+    assert 0 < client["rtt_ms"] < 100
+    for line in ("connected remote=10.98.9.2:45009 local=10.98.9.1:", f" session={client['session']}"):
+        assert line in wan.log("client")
+    started = time.monotonic()
+    assert wan.stop("client") == 0
+    assert time.monotonic() - started < 1
+    until(lambda: wan.status("server")["reason"] == "client closed: client stops", 1)
+    assert wan.stop("server") == 0
+    assert command("status", "--run-dir", wan.folder)[1] == {"instances": []}
+
+
+@pytest.mark.parametrize("victim", ["server", "client"])
+def test_traffic_is_back_within_three_seconds_of_kill(wan: Wan, victim: str) -> None:
+    wan.bring_up()
+    session = wan.status("client")["session"]
+    line = f"ip netns exec {wan.ns['client']} ping -D -i 0.05 -w 20 {ADDRESS['server']}"
+    with subprocess.Popen(line.split(), stdout=subprocess.PIPE, text=True) as ping:
+        assert ping.stdout is not None
+        ping.stdout.readline()
+        first = ping.stdout.readline()
+        assert "bytes from" in first
+        wan.stop(victim, signal.SIGKILL)
+        killed = time.time()
+        assert command("status", "--run-dir", wan.folder)[1]["instances"][victim == "server"]["state"] == "down"
+        time.sleep(0.5 - (time.time() - killed))  # what the service manager waits
+        wan.start(victim)
+        back = next(at for text in ping.stdout if (at := _stamp(text)) > killed + 0.5)
+        ping.terminate()
+    assert back - killed < 3.0
+    assert wan.status("client")["session"] not in {session, None}
+
+
+def _stamp(line: str) -> float:
+    found = re.match(r"\[(\d+\.\d+)\].*bytes from", line)
+    return float(found[1]) if found else 0.0
+
+
+def test_oversize_packets_and_a_narrow_wan(wan: Wan) -> None:
+    wan.ip("client", f"link set {wan.veth['client']} mtu 1350")
+    wan.start("server")
+    wan.start("client")
+    until(lambda: "cannot send: Message too long" in wan.status("client")["reason"], 5)
+    wan.ip("client", f"link set {wan.veth['client']} mtu 1500")
+    wan.wait_state("client", "up")
+    wan.wait_state("server", "up")
+    wan.ip("client", f"link set {TUN} mtu 1500")
+    assert not wan.ping("client", "-c 5 -i 0.05 -W 0.5 -M do -s 1400")
+    assert wan.status("client")["drops"]["too_big"] == 5
+    assert wan.ping("client", "-c 20 -i 0.01 -W 1 -M do -s 1272")
+    # The wire narrows below full packets while the tunnel is up: small ones still pass.
+    wan.ip("client", f"link set {wan.veth['client']} mtu 1350")
+    assert not wan.ping("client", "-c 5 -i 0.05 -W 0.5 -M do -s 1272")
+    assert wan.ping("client")
+    assert wan.status("client")["drops"]["udp_too_big"] >= 5
+
+
+def test_interface_and_address_come_and_go(wan: Wan) -> None:
+    veth = wan.veth["client"]
+    wan.ip("client", f"addr del {OUTER['client']}/24 dev {veth}")
+    wan.start("server")
+    wan.start("client")
+    until(lambda: wan.status("client")["reason"] == f"interface {veth} has no IPv4 address", 5)
+    assert wan.status("client")["state"] == "waiting"
+    wan.ip("client", f"addr add {OUTER['client']}/24 dev {veth}")
+    wan.wait_state("client", "up", 4)
+    # Another address: the old socket is useless, the client finds out and takes the new one.
+    wan.ip("client", f"addr del {OUTER['client']}/24 dev {veth}")
+    wan.ip("client", f"addr add 10.98.9.77/24 dev {veth}")
+    until(lambda: wan.ping("client", "-c 1 -W 0.2"), 6)
+    assert wan.status("client")["local"].startswith("10.98.9.77:")
+    # Unplugged and plugged in again, under the same name.
+    wan.ip("client", f"link del {veth}")
+    until(lambda: wan.status("client")["reason"] == f"interface {veth} does not exist", 9)
+    before = _cpu(wan.status("client")["pid"])
+    time.sleep(0.5)
+    assert _cpu(wan.status("client")["pid"]) - before < 0.1
+    wan.ip("client", f"link add {veth} type veth peer name {wan.veth['server']} netns {wan.ns['server']}")
+    for role in ADDRESS:
+        wan.ip(role, f"addr add {OUTER[role]}/24 dev {wan.veth[role]}")
+        wan.ip(role, f"link set {wan.veth[role]} up")
+    until(lambda: wan.ping("client", "-c 1 -W 0.2"), 6)
+
+
+def _cpu(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_tun_removed_and_made_again(wan: Wan) -> None:
+    wan.bring_up()
+    session = wan.status("client")["session"]
+    wan.ip("client", f"link set {TUN} down")
+    assert not wan.ping("server", "-c 3 -i 0.05 -W 0.3")
+    assert wan.status("client")["drops"]["tun_down"] == 3
+    wan.ip("client", f"link set {TUN} up")
+    assert wan.ping("server")
+    wan.ip("client", f"link del {TUN}")
+    until(lambda: f"TUN device {TUN}" in wan.status("client")["reason"], 3)
+    assert not wan.ping("server", "-c 2 -i 0.05 -W 0.3")
+    assert wan.status("client")["drops"]["tun_missing"] == 2
+    wan.make_tun("client")
+    until(lambda: wan.ping("client", "-c 1 -W 0.3"), 4)
+    assert wan.status("client")["session"] == session
+    assert wan.status("client")["reason"] == "connected"
+
+
+def test_a_file_crosses_unharmed(wan: Wan, tmp_path: Path) -> None:
+    wan.bring_up()
+    data = os.urandom(4_000_000)
+    (tmp_path / "file").write_bytes(data)
+    serve = "import socket,sys;s=socket.create_server(('10.200.9.2',8000));print('ready',flush=True);c,_=s.accept();"
+    serve += "c.sendall(open(sys.argv[1],'rb').read());c.close()"
+    fetch = "import socket,hashlib;c=socket.create_connection(('10.200.9.2',8000),5);h=hashlib.sha256()\n"
+    fetch += "while b:=c.recv(65536): h.update(b)\nprint(h.hexdigest())"
+    line = ["ip", "netns", "exec", wan.ns["server"], sys.executable, "-c", serve, str(tmp_path / "file")]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == "ready\n"
+        line = ["ip", "netns", "exec", wan.ns["client"], sys.executable, "-c", fetch]
+        done = subprocess.run(line, capture_output=True, text=True, timeout=30, check=True)
+    assert done.stdout.strip() == hashlib.sha256(data).hexdigest()
+
+
+def test_wrong_pin_is_named(wan: Wan) -> None:
+    wan.configure("client", tls_server_pin="sha256:" + "00" * 32)
+    wan.start("server")
+    wan.start("client")
+    until(lambda: "is not the pinned one" in wan.status("client")["reason"], 5)
+    assert wan.status("client")["connects"] == 0
+    assert not wan.ping("client", "-c 1 -W 0.3")
+
+
+def test_starts_that_fail_say_why(wan: Wan) -> None:
+    wan.ip("client", f"link del {TUN}")
+    wan.start("client")
+    assert wan.processes.pop("client").wait(10) == 1
+    assert f"TUN device {TUN} does not exist, create it with: mpquic tun ensure" in wan.log("client")
+    wan.configure("client", bind_ip="nonsense")
+    wan.start("client")
+    assert wan.processes.pop("client").wait(10) == 78
+    assert "client.yaml: bind_ip: found 'nonsense', expected an IP address or if:<interface>" in wan.log("client")
+    wan.start("server")
+    wan.wait_state("server", "listening")
+    second = wan.start_beside("server")
+    assert second.wait(10) == 1
+    assert f"TUN device {TUN}: in use by another process" in wan.log("server")
+    assert "Traceback" not in wan.log("server") + wan.log("client")

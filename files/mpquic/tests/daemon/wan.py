@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Two network namespaces joined by a veth, a TUN device in each, and daemons without any privilege."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from mpquic.io.control import ask
+from mpquic.quic import spki_pin
+from mpquic.quic.selftest import _self_signed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TUN = "mpq9"
+PORT = 45009
+NOBODY = 65534
+ADDRESS = {"client": "10.200.9.1", "server": "10.200.9.2"}
+OUTER = {"client": "10.98.9.1", "server": "10.98.9.2"}
+OTHER = {"client": "server", "server": "client"}
+
+
+def sh(command: str, *, check: bool = True, timeout: float = 20) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command.split(), capture_output=True, text=True, timeout=timeout, check=check)
+
+
+def until(condition: Callable[[], bool], seconds: float, what: str = "") -> float:
+    """Poll; return how long it took."""
+    start = time.monotonic()
+    while not condition():
+        assert time.monotonic() - start < seconds, f"not within {seconds} s: {what}"
+        time.sleep(0.02)
+    return time.monotonic() - start
+
+
+class Wan:
+    """The wire and both ends."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="mpquic-wan-"))
+        self.folder.chmod(0o755)
+        self.ns = {role: f"mqd{os.getpid()}{role[0]}" for role in ADDRESS}
+        self.veth = {role: f"mqd{role[0]}{os.getpid()}"[:15] for role in ADDRESS}
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def make(self) -> None:
+        for role in ADDRESS:
+            sh(f"ip netns add {self.ns[role]}")
+        one, two = self.veth.values()
+        sh(f"ip link add {one} netns {self.ns['client']} type veth peer name {two} netns {self.ns['server']}")
+        for role in ADDRESS:
+            self.ip(role, "link set lo up")
+            self.ip(role, f"addr add {OUTER[role]}/24 dev {self.veth[role]}")
+            self.ip(role, f"link set {self.veth[role]} up")
+            self.make_tun(role)
+        os.mknod(self.folder / "tun", stat.S_IFCHR | 0o666, os.makedev(10, 200))
+        (self.folder / "tun").chmod(0o666)
+        key, certificate = _self_signed()
+        self._owned("cert.pem", certificate.public_bytes(Encoding.PEM))
+        self._owned("key.pem", key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        self.configure("client", bind_ip=f"if:{self.veth['client']}", remote_addr=OUTER["server"])
+        self.configure("client", tls_server_pin=spki_pin(certificate))
+        self.configure("server", bind_ip=OUTER["server"])
+        self.configure("server", tls_cert_file=str(self.folder / "cert.pem"), tls_key_file=str(self.folder / "key.pem"))
+
+    def make_tun(self, role: str, mtu: int = 1300) -> None:
+        sh(f"ip netns exec {self.ns[role]} ip tuntap add {TUN} mode tun user {NOBODY}")
+        self.ip(role, f"addr add {ADDRESS[role]}/30 dev {TUN}")
+        self.ip(role, f"link set {TUN} mtu {mtu} up")
+
+    def _owned(self, name: str, data: bytes) -> None:
+        path = self.folder / name
+        path.write_bytes(data)
+        path.chmod(0o600)
+        os.chown(path, NOBODY, NOBODY)
+
+    def configure(self, role: str, **keys: Any) -> Path:
+        path = self.folder / f"{role}.yaml"
+        if not path.exists():
+            base = {"role": role, "remote_port": PORT, "tun_name": TUN, "tun_cidr": f"{ADDRESS[role]}/30"}
+            path.write_text(yaml.safe_dump(base | {"log_level": "debug"}))
+            (self.folder / role).mkdir()
+            os.chown(self.folder / role, NOBODY, NOBODY)
+        path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | keys))
+        return path
+
+    def ip(self, role: str, command: str) -> None:
+        sh(f"ip -n {self.ns[role]} {command}")
+
+    # --- daemons ----------------------------------------------------------------------------------------------------
+
+    def start(self, role: str) -> None:
+        """Start a daemon as nobody, with no capabilities and none to be had."""
+        self.processes[role] = self.start_beside(role)
+
+    def start_beside(self, role: str) -> subprocess.Popen[bytes]:
+        drop = f"setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups --bounding-set=-all --inh-caps=-all"
+        config = self.folder / f"{role}.yaml"
+        command = f"{sys.executable} -m mpquic run --config {config} --control {self.control(role)}"
+        script = f"mount --bind {self.folder / 'tun'} /dev/net/tun && exec {drop} --no-new-privs {command}"
+        with (self.folder / f"{role}.log").open("ab") as log:
+            return subprocess.Popen(["ip", "netns", "exec", self.ns[role], "sh", "-c", script], stdout=log, stderr=log)
+
+    def stop(self, role: str, number: int = signal.SIGTERM) -> int:
+        process = self.processes.pop(role)
+        process.send_signal(number)
+        return process.wait(10)
+
+    def control(self, role: str) -> Path:
+        return self.folder / role / "control.sock"
+
+    def status(self, role: str) -> dict[str, Any]:
+        try:
+            return ask(self.control(role), "status")
+        except OSError:
+            return {"state": "down", "reason": "", "drops": {}, "session": None}
+
+    def log(self, role: str) -> str:
+        return (self.folder / f"{role}.log").read_text()
+
+    def wait_state(self, role: str, state: str, seconds: float = 10) -> float:
+        return until(
+            lambda: self.status(role)["state"] == state, seconds, f"{role} {state}, log: {self.log(role)[-800:]}"
+        )
+
+    def bring_up(self) -> None:
+        self.start("server")
+        self.start("client")
+        for role in ADDRESS:
+            self.wait_state(role, "up")
+
+    def ping(self, role: str, extra: str = "-c 1 -W 1") -> bool:
+        command = f"ip netns exec {self.ns[role]} ping -q {extra} {ADDRESS[OTHER[role]]}"
+        return sh(command, check=False).returncode == 0
+
+    def close(self) -> None:
+        for process in self.processes.values():
+            process.kill()
+            process.wait(10)
+        for name in self.ns.values():
+            sh(f"ip netns del {name}", check=False)
+        shutil.rmtree(self.folder)
+
+
+def command(*arguments: object) -> tuple[int, Any]:
+    """Run ``mpquic ... --json``."""
+    line = [sys.executable, "-m", "mpquic", *map(str, arguments), "--json"]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=20, check=False)
+    return done.returncode, json.loads(done.stdout)

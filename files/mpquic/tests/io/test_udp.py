@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Real UDP sockets on the loopback interface."""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+from mpquic.io.udp import BATCH, UdpSocket, open_udp
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mpquic.core.types import Datagram
+
+_SO_NO_CHECK = 11
+
+
+@pytest.fixture
+def drops() -> Counter[str]:
+    return Counter()
+
+
+@pytest.fixture
+def pair(drops: Counter[str]) -> Iterator[tuple[UdpSocket, UdpSocket]]:
+    server = open_udp("127.0.0.1", 0, device=None, remote=None, drops=drops)
+    client = open_udp("127.0.0.1", 0, device="lo", remote=server.local, drops=drops)
+    yield client, server
+    client.close()
+    server.close()
+
+
+def _receive(sock: UdpSocket, count: int) -> list[Datagram]:
+    got: list[Datagram] = []
+    while len(got) < count and select.select([sock], [], [], 2.0)[0]:
+        got += sock.receive()
+    return got
+
+
+SIZES = [1331] * 70 + [500, 1331, 1331, 90, 91, 92, 1331] + [40] * 5
+
+
+def _datagrams(to: UdpSocket) -> list[Datagram]:
+    return [(bytes([number]) * size, to.local) for number, size in enumerate(SIZES)]
+
+
+def test_batches_arrive_whole_in_order_with_their_source(pair: tuple[UdpSocket, UdpSocket]) -> None:
+    client, server = pair
+    sent = _datagrams(server)
+    client.send(sent)
+    got = _receive(server, len(sent))
+    assert [data for data, _ in got] == [data for data, _ in sent]
+    assert {address for _, address in got} == {client.local}
+    server.send([(data, client.local) for data, _ in sent])
+    assert [data for data, _ in _receive(client, len(sent))] == [data for data, _ in sent]
+
+
+def test_one_wakeup_takes_a_bounded_batch(pair: tuple[UdpSocket, UdpSocket]) -> None:
+    client, server = pair
+    client.gso = False
+    client.send([(bytes(100), server.local)] * 1000)
+    assert len(server.receive()) <= 2 * BATCH
+
+
+def test_refused_segmentation_falls_back_and_loses_nothing(
+    pair: tuple[UdpSocket, UdpSocket], drops: Counter[str]
+) -> None:
+    client, server = pair
+    assert client.gso
+    # The kernel refuses to segment for a socket that sends no checksums (udp_send_skb: EINVAL).
+    client._sock.setsockopt(socket.SOL_SOCKET, _SO_NO_CHECK, 1)
+    sent = _datagrams(server)
+    client.send(sent)
+    assert not client.gso
+    assert [data for data, _ in _receive(server, len(sent))] == [data for data, _ in sent]
+    assert not drops
+
+
+def test_without_receive_offload(drops: Counter[str]) -> None:
+    server = open_udp("127.0.0.1", 0, device=None, remote=None, drops=drops)
+    client = open_udp("127.0.0.1", 0, device=None, remote=server.local, drops=drops)
+    server._sock.setsockopt(17, 104, 0)
+    sent = _datagrams(server)
+    client.send(sent)
+    assert [data for data, _ in _receive(server, len(sent))] == [data for data, _ in sent]
+    client.close()
+    server.close()
+
+
+def test_closed_port_is_a_hint(pair: tuple[UdpSocket, UdpSocket], drops: Counter[str]) -> None:
+    client, server = pair
+    to = server.local
+    server.close()
+    for _ in range(3):
+        client.send([(b"x" * 100, to)] * 3)
+    select.select([client], [], [], 1.0)
+    client.receive()
+    assert client.take_refused()
+    assert not client.take_refused()
+    assert "udp_error" not in drops
+
+
+def test_too_big_is_counted_and_segmentation_stays(pair: tuple[UdpSocket, UdpSocket], drops: Counter[str]) -> None:
+    client, server = pair
+    client.send([(bytes(65530), server.local)])
+    assert drops == {"udp_too_big": 1}
+    assert client.last_error == "Message too long"
+    assert client.gso
+
+
+def test_ipv6(drops: Counter[str]) -> None:
+    server = open_udp("::1", 0, device=None, remote=None, drops=drops)
+    client = open_udp("::1", 0, device=None, remote=server.local, drops=drops)
+    client.send([(b"six", server.local)] * 3)
+    assert [data for data, _ in _receive(server, 3)] == [b"six"] * 3
+    client.close()
+    server.close()
+
+
+def test_address_of_nobody(drops: Counter[str]) -> None:
+    with pytest.raises(OSError, match="Cannot assign requested address"):
+        open_udp("192.0.2.1", 0, device=None, remote=None, drops=drops)
