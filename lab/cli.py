@@ -60,7 +60,7 @@ def parser() -> Parser:
         help="rate_up, rate_down or rate for both (Mbit/s, 0: unlimited), delay and jitter (ms each way), "
         "loss (percent), limit (bytes)",
     )
-    command("report", "show what the tunnels deliver; exit 2 if one does not")
+    command("report", "measure what the tunnels deliver; exit 2 if one delivers nothing")
     command("base", "build the base root")
     command("purge", "down, and remove every file of the lab, the base root included")
     return top

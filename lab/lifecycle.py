@@ -53,9 +53,9 @@ def wire(paths: Paths, name: str) -> Wire:
 def require_up(paths: Paths) -> None:
     """Refuse to act on a lab that is not there or is of another topology."""
     if not paths.ready.exists():
-        raise LabError(f"lab {paths.topology.name} is not up")
+        raise LabError(f"{paths.topology.name} is not up")
     if paths.ready.read_text() != paths.topology.digest:
-        raise LabError(f"lab {paths.topology.name} was brought up from another topology: run down, then up")
+        raise LabError(f"{paths.topology.name} was brought up from another topology: run down, then up")
 
 
 def whole(paths: Paths) -> bool:
@@ -97,7 +97,7 @@ def up(paths: Paths) -> None:
                 for each in off:
                     each.wait()
         paths.ready.write_text(paths.topology.digest)
-    note(f"lab {paths.topology.name} is up: ssh -F {paths.ssh_config} {next(iter(paths.topology.hosts))}")
+    note(f"{paths.topology.name} is up: ssh -F {paths.ssh_config} {next(iter(paths.topology.hosts))}")
 
 
 def create(paths: Paths) -> None:
@@ -130,9 +130,9 @@ def down(paths: Paths) -> None:
     """Switch everything off and leave nothing on this machine but the base root."""
     with exclusive():
         if not paths.state.exists() and not paths.cgroup.exists():
-            note(f"lab {paths.topology.name} is not up")
+            note(f"{paths.topology.name} is not up")
             return
-        with step(f"lab {paths.topology.name} down"):
+        with step(f"{paths.topology.name} down"):
             clear(paths)
 
 

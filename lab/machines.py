@@ -4,6 +4,7 @@
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -104,6 +105,9 @@ class Machine:
             )
         # An own node: the machine's systemd changes the mode of the one it sees.
         os.mknod(self.disk / "tun", 0o20666, os.makedev(10, 200))
+        # Copies, as the checkout may change while the machine runs.
+        for program in ("machine.sh", "power_loss.py"):
+            shutil.copy(HERE / program, self.disk)
         (self.disk / "base").symlink_to(base)
 
     def start(self) -> None:
@@ -112,7 +116,7 @@ class Machine:
             return
         supply = spawn(
             [
-                HERE / "machine.sh",
+                self.disk / "machine.sh",
                 self.host.name,
                 self.paths.netns_path(self.host.name),
                 (self.disk / "base").resolve(),
@@ -143,7 +147,7 @@ class Machine:
 
     def power_loss(self) -> list[str]:
         """Return the command that takes from the machine's network what goes with its power."""
-        return [sys.executable, str(HERE / "power_loss.py"), "mgmt0", *(nic.name for nic in self.host.nics)]
+        return [sys.executable, str(self.disk / "power_loss.py"), "mgmt0", *(nic.name for nic in self.host.nics)]
 
     def state(self) -> str:
         """Return `off` or what systemd says: starting, running, degraded, ..."""

@@ -70,7 +70,7 @@ def test_a_changed_topology_asks_for_down_first(lab, tmp_path):
     other = Lab(write_topology(tmp_path, **{"rate_up: 20": "rate_up: 21"}))
     done = other.run("up", check=False)
     assert done.returncode == 1
-    assert done.stderr == f"lab: lab {NAME} was brought up from another topology: run down, then up\n"
+    assert done.stderr == f"lab: {NAME} was brought up from another topology: run down, then up\n"
 
 
 def test_two_labs_do_not_share_a_management_network(lab, tmp_path):
