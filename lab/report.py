@@ -3,13 +3,12 @@
 
 import json
 import subprocess
-import time
 from typing import Any
 
 from lab import lifecycle
 from lab.errors import LabError
 from lab.paths import Paths
-from lab.shell import note
+from lab.shell import step
 
 SECONDS = 4  # of download per tunnel
 NEXT = (
@@ -32,7 +31,6 @@ def measure(paths: Paths, lan: str) -> tuple[str, str]:
     """Return the throughput in Mbit/s and the address that the internet sees, both as text."""
     url = f"http://{paths.topology.server}"
     curl = ["ip", "netns", "exec", paths.netns(lan), "curl", "--silent", "--max-time"]
-    begin = time.monotonic()
     seen = output([*curl, "5", f"{url}/ip"], 6).strip()
     if not seen:
         return "-", "-"
@@ -40,7 +38,6 @@ def measure(paths: Paths, lan: str) -> tuple[str, str]:
     shell = '"$@" --output /dev/null --write-out "%{speed_download}" || true'
     limit = [*curl, str(SECONDS), f"{url}/bytes/1000000000"]
     speed = output(["sh", "-c", shell, "sh", *limit], SECONDS + 5)
-    note(f"{lan}: {time.monotonic() - begin:.0f} s")
     return f"{float(speed or 0) * 8 / 1e6:.1f}", seen
 
 
@@ -58,11 +55,12 @@ def report(paths: Paths) -> int:
     rows = [HEADINGS]
     for entry in instances:
         lan = f"lan{entry['id']}"
-        speed, seen = measure(paths, lan)
+        with step(f"measure {entry['tun']}"):
+            speed, seen = measure(paths, lan)
         rtt = "-" if entry["rtt_ms"] is None else f"{entry['rtt_ms']:.0f}"
         rows.append((entry["tun"], lan, wans.get(entry["bind"], entry["bind"]), entry["state"], rtt, speed, seen))
     widths = [max(len(row[column]) for row in rows) for column in range(len(HEADINGS))]
-    print()
+    print(flush=True)
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     print("\nNext:")
