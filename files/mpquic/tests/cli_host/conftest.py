@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fixtures: an empty namespace, a client site in it, and a monitor of its changes."""
+
+from __future__ import annotations
+
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from host_netns import Monitor, Namespace, eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def netns(tmp_path: Path) -> Iterator[Namespace]:
+    namespace = Namespace(tmp_path)
+    try:
+        yield namespace
+    finally:
+        namespace.close()
+
+
+@pytest.fixture
+def site(netns: Namespace) -> Namespace:
+    """A client with tunnels 4 and 5 in order, and source-based policy routing of its own."""
+    for number in (4, 5):
+        netns.instance(number)
+        netns.veth(f"lan{number}", f"172.16.{number}.1/30")
+        netns.veth(f"wan{number}", f"100.64.{number}.2/24")
+        netns.ip(f"rule add priority {1000 + number} from 172.16.{number}.0/30 lookup {100 + number}")
+        netns.ip(f"rule add priority {1100 + number} from 100.64.{number}.2 lookup {100 + number}")
+        netns.ip(f"route add default via 100.64.{number}.1 table {100 + number}")
+    netns.ip("route add default via 100.64.4.1")
+    done = netns.routing("fix")
+    assert done.rc == 0, done
+    return netns
+
+
+@pytest.fixture
+def monitor(netns: Namespace, tmp_path: Path) -> Iterator[Monitor]:
+    log = tmp_path / "monitor"
+    with log.open("w") as file:
+        process = subprocess.Popen(["ip", "-n", netns.name, "monitor", "link", "address", "route", "rule"], stdout=file)
+        try:
+            found = Monitor(netns, log)
+
+            def listening() -> bool:
+                netns.ip("rule add priority 30999 to 192.0.2.250 lookup 99")
+                netns.ip("rule del priority 30999")
+                return "30999" in log.read_text()
+
+            assert eventually(listening)
+            yield found
+        finally:
+            process.terminate()
+            process.wait()
