@@ -86,7 +86,7 @@ def cmd_power(paths: Paths, command: str, host: str) -> None:
     """Run start, stop or crash."""
     machine = lifecycle.machine(paths, host)
     lifecycle.require_up(paths)
-    with lifecycle.exclusive(), step(f"{command} {host}"):
+    with lifecycle.exclusive(paths.state), step(f"{command} {host}"):
         if command == "start":
             machine.start()
             machine.wait()
@@ -100,7 +100,7 @@ def cmd_wan(paths: Paths, command: str, name: str, settings: list[str]) -> None:
     """Run cut, restore or impair."""
     wire = lifecycle.wire(paths, name)
     lifecycle.require_up(paths)
-    with lifecycle.exclusive():
+    with lifecycle.exclusive(paths.state):
         quality, cut = wire.read()
         if command == "cut":
             wire.apply(quality, cut=True)

@@ -18,15 +18,18 @@ from lab.wires import Wire
 
 
 @contextmanager
-def exclusive() -> Iterator[None]:
-    """Let one command at a time change labs."""
-    STATE.mkdir(parents=True, exist_ok=True)
-    folder = os.open(STATE, os.O_RDONLY)
+def exclusive(folder: Path) -> Iterator[None]:
+    """Let one command at a time make or remove labs (STATE), or change one lab (its own folder)."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            note("waiting for another lab command to end")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(folder)
+        os.close(descriptor)
 
 
 def machines(paths: Paths) -> list[Machine]:
@@ -77,7 +80,8 @@ def expected_services(paths: Paths) -> int:
 def up(paths: Paths) -> None:
     """Bring the whole lab up; on one that is up, switch on the machines that are off."""
     require_tools()
-    with exclusive():
+    STATE.mkdir(parents=True, exist_ok=True)
+    with exclusive(STATE):
         if whole(paths):
             require_up(paths)
         else:
@@ -89,15 +93,21 @@ def up(paths: Paths) -> None:
             except LabError:
                 clear(paths)
                 raise
-        off = [each for each in machines(paths) if not cgroups.populated(each.cgroup)]
-        if off:
-            with step(f"boot {', '.join(each.host.name for each in off)}"):
-                for each in off:
-                    each.start()
-                for each in off:
-                    each.wait()
-        paths.ready.write_text(paths.topology.digest)
+        with exclusive(paths.state):
+            boot(paths)
     note(f"{paths.topology.name} is up: ssh -F {paths.ssh_config} {next(iter(paths.topology.hosts))}")
+
+
+def boot(paths: Paths) -> None:
+    """Switch on what is off, all at once."""
+    off = [each for each in machines(paths) if not cgroups.populated(each.cgroup)]
+    if off:
+        with step(f"boot {', '.join(each.host.name for each in off)}"):
+            for each in off:
+                each.start()
+            for each in off:
+                each.wait()
+    paths.ready.write_text(paths.topology.digest)
 
 
 def create(paths: Paths) -> None:
@@ -128,7 +138,8 @@ def create(paths: Paths) -> None:
 
 def down(paths: Paths) -> None:
     """Switch everything off and leave nothing on this machine but the base root."""
-    with exclusive():
+    STATE.mkdir(parents=True, exist_ok=True)
+    with exclusive(STATE):
         if not paths.state.exists() and not paths.cgroup.exists():
             note(f"{paths.topology.name} is not up")
             return
@@ -150,7 +161,7 @@ def clear(paths: Paths) -> None:
 def purge(paths: Paths) -> None:
     """Bring the lab down and remove every file of it, the base root included."""
     down(paths)
-    with exclusive():
+    with exclusive(STATE):
         others = [path.name for path in STATE.iterdir()]
         if others:
             raise LabError(f"the base root stays: lab {others[0]} uses it")
