@@ -171,12 +171,10 @@ def difference(result: dict[str, t.Any]) -> dict[str, t.Any]:
 
 
 def remaining(result: dict[str, t.Any]) -> list[str]:
-    """Return the problems of all tunnels, one line each."""
-    return [
-        f"tunnel {tunnel['id']}: {problem['code']}: {problem['message']}"
-        for tunnel in result["tunnels"]
-        for problem in tunnel["problems"]
-    ]
+    """Return the problems of all tunnels and of what belongs to none, one line each."""
+    groups = [(f"tunnel {tunnel['id']}", tunnel["problems"]) for tunnel in result["tunnels"]]
+    groups.append(("of no instance", result.get("stale_failures", [])))
+    return [f"{name}: {problem['code']}: {problem['message']}" for name, found in groups for problem in found]
 
 
 def main() -> t.NoReturn:

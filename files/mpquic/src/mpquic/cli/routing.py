@@ -60,6 +60,7 @@ def _result(args: argparse.Namespace, outcome: Outcome) -> dict[str, Any]:
         "tunnels": [_tunnel(report) for report in reports],
         "stale": outcome.stale_after if args.action == "fix" and not args.check else outcome.stale_before,
         "stale_actions": outcome.stale_actions,
+        "stale_failures": [asdict(problem) for problem in outcome.stale_failures],
         "before": {"tunnels": {r.instance.id: r.before for r in reports}, "stale": outcome.stale_before},
         "after": {"tunnels": {r.instance.id: r.after for r in reports}, "stale": outcome.stale_after},
     }
@@ -97,6 +98,8 @@ def _text(args: argparse.Namespace, outcome: Outcome) -> Iterator[str]:
         yield f"{word} {'-'.ljust(width)}  {action}"
     for stale in outcome.stale_after:
         yield f"[FAIL] {'-'.ljust(width)}  stale: {stale} belongs to no instance"
+    for problem in outcome.stale_failures:
+        yield f"[FAIL] {'-'.ljust(width)}  {problem.code}: {problem.message}"
     yield f"degraded={outcome.degraded}"
 
 

@@ -94,7 +94,7 @@ class _Flight:
             icmp = packet[(packet[0] & 0x0F) * 4 :]
             if len(icmp) < _HEADER.size + _TOKEN:
                 continue
-            kind, _, _, identifier, sequence = _HEADER.unpack_from(icmp)
+            kind, _code, _sum, identifier, sequence = _HEADER.unpack_from(icmp)
             if kind != _REPLY or identifier != self.identifier or icmp[_HEADER.size :] != self.token:
                 continue
             departed = self.departed.pop(sequence, None)
@@ -142,7 +142,7 @@ def _fly(selector: selectors.BaseSelector, flights: list[_Flight], timeout: floa
         end = start + (rounds * INTERVAL if rounds < COUNT else (COUNT - 1) * INTERVAL + timeout)
         if rounds >= COUNT and now >= end:
             return
-        for key, _ in selector.select(max(0.0, end - now)):
+        for key, _events in selector.select(max(0.0, end - now)):
             key.data.receive(time.monotonic())
 
 

@@ -104,7 +104,7 @@ def _load_all(files: list[Path]) -> tuple[Instance, ...]:
     faults += config.between(found)
     if faults:
         raise ConfigError("\n".join(faults))
-    return tuple(_instance(loaded) for _, loaded in found)
+    return tuple(_instance(loaded) for _path, loaded in found)
 
 
 def _load_or_none(path: Path) -> InstanceConfig | None:
@@ -117,7 +117,7 @@ def _load_or_none(path: Path) -> InstanceConfig | None:
 
 def _load(path: Path) -> InstanceConfig:
     try:
-        loaded, _ = config.load(path)
+        loaded, _warnings = config.load(path)
     except config.ConfigError as error:
         raise ConfigError(str(error)) from error
     prefixes = loaded.lan_routing.cidrs if loaded.lan_routing else ()

@@ -14,7 +14,7 @@ from mpquic.host.errors import HostError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LOCK_FILE = "/run/lock/mpquic-host.lock"
+LOCK_FILE = "/run/mpquic-host.lock"
 PATIENCE = 20.0
 """Seconds to wait for another changer."""
 

@@ -43,7 +43,8 @@ class Outcome:
     reports: list[Report]
     stale_before: list[str]
     stale_after: list[str]
-    stale_actions: list[str]
+    stale_actions: list[str] = field(default_factory=list)
+    stale_failures: list[Problem] = field(default_factory=list)
 
     @property
     def changed(self) -> bool:
@@ -72,8 +73,8 @@ def check(state: HostState, selection: Selection) -> Outcome:
         plan = _plan(instance, selection.known, state)
         plan.report.after = plan.report.before
         reports.append(plan.report)
-    stale, _ = _orphans(selection, state)
-    return Outcome(reports, stale, stale, [])
+    stale, _steps = _orphans(selection, state)
+    return Outcome(reports, stale, stale)
 
 
 def fix(kernel: Kernel, selection: Selection, *, dry: bool) -> Outcome:
@@ -91,12 +92,12 @@ def fix(kernel: Kernel, selection: Selection, *, dry: bool) -> Outcome:
             plan.report.after = plan.predicted
         return Outcome([plan.report for plan in plans], stale_before, [], [step.text for step in purge])
     failures = {plan.report.instance.id: _apply_groups(kernel, plan) for plan in plans}
-    stale_actions, _ = _apply(kernel, purge)
+    stale_actions, stale_failures = _apply(kernel, purge)
     state = kernel.read()
     for plan in plans:
         _conclude(plan, failures[plan.report.instance.id], selection, state)
-    stale_after, _ = _orphans(selection, state)
-    return Outcome([plan.report for plan in plans], stale_before, stale_after, stale_actions)
+    stale_after, _steps = _orphans(selection, state)
+    return Outcome([plan.report for plan in plans], stale_before, stale_after, stale_actions, stale_failures)
 
 
 def _apply_groups(kernel: Kernel, plan: _Plan) -> list[Problem]:

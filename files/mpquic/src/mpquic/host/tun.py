@@ -177,7 +177,7 @@ def absence(name: str, state: HostState) -> Change:
 def removal(link: Link) -> Step:
     """Return the step that deletes a TUN of ours; it is the last of a plan, for nothing could bring it back whole."""
 
-    def lost(_: Kernel) -> None:
+    def lost(_kernel: Kernel) -> None:
         raise HostError(f"{link.name} was deleted")
 
     return Step(f"delete TUN {link.name}", lambda kernel: kernel.delete_link(link.name), lost)
@@ -249,7 +249,7 @@ def _creation(wanted: TunSpec) -> Change:
     steps = [
         Step(
             f"create TUN {name} for {_user_name(owner)}",
-            lambda _: tuntap.create(name, owner),
+            lambda _kernel: tuntap.create(name, owner),
             lambda kernel: kernel.delete_link(name),
         ),
         _link_step(f"set alias of {name} to {ALIAS}", name, {"ifalias": ALIAS}, {"ifalias": ""}),
@@ -303,11 +303,11 @@ def _link_step(text: str, name: str, new: dict[str, Any], old: dict[str, Any]) -
 
 
 def _setting_step(key: str, name: str, value: int, old: int | None) -> Step:
-    def undo(_: Kernel) -> None:
+    def undo(_kernel: Kernel) -> None:
         if old is not None:
             sysctl.write(key, name, old)
 
-    def do(_: Kernel) -> None:
+    def do(_kernel: Kernel) -> None:
         sysctl.write(key, name, value)
 
     return Step(f"set {key.replace('/', '.')} of {name} to {value}", do, undo)
@@ -333,6 +333,6 @@ def _owner_step(name: str, found: TunInfo, owner: int) -> Step:
     give = partial(tuntap.set_owner, name, multi_queue=found.multi_queue)
     return Step(
         f"give {name} from {_user_name(found.owner)} to {_user_name(owner)}",
-        lambda _: give(owner),
-        lambda _: give(0 if found.owner is None else found.owner),
+        lambda _kernel: give(owner),
+        lambda _kernel: give(0 if found.owner is None else found.owner),
     )
