@@ -231,6 +231,16 @@ def test_what_does_not_take_the_traffic_is_no_conflict(site, case):
     assert site.snapshot() == before
 
 
+def test_a_repaired_route_goes_before_a_foreign_one_of_the_same_metric(site):
+    site.ip("route del default dev mpq4 table 45004")
+    site.ip("route add default via 100.64.4.1 metric 10 table 45004")
+    assert site.routing("fix", "4").rc == 0
+    ours, foreign, standing = site.ip("route show table 45004").splitlines()
+    assert "dev mpq4" in ours
+    assert "via 100.64.4.1" in foreign
+    assert "unreachable" in standing
+
+
 def test_a_foreign_rule_just_like_ours_stays_when_ours_goes(site):
     site.ip("rule add priority 504 iif lan4 from 172.16.4.0/30 lookup 45004")
     (site.instances / "4.yaml").unlink()

@@ -50,6 +50,7 @@ def test_an_unchanged_device_is_not_touched_at_all(netns, monitor):
 
     assert monitor.events(again) == []
     assert second.json["changed"] is False
+    assert second.json["actions"] == []
     assert second.json["before"] == second.json["after"]
 
 
