@@ -164,7 +164,8 @@ def test_an_ack_starts_silence_anew_and_the_last_one_ends_it() -> None:
     clock.sent(10.0)
     clock.sent(10.0)
     clock.acked(11.4)
-    assert liveness.check(12.5) is not Verdict.DEAD
+    assert liveness.check(12.89) is not Verdict.DEAD
+    assert liveness.check(12.9) is Verdict.DEAD
     clock.acked(12.6)
     assert clock.pending_since is None
     assert liveness.check(17.0) is not Verdict.DEAD

@@ -184,6 +184,11 @@ def test_starts_that_fail_say_why(wan: Wan) -> None:
     wan.start("client")
     assert wan.processes.pop("client").wait(10) == 1
     assert f"TUN device {TUN} does not exist, create it with: mpquic tun ensure" in wan.log("client")
+    wan.make_tun("client")
+    wan.control("client").parent.rmdir()
+    wan.start("client")
+    assert wan.processes.pop("client").wait(10) == 1
+    assert f"control socket {wan.control('client')}: No such file or directory" in wan.log("client")
     wan.configure("client", bind_ip="nonsense")
     wan.start("client")
     assert wan.processes.pop("client").wait(10) == 78

@@ -3,15 +3,19 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 from typing import TYPE_CHECKING
 
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mpquic.core import wire
 from mpquic.core.server import MAX_HALF_OPEN, MAX_HALF_OPEN_PER_SOURCE, ServerTunnel
-from mpquic.quic import ServerEndpoint, Trust, spki_pin
+from mpquic.quic import Identity, ServerEndpoint, Trust, spki_pin
 from simulation import SERVER, World, identity
 
 if TYPE_CHECKING:
@@ -267,6 +271,13 @@ def test_tunnel_control_does_not_mind_loss(world: World) -> None:
     assert len(world.at_server) > 0.97 * world.client.counters.tx_packets
 
 
+def test_a_burst_leaves_at_once(world: World) -> None:
+    world.run_until(lambda: _both_up(world), 1.0)
+    world.run(10)
+    world.from_client(*[packet(n, 1300) for n in range(64)])
+    assert len(world.client.flush(world.now)) == 64
+
+
 def test_memory_of_a_dead_path_is_bounded(world: World) -> None:
     world.run_until(lambda: _both_up(world), 1.0)
     world.up.cut = True
@@ -292,20 +303,53 @@ def test_wrong_pin(tmp_path: Path) -> None:
     assert sum(text.startswith("connecting") for text in world.states("client")) < 30
 
 
+def test_nothing_is_accepted_from_a_server_before_its_key_is_judged(world: World, tmp_path: Path) -> None:
+    """A server may send data together with its first flight; an impostor's must not reach the TUN."""
+    client = world.client
+    client.socket_ready(SERVER, world.now)
+    hello = client.flush(world.now)[0][0]
+    header = wire.long_header(hello)
+    assert header is not None
+    impostor = ServerEndpoint(identity=identity(tmp_path, "other")[0], tun_mtu=1300)
+    link = impostor.accept(header.destination, world.now)
+    link.open([(hello, world.address)], world.now)
+    flight = link.seal([b"\0" + packet(1)], world.now)[0]
+    assert client.receive([(data, SERVER) for data, _ in flight], world.now) == []
+    assert client.counters.drops["not_established"] == 1
+    assert client.connects == 0
+
+
 def test_either_pin_of_a_rotation(tmp_path: Path) -> None:
-    pins = tuple(spki_pin(identity(tmp_path, name)[1]) for name in "xy")
-    world = World(tmp_path, trust=Trust(pins=pins))
-    world.run(1)
-    assert world.client.connects == 0
-    own = spki_pin(identity(tmp_path)[1])
-    world = World(tmp_path, trust=Trust(pins=pins))
-    world.client_endpoint._pins = frozenset({*pins, own})
-    assert world.client.connects == 0
+    world = World(tmp_path)
+    old = next(iter(world.client_endpoint._pins))
+    new_identity, certificate = identity(tmp_path, "new")
+    world = World(tmp_path, trust=Trust(pins=(old, spki_pin(certificate))))
+    world.identity = new_identity
+    world.start_server()
+    world.run_until(lambda: _both_up(world), 1.0)
 
 
 def test_a_client_without_trust_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="neither a pin nor a CA"):
         World(tmp_path, trust=Trust())
+
+
+@pytest.mark.parametrize(("name", "up"), [("mpquic-server", True), ("other.example", False)])
+def test_ca_and_server_name(tmp_path: Path, name: str, *, up: bool) -> None:
+    key = Ed25519PrivateKey.generate()
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "mpquic-server")])
+    start = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+    builder = x509.CertificateBuilder(subject, subject, key.public_key(), 1, start, start + dt.timedelta(days=36500))
+    names = x509.SubjectAlternativeName([x509.DNSName("mpquic-server")])
+    pem = builder.add_extension(names, critical=False).sign(key, None).public_bytes(Encoding.PEM)
+    (tmp_path / "ca.pem").write_bytes(pem)
+    (tmp_path / "ca.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    world = World(tmp_path, trust=Trust(ca_file=tmp_path / "ca.pem", server_name=name))
+    world.identity = Identity(tmp_path / "ca.pem", tmp_path / "ca.key")
+    world.start_server()
+    world.run(1)
+    assert _both_up(world) is up
+    assert up or "doesn't match" in " ".join(world.states("client"))
 
 
 def test_unknown_ca(tmp_path: Path) -> None:
@@ -361,6 +405,13 @@ def test_half_open_connections_are_few(world: World) -> None:
     assert not server._per_source
     world.run_until(lambda: _both_up(world), 10)
     assert len(server._by_cid) < 20
+
+
+def test_short_initials_start_nothing(world: World) -> None:
+    assert world.server is not None
+    world.server.receive([(_initial(world)[:1199], ("203.0.113.1", 1))], world.now)
+    assert not world.server._half_open
+    assert dict(world.server.counters.drops) == {"initial_small": 1}
 
 
 def test_answers_to_an_initial_are_no_amplification(world: World) -> None:

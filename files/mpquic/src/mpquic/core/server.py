@@ -131,10 +131,8 @@ class ServerTunnel:
         self._handle_events(active, now)
         if active is not self._active or active.liveness is None:
             return
-        verdict = active.liveness.check(now)
-        if verdict is Verdict.PROBE:
-            active.connection.ping()
-        elif verdict is Verdict.DEAD:
+        # No probes from here: the client probes, and QUIC repeats what is outstanding.
+        if active.liveness.check(now) is Verdict.DEAD:
             self._end(active, f"no acknowledgement for {active.liveness.limit():.1f} s", now)
 
     def deadline(self) -> float:

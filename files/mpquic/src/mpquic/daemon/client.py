@@ -61,10 +61,7 @@ class ClientShell(Shell):
         config, tunnel = self.config, self.tunnel
         try:
             local = local_address(config.bind_ip)
-            # DNS may block for seconds; every other tunnel is another process, but this one has timers to run.
-            remote = await self.loop.run_in_executor(
-                None, remote_address, config.remote_addr or "", config.remote_port, local
-            )
+            remote = await remote_address(config.remote_addr or "", config.remote_port, local)
             udp = open_udp(local, 0, device=config.bind_ip.interface, remote=remote, drops=tunnel.counters.drops)
         except HostConditionError as error:
             self.detach_udp()

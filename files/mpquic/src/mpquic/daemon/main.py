@@ -57,7 +57,10 @@ async def _run(config: InstanceConfig, control_path: Path) -> None:
     control = ControlServer(control_path, {"status": shell.status})
     shell.start()
     try:
-        await control.start()
+        try:
+            await control.start()
+        except OSError as error:
+            raise StartError(f"control socket {control_path}: {error.strerror or error}") from error
         _LOG.info("started version=%s role=%s tun=%s", __version__, config.role, config.tun_name)
         notifier.send("READY=1")
         watchdog = loop.create_task(_watchdog(notifier))
@@ -70,7 +73,6 @@ async def _run(config: InstanceConfig, control_path: Path) -> None:
     finally:
         shell.stop()
         control.stop()
-        _LOG.info("stopped")
 
 
 async def _watchdog(notifier: Notifier) -> None:

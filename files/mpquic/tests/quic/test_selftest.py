@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The self-test passes here, and names what changed elsewhere."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import aioquic
+import pytest
+from mpquic.quic import SelfTestError, private, self_test
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def test_passes_with_the_pinned_version() -> None:
+    self_test()
+
+
+def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aioquic, "__version__", "1.8.0")
+    with pytest.raises(SelfTestError, match=r"^aioquic 1\.8\.0 is installed, this program needs 1\.7\.2$"):
+        self_test()
+
+
+@pytest.mark.parametrize(
+    ("name", "now_means", "named"),
+    [
+        ("peer_certificate", lambda _: None, "tls._peer_certificate"),
+        ("peer_datagram_frame_limit", lambda _: 0, "_remote_max_datagram_frame_size"),
+        ("congestion_control", lambda _: None, "_loss._cc"),
+        ("disable_pacer", lambda _: None, "pacer"),
+        ("take_back_datagrams", lambda _: 0, "oversize"),
+        ("close_event", lambda _: None, "_close_event of peer"),
+        ("close_is_ours", lambda _: False, "_close_pending"),
+    ],
+)
+def test_names_what_changed(
+    monkeypatch: pytest.MonkeyPatch, name: str, now_means: Callable[[object], object], named: str
+) -> None:
+    monkeypatch.setattr(private, name, now_means)
+    with pytest.raises(SelfTestError, match=named):
+        self_test()
+
+
+def test_a_name_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(_: object) -> None:
+        raise AttributeError("no such thing")
+
+    monkeypatch.setattr(private, "take_back_datagrams", gone)
+    with pytest.raises(SelfTestError, match="AttributeError: no such thing"):
+        self_test()
