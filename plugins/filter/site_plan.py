@@ -6,15 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleFilterError
-
-try:
-    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import site_plan
-except ImportError as error:
-    if (error.name or "").partition(".")[0] != "netaddr":
-        raise
-    MISSING: ImportError | None = error
-else:
-    MISSING = None
+from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import site_plan
+from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.addresses import MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.addresses import IPAddress, IPNetwork
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Client, Site, Tunnel
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import Problems
-    from netaddr import IPAddress, IPNetwork
 
 # What must be unique among all tunnels of one VPS, and what only on one client.
 _PER_SERVER = ("port", "tun_name")

@@ -12,8 +12,8 @@ from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model imp
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import one_line
 
 if TYPE_CHECKING:
+    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.addresses import IPNetwork
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import Problems
-    from netaddr import IPNetwork
 
 VARIABLES = ("mpquic_tunnels", "mpquic_server", "mpquic_public_address", "mpquic_bind_address")
 REQUIRED = ("id", "wan", "lan")

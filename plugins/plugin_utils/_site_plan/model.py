@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from netaddr import IPAddress, IPNetwork
+    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.addresses import IPAddress, IPNetwork
 
 
 @dataclass(frozen=True)

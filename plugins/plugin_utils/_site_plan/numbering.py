@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from netaddr import IPNetwork
+from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.addresses import IPNetwork
 
 # 10.200.i.0/30 and 172.16.i.0/30 leave one octet for the id.
 IDS = range(1, 256)

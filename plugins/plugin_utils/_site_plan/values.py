@@ -6,7 +6,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from netaddr import AddrFormatError, IPAddress, IPNetwork
+from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.addresses import (
+    AddrFormatError,
+    IPAddress,
+    IPNetwork,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -26,7 +26,7 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001, FBT002 - PyYAML's signature
         seen: set[str] = set()
-        for key_node, _ in node.value:
+        for key_node, _value_node in node.value:
             key = str(getattr(key_node, "value", ""))
             if key in seen:
                 self.duplicates.append((key, key_node.start_mark.line + 1))

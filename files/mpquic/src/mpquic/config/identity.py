@@ -33,7 +33,7 @@ def check_pair(cert_file: Path, key_file: Path) -> Iterator[str]:
 
 def check_ca(ca_file: Path) -> Iterator[str]:
     """Yield what is wrong with a CA file."""
-    _, fault = _load_certificate(ca_file)
+    _certificate, fault = _load_certificate(ca_file)
     if fault:
         yield f"tls_ca_file: found {ca_file}: {fault}, expected PEM CA certificates"
 

@@ -200,7 +200,7 @@ class ClientTunnel:
     def _say_goodbye(self, reason: str, now: float) -> None:
         if self.connection is not None:
             self.connection.close(reason)
-            self._farewell, _ = self.connection.seal([], now)
+            self._farewell, _taken = self.connection.seal([], now)
         self.connection = None
         self._liveness = None
         self._lane.reset()

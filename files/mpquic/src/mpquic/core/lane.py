@@ -44,12 +44,12 @@ class Lane:
         """Return the datagrams that can leave now; what must wait stays in the queue."""
         counters = self._counters
         waiting = self._queue.take(MAX_OUTSTANDING - connection.clock.outstanding, now) if len(self._queue) else []
-        datagrams, taken = connection.seal([payload for _, payload in waiting], now)
+        datagrams, taken = connection.seal([payload for _since, payload in waiting], now)
         if taken < len(waiting):
             self._queue.put_back(waiting[taken:])
             del waiting[taken:]
         counters.tx_packets += taken
-        counters.tx_bytes += sum([len(payload) for _, payload in waiting]) - wire.OVERHEAD * taken
+        counters.tx_bytes += sum([len(payload) for _since, payload in waiting]) - wire.OVERHEAD * taken
         return datagrams
 
     def accept(self, payloads: Sequence[bytes]) -> list[bytes]:

@@ -37,7 +37,7 @@ class PacketQueue:
         excess = len(items) - self._capacity
         if excess > 0:
             self._drops["queue_full"] += excess
-            for _ in range(excess):
+            for _packet in range(excess):
                 items.popleft()
 
     def take(self, limit: int, now: float) -> list[tuple[float, bytes]]:
@@ -47,7 +47,7 @@ class PacketQueue:
         while items and items[0][0] < oldest:
             items.popleft()
             self._drops["queue_age"] += 1
-        return [items.popleft() for _ in range(min(limit, len(items)))]
+        return [items.popleft() for _packet in range(min(limit, len(items)))]
 
     def put_back(self, items: Sequence[tuple[float, bytes]]) -> None:
         """Return to the head what was taken last and could not leave."""

@@ -75,7 +75,7 @@ class ControlServer:
 
 
 def _allowed(sock: socket.socket) -> bool:
-    _, uid, _ = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
+    _pid, uid, _gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
     return uid in {0, os.geteuid()}
 
 

@@ -59,7 +59,7 @@ class TunDevice:
         packets: list[bytes] = []
         read, fd = os.read, self._fd
         try:
-            for _ in range(BATCH):
+            for _packet in range(BATCH):
                 packets.append(read(fd, _PACKET_ROOM))  # noqa: PERF401 - what was read before an error counts
         except BlockingIOError:
             pass

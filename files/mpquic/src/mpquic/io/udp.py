@@ -82,7 +82,7 @@ class UdpSocket:
         receive = self._sock.recvmsg
         while len(received) < BATCH:
             try:
-                data, ancillary, _, address = receive(_MAX_DATAGRAM, _GRO_SPACE)
+                data, ancillary, _flags, address = receive(_MAX_DATAGRAM, _GRO_SPACE)
             except BlockingIOError:
                 break
             except OSError as error:
@@ -124,7 +124,7 @@ class UdpSocket:
 
     def _send_run(self, datagrams: Sequence[Datagram], start: int, end: int) -> bool:
         """Send datagrams[start:end] in one call; False when they must go one by one."""
-        run = [data for data, _ in datagrams[start:end]]
+        run = [data for data, _address in datagrams[start:end]]
         segment = [(_SOL_UDP, _UDP_SEGMENT, struct.pack("H", len(run[0])))]
         try:
             self._sendmsg(run, segment, datagrams[start][1])
@@ -143,7 +143,7 @@ class UdpSocket:
         return True
 
     def _send_one(self, data: bytes, address: Address) -> bool:
-        for _ in range(2):
+        for _attempt in range(2):
             try:
                 self._sendmsg([data], [], address)
             except OSError as error:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from mpquic.core.wire import CID_LENGTH, OVERHEAD
 from mpquic.quic import congestion, private
-from mpquic.quic.link import Link
+from mpquic.quic.link import QUIC_OVERHEAD, Link
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 ALPN = "mpq/1"
 #: Seconds without any packet after which a connection is gone; the client's keepalive is well below.
 IDLE_TIMEOUT = 30.0
-#: Bytes of QUIC around one DATAGRAM payload: flags 1, connection id 8, packet number 2, tag 16, type 1, length 2.
-QUIC_OVERHEAD = 30
 #: Largest DATAGRAM frame we take (bytes): whatever fits a UDP datagram.
 MAX_DATAGRAM_FRAME = 65535
 #: RFC 9000 section 14: every path carries UDP payloads of this size.

@@ -10,7 +10,7 @@ from aioquic.quic import events
 
 from mpquic.core.connection import CidIssued, CidRetired, Closed, Established
 from mpquic.quic import private
-from mpquic.quic.congestion import ObservedControl, TunnelControl
+from mpquic.quic.congestion import TunnelControl
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,11 +20,12 @@ if TYPE_CHECKING:
     from mpquic.core.ackclock import AckClock
     from mpquic.core.connection import Event
     from mpquic.core.types import Address, Datagram
+    from mpquic.quic.congestion import ObservedControl
 
 #: Seconds. aioquic compares floats: a timer fired at its very instant may not count as due and come back for ever.
 _LATE = 2e-6
-#: Bytes of a packet around a DATAGRAM payload: flags 1, connection id 8, packet number 2, tag 16, type 1, length 2.
-_PACKET_OVERHEAD = 30
+#: Bytes of QUIC around one DATAGRAM payload: flags 1, connection id 8, packet number 2, tag 16, type 1, length 2.
+QUIC_OVERHEAD = 30
 #: Bytes of a DATAGRAM frame around its payload: type 1, length 2.
 _FRAME_OVERHEAD = 3
 #: RFC 9001 section 4.8: transport errors 0x100 to 0x1ff are TLS alerts.
@@ -49,7 +50,7 @@ class Link:
         if isinstance(control, TunnelControl):
             private.disable_pacer(connection)
         self.clock: AckClock = cast("TunnelControl | ObservedControl", control).clock
-        self.max_payload = connection.configuration.max_datagram_size - _PACKET_OVERHEAD
+        self.max_payload = connection.configuration.max_datagram_size - QUIC_OVERHEAD
         self.session = connection.original_destination_connection_id.hex()[:8]
 
     @property

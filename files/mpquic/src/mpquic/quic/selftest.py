@@ -17,7 +17,8 @@ from cryptography.x509.oid import NameOID
 
 from mpquic.quic import private
 from mpquic.quic.congestion import TunnelControl
-from mpquic.quic.endpoint import MAX_DATAGRAM_FRAME, QUIC_OVERHEAD, _configuration
+from mpquic.quic.endpoint import MAX_DATAGRAM_FRAME, _configuration
+from mpquic.quic.link import QUIC_OVERHEAD
 
 if TYPE_CHECKING:
     from aioquic.quic.configuration import QuicConfiguration
@@ -55,12 +56,12 @@ def _checks() -> list[tuple[str, bool]]:
         ("tls._peer_certificate", private.peer_certificate(client) == certificate),
         ("_remote_max_datagram_frame_size", private.peer_datagram_frame_limit(client) == MAX_DATAGRAM_FRAME),
         ("_loss._cc", isinstance(private.congestion_control(client), TunnelControl)),
-        ("_loss._pacer", type(client._loss._pacer) is QuicPacketPacer),
+        ("_loss._pacer", isinstance(client._loss._pacer, QuicPacketPacer)),
         ("_datagrams_pending", isinstance(client._datagrams_pending, deque)),
     ]
     private.disable_pacer(client)
     largest = bytes(client.configuration.max_datagram_size - QUIC_OVERHEAD)
-    for _ in range(_BURST):
+    for _packet in range(_BURST):
         client.send_datagram_frame(largest)
     sent = client.datagrams_to_send(1.0)
     results.append(("pacer", len(sent) >= _BURST and not client._datagrams_pending))
@@ -70,11 +71,11 @@ def _checks() -> list[tuple[str, bool]]:
     if server is not None:
         server.close(reason_phrase="test")
         results.append(("_close_pending", private.close_is_ours(server)))
-        for data, _ in server.datagrams_to_send(1.0):
+        for data, _address in server.datagrams_to_send(1.0):
             client.receive_datagram(data, _SERVER, 1.0)
     closing = private.close_event(client)
     results.append(("_close_event of peer", closing is not None and closing.reason_phrase == "test"))
-    impostor, _ = _handshake(certificate, Ed25519PrivateKey.generate())
+    impostor, _server = _handshake(certificate, Ed25519PrivateKey.generate())
     results.append(("CertificateVerify without a CA", not _completed(impostor)))
     return results
 
@@ -97,13 +98,13 @@ def _handshake(certificate: x509.Certificate, key: Ed25519PrivateKey) -> tuple[Q
     server: QuicConnection | None = None
     for step in range(1, 5):
         now = step / 100
-        for data, _ in client.datagrams_to_send(now):
+        for data, _address in client.datagrams_to_send(now):
             if server is None:
                 odcid = client.original_destination_connection_id
                 server = QuicConnection(configuration=theirs, original_destination_connection_id=odcid)
             server.receive_datagram(data, _CLIENT, now)
         if server is not None:
-            for data, _ in server.datagrams_to_send(now):
+            for data, _address in server.datagrams_to_send(now):
                 client.receive_datagram(data, _SERVER, now)
     return client, server
 
