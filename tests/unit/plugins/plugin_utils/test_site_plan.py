@@ -210,3 +210,19 @@ def test_the_ends_of_the_numbering(number):
     hosts = plan_of(groups, changed(hostvars, "client1", mpquic_tunnels=[entry]))
     config = hosts["client1"]["instances"][0]["config"]
     assert (config["remote_port"], config["tun_cidr"]) == (45000 + number, f"10.200.{number}.1/30")
+
+
+def test_the_order_of_lan_prefixes_does_not_matter():
+    groups, hostvars = reference()
+    cidrs = ["192.168.8.0/24", "192.168.7.0/24"]
+    plans = [plan_of(groups, changed(hostvars, "client1", 0, lan_cidrs=order)) for order in (cidrs, cidrs[::-1])]
+    assert plans[0] == plans[1]
+
+
+def test_two_clients_of_one_vps_may_use_one_table_and_priority():
+    groups, hostvars = reference()
+    groups["mpquic_clients"].append("client2")
+    entry = {"id": 7, "wan": "eth0", "lan": "eth1", "table": 45001, "priority": 501}
+    hosts = plan_of(groups, hostvars | {"client2": {"mpquic_tunnels": [entry]}})
+    assert hosts["client2"]["instances"][0]["config"]["lan_routing"]["table"] == 45001
+    assert hosts["vps1"]["clients"] == ["client1", "client2"]
