@@ -17,7 +17,8 @@ options:
   executable:
     description:
       - The C(mpquic) command on the target.
-      - Where it is not installed yet, the module predicts a change in check mode and fails otherwise.
+      - Where it is not installed yet, the module says in check mode what it can know of what will come.
+      - Outside check mode it fails.
     type: path
     default: /usr/local/bin/mpquic
 requirements:

@@ -311,9 +311,16 @@ def test_the_server_routes_its_prefixes_into_its_tun(netns, tmp_path):
     assert netns.routing("fix").rc == 0
     assert "172.16.4.0/30 dev mpq4 proto 109 scope link" in netns.ip("route")
     assert "proto 109" not in netns.ip("rule")
-    netns.ip("route del 172.16.4.0/30")
+    netns.ip("route del 172.16.4.0/30 dev mpq4")
     assert codes(netns.routing("check")) == ["route_missing"]
     assert netns.routing("fix").rc == 0
+    netns.ip("link set mpq4 down")
+    assert "unreachable 172.16.4.0/30 proto 109 metric 4278198272" in netns.ip("route")
+    assert "172.16.4.0/30 dev" not in netns.ip("route")
+    netns.ip("route del unreachable 172.16.4.0/30")
+    assert netns.routing("fix", "all").rc == 0
+    assert netns.routing("fix", "all").json["changed"] is False
+    assert netns.routing("check").json["stale"] == []
     netns.ip("route add 172.16.4.0/31 dev lo")
     assert codes(netns.routing("check")) == ["foreign_conflict"]
 

@@ -94,5 +94,5 @@ def _tls(valid: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
     if role == "client" and given.get("tls_server_pin") is None and given.get("tls_ca_file") is None:
         yield (
             "tls_server_pin: missing, expected sha256: and 64 hex digits of the server's public key "
-            "(mpquic identity show), or tls_ca_file with tls_server_name"
+            "(mpquic identity ensure), or tls_ca_file with tls_server_name"
         )

@@ -10,6 +10,7 @@ from mpquic.host.state import ANYWHERE, LOOKUP, MAIN_TABLE, HostState, Route, Ru
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from ipaddress import IPv4Network
 
     from mpquic.host.instances import Instance
 
@@ -53,13 +54,16 @@ def wanted(instance: Instance) -> Wanted:
         return Wanted((), (), ())
     if not instance.client:
         routes = tuple(Route(MAIN_TABLE, prefix, device=instance.tun) for prefix in lan.cidrs)
-        return Wanted((), (), routes)
+        return Wanted((), tuple(_standing(MAIN_TABLE, prefix) for prefix in lan.cidrs), routes)
     assert lan.table is not None
     assert lan.priority is not None
     rules = tuple(Rule(lan.priority, lan.table, prefix, lan.interface) for prefix in lan.cidrs)
-    standing = Route(lan.table, ANYWHERE, kind="unreachable", metric=STANDING_METRIC)
     default = Route(lan.table, ANYWHERE, device=instance.tun, metric=TUNNEL_METRIC)
-    return Wanted(rules, (standing,), (default,))
+    return Wanted(rules, (_standing(lan.table, ANYWHERE),), (default,))
+
+
+def _standing(table: int, destination: IPv4Network) -> Route:
+    return Route(table, destination, kind="unreachable", metric=STANDING_METRIC)
 
 
 def owned(instance: Instance | None, known: Sequence[Instance], state: HostState) -> Owned:
@@ -82,7 +86,10 @@ def _owner_of_rule(rule: Rule, known: Sequence[Instance]) -> str | None:
 def _owner_of_route(route: Route, known: Sequence[Instance]) -> str | None:
     by_table = (i.id for i in known if i.client and i.lan and i.lan.table == route.table)
     by_device = (i.id for i in known if i.tun == route.device)
-    return next(by_table, None) or next(by_device, None)
+    by_prefix = (
+        i.id for i in known if not i.client and i.lan and route.table == MAIN_TABLE and route.destination in i.lan.cidrs
+    )
+    return next(by_table, None) or next(by_device, None) or next(by_prefix, None)
 
 
 def stale(need: Wanted, mine: Owned) -> Owned:
