@@ -102,11 +102,13 @@ class Wan:
     # --- daemons ----------------------------------------------------------------------------------------------------
 
     def start(self, role: str) -> None:
-        """Start a daemon as nobody, with no capabilities and none to be had."""
+        """Start a daemon as nobody. Its one capability is to read: the checkout may lie in a folder of root's."""
         self.processes[role] = self.start_beside(role)
 
     def start_beside(self, role: str) -> subprocess.Popen[bytes]:
-        drop = f"setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups --bounding-set=-all --inh-caps=-all"
+        drop = f"setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups"
+        for kind in ("bounding-set", "inh-caps", "ambient-caps"):
+            drop += f" --{kind}=-all,+dac_read_search"
         config = self.folder / f"{role}.yaml"
         command = f"{sys.executable} -m mpquic run --config {config} --control {self.control(role)}"
         script = f"mount --bind {self.folder / 'tun'} /dev/net/tun && exec {drop} --no-new-privs {command}"
