@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Two network namespaces joined by a veth, a TUN device in each, and daemons without any privilege."""
+"""Two network namespaces joined by a veth, a TUN device in each, and daemons of an ordinary user."""
 
 from __future__ import annotations
 
