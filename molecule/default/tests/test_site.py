@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 
 import pytest
-from conftest import TUNNELS, out, play, recap
+import yaml
+from conftest import ROOT, TUNNELS, out, play, recap
 
 OURS = re.compile(r"\bproto(col)? 109\b|\bmpq\d+\b")
 
@@ -68,6 +71,29 @@ def test_check_and_diff_on_a_converged_site_show_nothing():
     result = play("--check", "--diff")
     assert all(counts["changed"] == 0 for counts in recap(result).values())
     assert not re.search(r"^(---|\+\+\+) ", result.stdout, re.MULTILINE)
+
+
+def test_the_installed_collection_is_the_same(tmp_path):
+    """Built and installed without Galaxy, far from the checkout, it finds nothing to change."""
+    environment = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(tmp_path)}
+    environment.pop("ANSIBLE_CONFIG", None)
+    version = yaml.safe_load((ROOT / "galaxy.yml").read_text())["version"]
+    archive = tmp_path / f"mpquic-tunnel-{version}.tar.gz"
+    for command in (
+        ["ansible-galaxy", "collection", "build", "--output-path", tmp_path, ROOT],
+        ["ansible-galaxy", "collection", "install", "--no-deps", "--offline", "-p", tmp_path, archive],
+    ):
+        subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, timeout=60)
+    result = subprocess.run(
+        ["ansible-playbook", "-i", ROOT / "inventories" / "lab", "mpquic.tunnel.site"],
+        cwd=tmp_path,
+        env=environment,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert {host: counts["changed"] for host, counts in recap(result).items()} == {"client1": 0, "vps1": 0}
 
 
 def test_keys_stay_on_their_host():

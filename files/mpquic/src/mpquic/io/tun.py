@@ -92,7 +92,7 @@ def _write_fault(code: int | None) -> str:
 
 def open_tun(name: str, drops: Counter[str]) -> TunDevice:
     """Open the persistent TUN device ``name``; never create one. Raises TunError."""
-    help_text = f"create it with: mpquic tun ensure {name}"
+    help_text = f"create it with: mpquic tun ensure --name {name}"
     try:
         socket.if_nametoindex(name)
     except OSError as error:
