@@ -139,8 +139,10 @@ class Namespace:
 
     def veth(self, name: str, address: str | None = None) -> None:
         self.ip(f"link add {name} type veth peer name p-{name}")
-        self.ip(f"link set {name} up")
-        self.ip(f"link set p-{name} up")
+        for end in (name, f"p-{name}"):
+            # No IPv6 address of its own: it would turn up in a monitor whenever duplicate detection is through.
+            self.ip(f"link set {end} addrgenmode none")
+            self.ip(f"link set {end} up")
         if address:
             self.ip(f"address add {address} dev {name}")
 
