@@ -156,6 +156,24 @@ def test_tun_removed_and_made_again(wan: Wan) -> None:
     assert wan.status("client")["reason"] == "connected"
 
 
+def test_tun_held_by_another_process_at_start(wan: Wan) -> None:
+    hold = "import sys,collections;from mpquic.io.tun import open_tun;tun=open_tun(sys.argv[1],collections.Counter())\n"
+    hold += "print('ready',flush=True);sys.stdin.read()"
+    line = ["ip", "netns", "exec", wan.ns["client"], sys.executable, "-c", hold, TUN]
+    fault = f"TUN device {TUN}: in use by another process"
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "ready\n"
+        wan.bring_up()
+        assert wan.status("client")["reason"] == fault
+        assert f'tun waiting name={TUN} reason="{fault}"' in wan.log("client")
+        assert not wan.ping("server", "-c 2 -i 0.05 -W 0.3")
+        assert wan.status("client")["drops"]["tun_missing"] == 2
+    until(lambda: wan.status("client")["reason"] == "connected", 2)
+    assert f"tun attached name={TUN}" in wan.log("client")
+    assert wan.ping("client")
+
+
 def test_a_file_crosses_unharmed(wan: Wan, tmp_path: Path) -> None:
     wan.bring_up()
     data = os.urandom(4_000_000)
@@ -186,7 +204,10 @@ def test_starts_that_fail_say_why(wan: Wan) -> None:
     wan.ip("client", f"link del {TUN}")
     wan.start("client")
     assert wan.processes.pop("client").wait(10) == 1
-    assert f"TUN device {TUN} does not exist, create it with: mpquic tun ensure" in wan.log("client")
+    assert (
+        f"TUN device {TUN} does not exist, create it with: mpquic tun ensure --name {TUN} --cidr ADDRESS/PREFIX"
+        in wan.log("client")
+    )
     wan.make_tun("client")
     wan.control("client").parent.rmdir()
     wan.start("client")
@@ -200,5 +221,6 @@ def test_starts_that_fail_say_why(wan: Wan) -> None:
     wan.wait_state("server", "listening")
     second = wan.start_beside("server")
     assert second.wait(10) == 1
-    assert f"TUN device {TUN}: in use by another process" in wan.log("server")
+    assert f"control socket {wan.control('server')}: in use by another process" in wan.log("server")
+    assert wan.status("server")["state"] == "listening"
     assert "Traceback" not in wan.log("server") + wan.log("client")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpquic import __version__
 from mpquic.daemon.logs import RepeatFilter
-from mpquic.io.tun import TunDevice, TunError, TunGoneError, open_tun
+from mpquic.io.tun import TunBusyError, TunDevice, TunError, TunGoneError, open_tun
 
 if TYPE_CHECKING:
     import asyncio
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("mpquic")
 
-#: Seconds between looks for a TUN device that was removed.
+#: Seconds between looks for a TUN device that was removed or is in use.
 TUN_RETRY = 0.5
 
 
@@ -53,8 +53,14 @@ class Shell(ABC):
         self._stopped = False
 
     def start(self) -> None:
-        """Open the TUN and begin. Raises TunError."""
-        self._attach_tun(open_tun(self.config.tun_name, self.tunnel.counters.drops))
+        """Open the TUN, or wait while another process holds it, and begin. Raises TunError on every other fault."""
+        try:
+            self._attach_tun(open_tun(self.config.tun_name, self.tunnel.counters.drops))
+        except TunBusyError as error:
+            # Instances that swap their devices are restarted one after the other: the first finds its new one held.
+            self._tun_fault = str(error)
+            _LOG.error('tun waiting name=%s reason="%s"', self.config.tun_name, error)
+            self.loop.call_later(TUN_RETRY, self._find_tun)
         self.tick()
 
     def stop(self) -> None:

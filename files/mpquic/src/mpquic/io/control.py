@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import socket
@@ -36,7 +37,9 @@ class ControlServer:
         self._server: asyncio.Server | None = None
 
     async def start(self) -> None:
-        """Listen, replacing a socket that an ended process left behind. Raises OSError."""
+        """Listen, replacing a socket that an ended process left behind. Raises OSError, also when one is alive."""
+        if _alive(self._path):
+            raise OSError(errno.EADDRINUSE, "in use by another process")
         with contextlib.suppress(FileNotFoundError):
             self._path.unlink()
         self._server = await asyncio.start_unix_server(self._serve, str(self._path), limit=MAX_REQUEST)
@@ -72,6 +75,18 @@ class ControlServer:
         name = request.get("command") if isinstance(request, dict) else None
         command = self._commands.get(name) if isinstance(name, str) else None
         return command() if command is not None else {"error": f"expected a command: {', '.join(self._commands)}"}
+
+
+def _alive(path: Path) -> bool:
+    """Tell whether a process listens at ``path``; never waits."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as sock:
+        try:
+            sock.connect(str(path))
+        except BlockingIOError:  # its queue is full
+            return True
+        except OSError:
+            return False
+    return True
 
 
 def _allowed(sock: socket.socket) -> bool:

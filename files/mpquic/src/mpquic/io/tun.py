@@ -33,6 +33,10 @@ class TunError(Exception):
     """The device cannot be opened; the text says why and what helps."""
 
 
+class TunBusyError(TunError):
+    """Another process holds the device (EBUSY); it becomes free when that process lets go."""
+
+
 class TunGoneError(Exception):
     """The device was removed while it was open."""
 
@@ -91,8 +95,8 @@ def _write_fault(code: int | None) -> str:
 
 
 def open_tun(name: str, drops: Counter[str]) -> TunDevice:
-    """Open the persistent TUN device ``name``; never create one. Raises TunError."""
-    help_text = f"create it with: mpquic tun ensure --name {name}"
+    """Open the persistent TUN device ``name``; never create one. Raises TunError, TunBusyError among them."""
+    help_text = f"create it with: mpquic tun ensure --name {name} --cidr ADDRESS/PREFIX"
     try:
         socket.if_nametoindex(name)
     except OSError as error:
@@ -106,6 +110,8 @@ def open_tun(name: str, drops: Counter[str]) -> TunDevice:
         flags: int = _IFREQ.unpack(fcntl.ioctl(fd, _TUNGETIFF, bytes(_IFREQ.size)))[1]
     except OSError as error:
         os.close(fd)
+        if error.errno == errno.EBUSY:
+            raise TunBusyError(f"TUN device {name}: in use by another process") from error
         raise TunError(f"TUN device {name}: {_attach_fault(error)}") from error
     if not flags & _IFF_PERSIST:
         # It went away between the two calls and a privileged open has just made a new one: closing removes it.
@@ -115,8 +121,6 @@ def open_tun(name: str, drops: Counter[str]) -> TunDevice:
 
 
 def _attach_fault(error: OSError) -> str:
-    if error.errno == errno.EBUSY:
-        return "in use by another process"
     if error.errno == errno.EPERM:
         return f"not owned by uid {os.geteuid()}, mpquic tun ensure sets the owner"
     if error.errno == errno.EINVAL:
