@@ -118,6 +118,10 @@ instances:
       type: int
       returned: when it answers
       sample: 1300
+    config:
+      description: SHA-256 of the instance file it runs, in hex.
+      type: str
+      returned: when it answers
     drops:
       description: Dropped packets by reason.
       type: dict

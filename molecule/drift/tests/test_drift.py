@@ -81,3 +81,48 @@ def test_the_standing_route_is_missed(object_):
     assert (code, problems(report)) == (2, {"4": {"standing_route_missing"}})
     assert routing("fix", "4")[0] == 0
     assert routing("check", "all")[0] == 0
+
+
+def health(verb: str, host: str = "client1") -> tuple[int, dict]:
+    result = run(host, f"mpquic health {verb} --json", check=False)
+    return result.returncode, json.loads(result.stdout)
+
+
+def has_table(host: str) -> bool:
+    return run(host, "nft list table inet mpquic", check=False).returncode == 0
+
+
+@pytest.mark.parametrize("host", ["client1", "vps1"])
+def test_a_lost_nft_table_is_named_and_loaded_again(host):
+    out(host, "nft delete table inet mpquic")
+    code, report = health("check", host)
+    assert code == 2
+    assert all({reason["code"] for reason in entry["reasons"]} == {"nft_missing"} for entry in report["tunnels"])
+    assert health("fix", host)[0] == 0
+    assert has_table(host)
+
+
+@pytest.mark.parametrize("host", ["client1", "vps1"])
+def test_nftables_service_does_not_take_the_table_away(host):
+    before = out(host, "systemctl is-active nftables || true").strip()
+    for verb in ("start", "reload", "restart", "stop", "start"):
+        out(host, f"systemctl {verb} nftables")
+        assert has_table(host), verb
+    if before != "active":
+        out(host, "systemctl stop nftables")
+    assert has_table(host)
+
+
+def test_a_daemon_that_runs_an_old_file_is_named_and_restarted():
+    path = "/etc/mpquic/instances/5.yaml"
+    try:
+        out("client1", f"cp -p {path} /run/5.yaml; echo '# edited' >> {path}")
+        code, report = health("check")
+        stale = {entry["id"]: {r["code"] for r in entry["reasons"]} for entry in report["tunnels"] if entry["reasons"]}
+        assert (code, stale) == (2, {"5": {"config_stale"}})
+        others = {i: instances("client1")[str(i)]["session"] for i in TUNNELS if i != 5}
+        assert health("fix")[0] == 0
+        assert {i: instances("client1")[str(i)]["session"] for i in TUNNELS if i != 5} == others
+    finally:
+        out("client1", f"cp -p /run/5.yaml {path}; systemctl restart mpquic@5")
+    wait_for(all_up, seconds=20, what="all six tunnels pass packets")

@@ -62,6 +62,17 @@ def test_nothing_of_the_old_place_is_left(moved):
     assert sorted(out("client1", "ip rule show; ip route show table all").splitlines()) == sorted(
         moved["rules"].splitlines()
     )
-    sockets = out("client1", "ss -Hunp")
-    assert "enp7s4" not in sockets
+    sockets = [line.split()[3] for line in out("client1", "ss -Hunp").splitlines() if ":45002 " in line]
+    assert [socket.rsplit(":", 1)[0] for socket in sockets] == ["100.64.3.10%enp7s5"]
     wait_for(lambda: instances("vps1")["2"]["state"] == "up", seconds=10, what="tunnel 2 up at the VPS")
+
+
+def test_a_play_that_died_before_its_restarts_is_made_good(moved):
+    """What runs counts, not what a run writes: here the file is right already and the daemon still runs another."""
+    path = "/etc/mpquic/instances/6.yaml"
+    del moved
+    out("client1", f"cp -p {path} /run/6.yaml; echo '# other' >> {path}; systemctl restart mpquic@6")
+    out("client1", f"cp -p /run/6.yaml {path}")
+    recap(play())
+    digest = out("client1", f"sha256sum < {path}").split()[0]
+    assert instances("client1")["6"]["config"] == digest

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -34,13 +35,13 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep=deep)
 
 
-def read_mapping(path: Path) -> dict[str, Any]:
-    """Return the mapping in the YAML file at ``path``.
+def read_mapping(path: Path) -> tuple[dict[str, Any], str]:
+    """Return the mapping in the YAML file at ``path``, and the SHA-256 of the file in hex.
 
     Raises ConfigError when the file cannot be read, is not UTF-8 YAML, is not one mapping with text keys, or names a
     key twice.
     """
-    text = _read_text(path)
+    raw, text = _read(path)
     try:
         loader = _Loader(text)
         data = loader.get_single_data()
@@ -58,10 +59,10 @@ def read_mapping(path: Path) -> dict[str, Any]:
         raise ConfigError(
             f"{path}: {quoted(key)}: found a key that is not text, expected a key name" for key in strange
         )
-    return data
+    return data, hashlib.sha256(raw).hexdigest()
 
 
-def _read_text(path: Path) -> str:
+def _read(path: Path) -> tuple[bytes, str]:
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_FILE_SIZE + 1)
@@ -70,7 +71,7 @@ def _read_text(path: Path) -> str:
     if len(raw) > MAX_FILE_SIZE:
         raise ConfigError([f"{path}: found more than {MAX_FILE_SIZE} bytes, expected an instance file"])
     try:
-        return raw.decode("utf-8")
+        return raw, raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ConfigError([f"{path}: found bytes that are not UTF-8 at {error.start}, expected YAML text"]) from error
 

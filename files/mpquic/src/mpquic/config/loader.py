@@ -25,7 +25,7 @@ def load(path: Path) -> tuple[InstanceConfig, list[str]]:
 
     Raises ConfigError with every fault found. Reads the key, certificate and CA files that the configuration names.
     """
-    raw = read_mapping(path)
+    raw, digest = read_mapping(path)
     rest, warnings, errors = legacy.take(raw)
     if rest.get("congestion_algorithm") == "bbr":
         warnings.append("congestion_algorithm: found bbr, which is not there, using tunnel")
@@ -41,7 +41,8 @@ def load(path: Path) -> tuple[InstanceConfig, list[str]]:
         raise ConfigError(f"{path}: {line}" for line in errors)
     if config.role == "server":
         warnings += _unused_on_server(config)
-    config._instance_id = path.stem  # noqa: SLF001 - the loader completes the frozen model
+    # The loader completes the frozen model.
+    config._instance_id, config._digest = path.stem, digest  # noqa: SLF001
     return config, [f"{path}: {line}" for line in warnings]
 
 

@@ -64,11 +64,17 @@ class InstanceConfig(BaseModel):
     )
 
     _instance_id: str = PrivateAttr(default="")
+    _digest: str = PrivateAttr(default="")
 
     @property
     def instance_id(self) -> str:
         """The file's name without its suffix: ``4`` for ``/etc/mpquic/instances/4.yaml``."""
         return self._instance_id
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file this was read from, in hex: tells whether a daemon runs what the file says."""
+        return self._digest
 
     @field_validator("*", mode="after")
     @classmethod

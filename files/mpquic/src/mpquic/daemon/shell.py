@@ -236,6 +236,7 @@ class Shell(ABC):
             "rx_bytes": counters.rx_bytes,
             "drops": {reason: count for reason, count in sorted(counters.drops.items()) if count},
             "pid": os.getpid(),
+            "config": self.config.digest,
             "version": __version__,
         }
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mpquic.host import lock, repair, units
+from mpquic.host import firewall, lock, repair, units
 from mpquic.host.echo import Echo, Probe, echo
 from mpquic.host.errors import HostError
 from mpquic.host.instances import Selection
@@ -88,6 +88,10 @@ class Doctor:
         actions: dict[str, list[str]] = {name: [] for name in tunnels}
         broken = [t.instance for t in tunnels.values() if t.codes & _REPAIRABLE]
         failures = self._repair(broken, actions, dry=dry)
+        bare = [tunnel.instance for tunnel in tunnels.values() if "nft_missing" in tunnel.codes]
+        if bare:
+            failures |= self._load_table(bare, actions, dry=dry)
+            broken += [instance for instance in bare if instance not in broken]
         if broken and not dry:
             _wait(broken, _REATTACH)
             tunnels |= {tunnel.instance.id: tunnel for tunnel in self._examine(broken)}
@@ -114,6 +118,18 @@ class Doctor:
             actions[report.instance.id] += report.actions
         return {r.instance.id: [p for p in r.problems if p.code == "fix_failed"] for r in outcome.reports}
 
+    def _load_table(
+        self, bare: list[Instance], actions: dict[str, list[str]], *, dry: bool
+    ) -> dict[str, list[Problem]]:
+        for instance in bare:
+            actions[instance.id].append(f"load {firewall.FILE}")
+        if not dry:
+            try:
+                firewall.load()
+            except HostError as error:
+                return {instance.id: [Problem("fix_failed", str(error))] for instance in bare}
+        return {}
+
     def _restart(self, dead: list[Instance]) -> dict[str, list[Problem]]:
         try:
             units.restart([instance.id for instance in dead])
@@ -132,11 +148,14 @@ class Doctor:
             echoes = echo(probes, self.timeout)
             unit_states = units.states(names)
             answers = dict(zip(names, daemons, strict=True))
+        table = (
+            [Problem("nft_missing", f"the nft table of {firewall.FILE} is not loaded")] if firewall.missing() else []
+        )
         tunnels = []
         for instance, report in zip(instances, outcome.reports, strict=True):
             tunnel = Tunnel(
                 instance,
-                reasons=[*_wan_reasons(instance, state), *report.problems],
+                reasons=[*_wan_reasons(instance, state), *report.problems, *bare],
                 found=[],
                 unit=unit_states[instance.id] if unit_states is not None else None,
                 daemon=answers[instance.id],
@@ -168,7 +187,7 @@ def _restart_helps(tunnel: Tunnel, *, repairing: bool) -> bool:
     """
     if tunnel.unit in {None, units.NOT_FOUND} or tunnel.codes & _WAN_CODES or "tun_foreign" in tunnel.codes:
         return False
-    if tunnel.codes & {"unit_inactive", "daemon_silent"}:
+    if tunnel.codes & {"unit_inactive", "daemon_silent", "config_stale"}:
         return True
     # A plan cannot know whether the repairs before it will already have brought the packets back.
     return tunnel.instance.client and "no_reply" in tunnel.codes and not (repairing and tunnel.codes & _REPAIRABLE)
@@ -203,6 +222,8 @@ def _life_reasons(tunnel: Tunnel) -> Iterable[Problem]:
         yield Problem("unit_inactive", f"{name} is {tunnel.unit}")
     elif tunnel.unit == "active" and tunnel.daemon is None:
         yield Problem("daemon_silent", f"{name} is active but its control socket does not answer")
+    if tunnel.daemon and tunnel.daemon.get("config", instance.digest) != instance.digest:
+        yield Problem("config_stale", f"{name} runs another configuration than {instance.id}.yaml, a restart loads it")
     state = tunnel.daemon.get("state") if tunnel.daemon else None
     said = f"the daemon says {state} ({tunnel.daemon.get('reason')})" if tunnel.daemon else "no daemon answers"
     if instance.peer is None:

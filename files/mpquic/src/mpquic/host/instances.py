@@ -42,6 +42,7 @@ class Instance:
     wan: str | None
     wan_address: str | None
     lan: Lan | None
+    digest: str
 
     @property
     def client(self) -> bool:
@@ -140,6 +141,7 @@ def _instance(loaded: InstanceConfig) -> Instance:
         wan=loaded.bind_ip.interface,
         wan_address=loaded.bind_ip.address,
         lan=_lan(loaded.lan_routing) if loaded.lan_routing else None,
+        digest=loaded.digest,
     )
 
 
