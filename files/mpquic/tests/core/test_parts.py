@@ -32,6 +32,12 @@ def test_backoff_doubles_to_its_cap_and_starts_again() -> None:
     assert backoff.failures == 1
 
 
+def test_backoff_is_drawn_from_the_whole_range() -> None:
+    draws = iter([0.5, 0.0, 0.25, 0.75])
+    backoff = Backoff(1.0, 30.0, lambda: next(draws))
+    assert [backoff.next() for _ in range(4)] == [0.5, 0.0, 1.0, 6.0]
+
+
 @given(st.lists(st.floats(0, 0.999), min_size=1, max_size=2000))
 def test_backoff_never_leaves_its_range(numbers: list[float]) -> None:
     source = iter(numbers)

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mpquic.core import wire
 from mpquic.core.server import MAX_HALF_OPEN, MAX_HALF_OPEN_PER_SOURCE, ServerTunnel
-from mpquic.quic import Identity, ServerEndpoint, Trust, spki_pin
+from mpquic.quic import ClientEndpoint, Identity, ServerEndpoint, Trust, spki_pin
 from simulation import SERVER, World, identity
 
 if TYPE_CHECKING:
@@ -140,6 +140,17 @@ def test_server_killed_and_started_again(world: World, *, refusals: bool) -> Non
     assert world.client.session != first
 
 
+@pytest.mark.parametrize(("refusals", "least", "most"), [(True, 0.3, 0.5), (False, 1.4, 1.7)])
+def test_a_closed_port_is_noticed_sooner(world: World, *, refusals: bool, least: float, most: float) -> None:
+    world.run_until(lambda: _both_up(world), 1.0)
+    source = numbers()
+    world.every(0.02, lambda: world.from_client(next(source)))
+    world.run(7)
+    world.server = None
+    world.down.cut = not refusals
+    assert least < world.run_until(lambda: world.client.state != "up", 3) < most
+
+
 def test_server_away_for_an_hour_then_back(world: World) -> None:
     world.run_until(lambda: _both_up(world), 1.0)
     world.server = None
@@ -162,6 +173,22 @@ def test_client_restart_supersedes_at_once(world: World) -> None:
     world.from_server(packet(1))
     world.run(0.1)
     assert [data for _, data in world.at_client] == [packet(1)]
+
+
+def test_what_waits_for_one_client_is_not_for_the_next(tmp_path: Path) -> None:
+    world = World(tmp_path, algorithm="cubic")
+    world.up.delay = world.down.delay = 0.005
+    world.run_until(lambda: _both_up(world), 1.0)
+    server = world.server
+    assert server is not None
+    world.from_server(*[packet(n, 1300) for n in range(1000)])
+    world.start_client()
+    assert world.run_until(lambda: server.connects == 2, 1.0) < 0.09
+    assert "queue_age" not in server.counters.drops
+    world.from_server(packet(2000))
+    world.run(0.2)
+    assert [data for _, data in world.at_client] == [packet(2000)]
+    assert server.counters.drops["no_connection"] > 900
 
 
 def test_a_superseded_client_backs_off(world: World) -> None:
@@ -428,6 +455,43 @@ def test_answers_to_an_initial_are_no_amplification(world: World) -> None:
 
 def _quiet_server(tmp_path: Path) -> ServerTunnel:
     return ServerTunnel(ServerEndpoint(identity=identity(tmp_path)[0], tun_mtu=1300).accept, 0.0)
+
+
+@pytest.mark.parametrize("role", ["client", "server"])
+@pytest.mark.parametrize(("limit", "up"), [(None, False), (1303, False), (1304, True)])
+def test_a_peer_that_takes_only_small_datagrams(world: World, role: str, limit: int | None, *, up: bool) -> None:
+    """1304: an inner packet of the MTU with its context, and type and length of the frame (RFC 9221 section 4)."""
+    endpoint = ServerEndpoint(identity=world.identity, tun_mtu=1300)
+    limited = endpoint if role == "server" else world.client_endpoint
+    limited._configuration.max_datagram_frame_size = limit
+    server = world.server = ServerTunnel(endpoint.accept, world.now)
+    world.run(0.2)
+    assert (server.state == "up") is up
+    assert server.connects == int(up)
+    heard = f"peer takes datagrams of {(limit or 3) - 3} bytes, 1301 are needed"
+    heard = heard if role == "server" else "server closed: refused"
+    assert (heard in " ".join(world.states("client"))) is not up
+
+
+def test_packets_of_a_refused_connection_are_dropped(world: World) -> None:
+    """They come with the end of the handshake, together with the reason for the refusal."""
+    world.run_until(lambda: _both_up(world), 1.0)
+    server = world.server
+    assert server is not None
+    active = server.connection
+    endpoint = ClientEndpoint(trust=Trust(pins=tuple(world.client_endpoint._pins)), identity=None, tun_mtu=1300)
+    endpoint._configuration.max_datagram_frame_size = 1000
+    address = ("203.0.113.1", 1)
+    link = endpoint.connect(SERVER, world.now)
+    server.receive([(data, address) for data, _ in link.seal([], world.now)[0]], world.now)
+    flight = [data for data, to in server.flush(world.now) if to == address]
+    link.open([(data, SERVER) for data in flight], world.now)
+    datagrams, taken = link.seal([b"\0" + packet(1)], world.now)
+    assert taken == 1
+    assert server.receive([(data, address) for data, _ in datagrams], world.now) == []
+    assert server.counters.drops == {"not_established": 1}
+    assert server.connection is active
+    assert server.connects == 1
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
