@@ -133,6 +133,44 @@ def test_interface_and_address_come_and_go(wan: Wan) -> None:
     until(lambda: wan.ping("client", "-c 1 -W 0.2"), 6)
 
 
+def test_server_waits_for_its_address_and_follows_it(wan: Wan) -> None:
+    veth = wan.veth["server"]
+    wan.configure("server", bind_ip=f"if:{veth}")
+    fault = f"if:{veth} port 45009: interface {veth} has no IPv4 address"
+    wan.ip("server", f"addr del {OUTER['server']}/24 dev {veth}")
+    wan.start("server")  # alone: no datagram wakes it
+    wan.wait_state("server", "waiting", 5)
+    assert wan.status("server")["reason"] == fault
+    wan.ip("server", f"addr add {OUTER['server']}/24 dev {veth}")
+    wan.wait_state("server", "listening", 4)
+    wan.start("client")
+    wan.wait_state("client", "up")
+    # The address goes and comes back: the client reconnects by itself.
+    wan.ip("server", f"addr del {OUTER['server']}/24 dev {veth}")
+    wan.wait_state("server", "waiting", 4)
+    status = wan.status("server")
+    assert (status["reason"], status["local"]) == (fault, None)
+    wan.ip("server", f"addr add {OUTER['server']}/24 dev {veth}")
+    until(lambda: wan.status("server")["local"] == f"{OUTER['server']}:45009", 4)
+    until(lambda: wan.ping("client", "-c 1 -W 0.2"), 8)
+    assert wan.stop("client") == 0
+    # Another address, with nobody connected.
+    wan.ip("server", f"addr del {OUTER['server']}/24 dev {veth}")
+    wan.ip("server", f"addr add 10.98.9.78/24 dev {veth}")
+    until(lambda: wan.status("server")["local"] == "10.98.9.78:45009", 4)
+    wan.configure("client", remote_addr="10.98.9.78")
+    wan.start("client")
+    wan.wait_state("client", "up")
+    # Unplugged and plugged in again between two looks, under the same name and address.
+    script = f"link del {veth}\nlink add {veth} type veth peer name {wan.veth['client']} netns {wan.ns['client']}\n"
+    script += f"addr add 10.98.9.78/24 dev {veth}\nlink set {veth} up\n"
+    batch = ["ip", "-n", wan.ns["server"], "-batch", "-"]
+    subprocess.run(batch, input=script, text=True, timeout=20, check=True)
+    wan.ip("client", f"addr add {OUTER['client']}/24 dev {wan.veth['client']}")
+    wan.ip("client", f"link set {wan.veth['client']} up")
+    until(lambda: wan.ping("client", "-c 1 -W 0.2"), 9)
+
+
 def _cpu(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import logging
+import socket
 from typing import TYPE_CHECKING
 
 from mpquic.config import HostConditionError
 from mpquic.core.server import ServerTunnel
-from mpquic.daemon.shell import Shell
+from mpquic.daemon.shell import Shell, text
 from mpquic.io.resolve import local_address
 from mpquic.io.udp import open_udp
 from mpquic.quic import Identity, ServerEndpoint
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("mpquic")
 
-#: Seconds between attempts to bind while the address or interface is not there.
+#: Seconds between attempts to bind while the address or interface is not there, and between looks for a change of it.
 BIND_RETRY = 1.0
 
 
@@ -42,9 +43,10 @@ class ServerShell(Shell):
         super().__init__(config, ServerTunnel(endpoint.accept, loop.time()), loop, notify)
         self._bind_fault: str | None = None
         self._next_bind = 0.0
+        self._bound: tuple[str, int] | None = None
 
     def blocked(self) -> str | None:
-        """Return why the port could not be bound."""
+        """Return why no port is bound."""
         return self._bind_fault
 
     def prepare(self, now: float) -> None:
@@ -53,9 +55,9 @@ class ServerShell(Shell):
             return
         config = self.config
         try:
-            address = local_address(config.bind_ip)
+            place = self._place()
             udp = open_udp(
-                address,
+                place[0],
                 config.remote_port,
                 device=config.bind_ip.interface,
                 remote=None,
@@ -70,5 +72,32 @@ class ServerShell(Shell):
             self.loop.call_later(BIND_RETRY, self.tick)
         else:
             self._bind_fault = None
+            self._bound = place
             self.attach_udp(udp)
-            _LOG.info("listening local=%s:%d", address, config.remote_port)
+            _LOG.info("listening local=%s", text(udp.local))
+            if config.bind_ip.interface is not None:
+                self.loop.call_later(BIND_RETRY, self._check_bind)
+
+    def _place(self) -> tuple[str, int]:
+        """Return the address to bind to and the interface's index, 0 without one.
+
+        A socket stays with the index: an interface that came back under its name and address is another one. Raises
+        HostConditionError or OSError.
+        """
+        bind = self.config.bind_ip
+        return local_address(bind), socket.if_nametoindex(bind.interface) if bind.interface is not None else 0
+
+    def _check_bind(self) -> None:
+        """Let go of a socket whose address or interface is no longer what ``bind_ip`` means."""
+        if self._stopped:
+            return
+        try:
+            stays = self._place() == self._bound
+        except (HostConditionError, OSError):
+            stays = False
+        if stays:
+            self.loop.call_later(BIND_RETRY, self._check_bind)
+            return
+        # The client finds out by itself and connects anew: its connection is left to end of silence.
+        self.detach_udp()
+        self.tick()
