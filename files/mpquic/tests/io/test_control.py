@@ -10,6 +10,7 @@ import socket
 import stat
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,6 +85,21 @@ def test_silent_clients_do_not_block(path: Path, monkeypatch: pytest.MonkeyPatch
         assert sock.recv(100) == b""
         sock.close()
     assert ask(path, "status")["id"] == "4"
+
+
+def test_only_so_many_clients_at_a_time(path: Path) -> None:
+    request = b'{"command": "status"}\n'
+    silent = [socket.socket(socket.AF_UNIX) for _ in range(control.MAX_CLIENTS)]
+    for sock in silent[1:]:
+        sock.connect(str(path))
+    assert json.loads(_raw(path, request))["id"] == "4"
+    silent[0].connect(str(path))
+    assert _raw(path, request) == b""
+    for sock in silent:
+        sock.close()
+    end = time.monotonic() + 5
+    while not _raw(path, request):
+        assert time.monotonic() < end, "places of clients that went away are not free again"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
