@@ -148,9 +148,9 @@ class Doctor:
             echoes = echo(probes, self.timeout)
             unit_states = units.states(names)
             answers = dict(zip(names, daemons, strict=True))
-        table = (
-            [Problem("nft_missing", f"the nft table of {firewall.FILE} is not loaded")] if firewall.missing() else []
-        )
+        bare = []
+        if firewall.missing():
+            bare.append(Problem("nft_missing", f"the nft table of {firewall.FILE} is not loaded"))
         tunnels = []
         for instance, report in zip(instances, outcome.reports, strict=True):
             tunnel = Tunnel(
