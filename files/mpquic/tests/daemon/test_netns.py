@@ -145,6 +145,7 @@ def test_server_waits_for_its_address_and_follows_it(wan: Wan) -> None:
     wan.wait_state("server", "listening", 4)
     wan.start("client")
     wan.wait_state("client", "up")
+    until(lambda: wan.status("server")["since_s"] > 1.1, 3)  # a look has passed that found nothing new
     # The address goes and comes back: the client reconnects by itself.
     wan.ip("server", f"addr del {OUTER['server']}/24 dev {veth}")
     wan.wait_state("server", "waiting", 4)
