@@ -28,11 +28,11 @@ quick: dev ## Lint, types, unit and namespace tests
 
 tools: ## Install what the playbooks and the lab need
 	@scripts/install-packages $(PACKAGES)
-	@$(MAKE) --no-print-directory $(VENV)/.controller
+	@$(MAKE) -s --no-print-directory $(VENV)/.controller
 
 dev: tools ## Install the tools of the test suite as well
 	@scripts/install-packages $(DEV_PACKAGES)
-	@$(MAKE) --no-print-directory $(VENV)/.dev
+	@$(MAKE) -s --no-print-directory $(VENV)/.dev
 
 $(VENV)/.controller: requirements/controller.txt
 	@echo "installing ansible-core into $(VENV)"
@@ -49,8 +49,8 @@ $(VENV)/.dev: requirements/dev.txt files/mpquic/pyproject.toml | $(VENV)/.contro
 lab: tools ## Boot the lab: client1, vps1, six WANs, six LANs, an internet
 	@lab/lab up
 
-site: tools ## Run site.yml on the lab
-	@ansible-playbook -i inventories/lab site.yml
+site: tools ## Run site.yml on the lab; ARGS='--check --diff' shows what would change
+	@ansible-playbook -i inventories/lab site.yml $(ARGS)
 
 report: ## Measure and show the six tunnels of the lab
 	@lab/lab report

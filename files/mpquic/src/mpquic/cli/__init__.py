@@ -22,10 +22,10 @@ SUBCOMMANDS = {
     "run": "carry packets for one instance",
     "check-config": "validate instance files",
     "status": "show what the running instances do",
-    "tun": "create, compare or remove a TUN device",
+    "tun": "create, change or remove a TUN device",
     "routing": "check or fix rules and routes from the LAN into the tunnels",
     "health": "check or fix tunnels, end to end",
-    "identity": "make or show this host's key",
+    "identity": "make this host's key once, and show its fingerprint",
 }
 
 

@@ -121,7 +121,8 @@ def _text(args: argparse.Namespace, tunnels: Sequence[Tunnel], result: dict[str,
         for action in tunnel.actions:
             yield f"{word} {name}  {action}"
         for reason in tunnel.reasons:
-            yield f"[FAIL] {name}  {reason.code}: {reason.message}"
+            where = tunnel.instance.wan or tunnel.instance.wan_address
+            yield f"[FAIL] {name}  {tunnel.instance.tun} on {where}: {reason.code}: {reason.message}"
         if tunnel.healthy:
             yield f"[OK]   {name}  {_line(tunnel)}"
     changed = "yes" if result["changed"] else "no"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``mpquic status``: ask every running instance how it is."""
+"""``mpquic status``: ask every instance how it is."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from mpquic.io.control import ask
 if TYPE_CHECKING:
     import argparse
 
+_INSTANCES = Path("/etc/mpquic/instances")
 _COLUMNS = ("id", "role", "state", "since", "tun", "local", "remote", "rtt", "tx", "rx", "drops", "session", "reason")
 
 
@@ -27,26 +28,29 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the status; return OK, or FAILED when the instance asked for was never started."""
-    names = sorted(path.parent.name for path in args.run_dir.glob("*/control.sock"))
+    """Print the status; return OK, or FAILED when the instance asked for is neither configured nor running."""
+    names = {path.parent.name for path in args.run_dir.glob("*/control.sock")}
+    names |= {path.stem for path in _INSTANCES.glob("*.yaml")}
     if args.instance != "all":
         if args.instance not in names:
-            print(f"{args.run_dir / args.instance}: no such instance has been started", file=sys.stderr)
+            print(f"{args.instance}: no such instance in {_INSTANCES} or {args.run_dir}", file=sys.stderr)
             return exitcodes.FAILED
-        names = [args.instance]
+        names = {args.instance}
     instances = [_status(args.run_dir, name) for name in sorted(names, key=_natural)]
     if args.json:
         print(json.dumps({"instances": instances}))
     elif instances:
         print(_table(instances))
     else:
-        print(f"no instance has been started (nothing in {args.run_dir})")
+        print(f"no instance (nothing in {_INSTANCES} or {args.run_dir})")
     return exitcodes.OK
 
 
 def _status(run_dir: Path, name: str) -> dict[str, Any]:
     try:
         return ask(run_dir / name / "control.sock", "status")
+    except FileNotFoundError:
+        return {"id": name, "state": "down", "reason": f"not running (systemctl start mpquic@{name})"}
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error) or "no answer"
         return {"id": name, "state": "down", "reason": f"control socket: {reason}"}
