@@ -62,7 +62,7 @@ def test_nothing_of_the_old_place_is_left(moved):
     assert sorted(out("client1", "ip rule show; ip route show table all").splitlines()) == sorted(
         moved["rules"].splitlines()
     )
-    sockets = [line.split()[3] for line in out("client1", "ss -Hunp").splitlines() if ":45002 " in line]
+    sockets = [line.split()[2] for line in out("client1", "ss -Hunp").splitlines() if ":45002 " in line]
     assert [socket.rsplit(":", 1)[0] for socket in sockets] == ["100.64.3.10%enp7s5"]
     wait_for(lambda: instances("vps1")["2"]["state"] == "up", seconds=10, what="tunnel 2 up at the VPS")
 
