@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cryptography import x509
-    from mpquic.core.types import Address, Datagram
+    from mpquic.core.types import Address, Arrival, Datagram
 
 SERVER: Address = ("192.0.2.2", 45001)
 
@@ -45,6 +45,11 @@ def identity(folder: Path, name: str = "a") -> tuple[Identity, x509.Certificate]
     cert_file.write_bytes(certificate.public_bytes(Encoding.PEM))
     key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return Identity(cert_file, key_file), certificate
+
+
+def arrivals(source: Address, *datagrams: bytes) -> list[Arrival]:
+    """Return datagrams as a socket without receive offload hands them over."""
+    return [(data, len(data), source) for data in datagrams]
 
 
 class World:
@@ -173,8 +178,8 @@ class World:
             if self.address == source:
                 self.call(self.down.delay, functools.partial(self._refuse, source))
             return
-        batch = [(data, source)] if self.forge is None else [(self.forge(data), source), (data, source)]
-        self.at_server += [(self.now, packet) for packet in self.server.receive(batch, self.now)]
+        batch = arrivals(source, data) if self.forge is None else arrivals(source, self.forge(data), data)
+        self.at_server += [(self.now, b"".join(frame)) for frame in self.server.receive(batch, self.now)]
 
     def _refuse(self, address: Address) -> None:
         if address == self.address and not self.down.cut:
@@ -184,8 +189,8 @@ class World:
         if to != self.address:
             self.on_stray(data, to)
             return
-        batch = [(data, SERVER)] if self.forge is None else [(self.forge(data), SERVER), (data, SERVER)]
-        self.at_client += [(self.now, packet) for packet in self.client.receive(batch, self.now)]
+        batch = arrivals(SERVER, data) if self.forge is None else arrivals(SERVER, self.forge(data), data)
+        self.at_client += [(self.now, b"".join(frame)) for frame in self.client.receive(batch, self.now)]
 
     def states(self, who: str) -> list[str]:
         return [text for _, name, text in self.history if name == who]

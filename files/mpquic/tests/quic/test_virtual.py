@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from mpquic.core import wire
 from mpquic.core.server import MAX_HALF_OPEN, MAX_HALF_OPEN_PER_SOURCE, ServerTunnel
 from mpquic.quic import ClientEndpoint, Identity, ServerEndpoint, Trust, spki_pin
-from simulation import SERVER, World, identity
+from simulation import SERVER, World, arrivals, identity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -200,7 +200,7 @@ def test_a_superseded_client_backs_off(world: World) -> None:
     farewell: list[bytes] = []
     world.run_until(lambda: _both_up(world), 1.0)
     world.run(0.1)
-    old.receive([(data, SERVER) for data in farewell], world.now)
+    old.receive(arrivals(SERVER, *farewell), world.now)
     assert (old.state, old.reason) == ("waiting", "server closed: superseded")
     assert not old.needs_socket
 
@@ -339,9 +339,9 @@ def test_nothing_is_accepted_from_a_server_before_its_key_is_judged(world: World
     assert header is not None
     impostor = ServerEndpoint(identity=identity(tmp_path, "other")[0], tun_mtu=1300)
     link = impostor.accept(header.destination, world.now)
-    link.open([(hello, world.address)], world.now)
+    link.open(arrivals(world.address, hello), world.now)
     flight = link.seal([b"\0" + packet(1)], world.now)[0]
-    assert client.receive([(data, SERVER) for data, _ in flight], world.now) == []
+    assert client.receive(arrivals(SERVER, *[data for data, _ in flight]), world.now) == []
     assert client.counters.drops["not_established"] == 1
     assert client.connects == 0
 
@@ -419,11 +419,11 @@ def test_half_open_connections_are_few(world: World) -> None:
     assert world.server is not None
     server = world.server
     for number in range(30):
-        server.receive([(_initial(world), ("203.0.113.1", 1000 + number))], world.now)
+        server.receive(arrivals(("203.0.113.1", 1000 + number), _initial(world)), world.now)
         server.flush(world.now)
     assert len(server._half_open) <= MAX_HALF_OPEN_PER_SOURCE + 1
     for number in range(150):
-        server.receive([(_initial(world), (f"203.0.113.{number}", 1))], world.now)
+        server.receive(arrivals((f"203.0.113.{number}", 1), _initial(world)), world.now)
         server.flush(world.now)
     assert len(server._half_open) == MAX_HALF_OPEN
     assert server.counters.drops["half_open_full"] > 100
@@ -436,7 +436,7 @@ def test_half_open_connections_are_few(world: World) -> None:
 
 def test_short_initials_start_nothing(world: World) -> None:
     assert world.server is not None
-    world.server.receive([(_initial(world)[:1199], ("203.0.113.1", 1))], world.now)
+    world.server.receive(arrivals(("203.0.113.1", 1), _initial(world)[:1199]), world.now)
     assert not world.server._half_open
     assert dict(world.server.counters.drops) == {"initial_small": 1}
 
@@ -445,7 +445,7 @@ def test_answers_to_an_initial_are_no_amplification(world: World) -> None:
     assert world.server is not None
     sent = 0
     initial = _initial(world)
-    world.server.receive([(initial, ("203.0.113.9", 9))], world.now)
+    world.server.receive(arrivals(("203.0.113.9", 9), initial), world.now)
     for _ in range(200):
         sent += sum(len(data) for data, to in world.server.flush(world.now) if to[0] == "203.0.113.9")
         world.now += 0.05
@@ -483,12 +483,12 @@ def test_packets_of_a_refused_connection_are_dropped(world: World) -> None:
     endpoint._configuration.max_datagram_frame_size = 1000
     address = ("203.0.113.1", 1)
     link = endpoint.connect(SERVER, world.now)
-    server.receive([(data, address) for data, _ in link.seal([], world.now)[0]], world.now)
+    server.receive(arrivals(address, *[data for data, _ in link.seal([], world.now)[0]]), world.now)
     flight = [data for data, to in server.flush(world.now) if to == address]
-    link.open([(data, SERVER) for data in flight], world.now)
+    link.open(arrivals(SERVER, *flight), world.now)
     datagrams, taken = link.seal([b"\0" + packet(1)], world.now)
     assert taken == 1
-    assert server.receive([(data, address) for data, _ in datagrams], world.now) == []
+    assert server.receive(arrivals(address, *[data for data, _ in datagrams]), world.now) == []
     assert server.counters.drops == {"not_established": 1}
     assert server.connection is active
     assert server.connects == 1
@@ -499,7 +499,7 @@ def test_packets_of_a_refused_connection_are_dropped(world: World) -> None:
 def test_junk_never_raises(tmp_path: Path, junk: list[bytes], initial: bool, cid: bytes) -> None:  # noqa: FBT001
     server = _quiet_server(tmp_path)
     head = b"\xc0\x00\x00\x00\x01\x08" + cid + b"\x08" + cid + b"\x00\x44\xd0"
-    batch = [(head + data + bytes(1200) if initial else data, ("203.0.113.1", 1)) for data in junk]
+    batch = arrivals(("203.0.113.1", 1), *[head + data + bytes(1200) if initial else data for data in junk])
     assert server.receive(batch, 0.0) == []
     assert server.flush(0.0) == []
     assert not server._half_open

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mpquic.core.connection import Connection
-    from mpquic.core.types import Address, Datagram
+    from mpquic.core.offload import Codec
+    from mpquic.core.types import Address, Arrival, Datagram, Frame
 
 #: Seconds that the first handshake may take; doubles up to the second figure while attempts fail.
 ATTEMPT = (1.5, 5.0)
@@ -99,11 +100,15 @@ class ClientTunnel:
         if self.state == "up" and self._liveness is not None:
             self._liveness.refused(now)
 
-    def receive(self, datagrams: Sequence[Datagram], now: float) -> list[bytes]:
-        """Take UDP datagrams and return packets for the TUN."""
+    def attach(self, codec: Codec) -> None:
+        """Speak to the TUN device like this from now on."""
+        self._lane.codec = codec
+
+    def receive(self, arrivals: Sequence[Arrival], now: float) -> list[Frame]:
+        """Take UDP datagrams and return what to write to the TUN."""
         if self.connection is None:
             return []
-        payloads = self.connection.open(datagrams, now)
+        payloads = self.connection.open(arrivals, now)
         self._handle_events(now)
         if not payloads:
             return []
@@ -113,9 +118,9 @@ class ClientTunnel:
             return []
         return self._lane.accept(payloads)
 
-    def send(self, packets: Sequence[bytes], now: float) -> None:
-        """Take packets from the TUN."""
-        self._lane.offer(packets, self.connection if self.state == "up" else None, now)
+    def send(self, reads: Sequence[bytes], now: float) -> None:
+        """Take reads of the TUN."""
+        self._lane.offer(reads, self.connection if self.state == "up" else None, now)
 
     def flush(self, now: float) -> list[Datagram]:
         """Return the UDP datagrams that are to be sent now. Call after every batch."""

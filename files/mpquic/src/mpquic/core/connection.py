@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mpquic.core.ackclock import AckClock
-    from mpquic.core.types import Address, Datagram
+    from mpquic.core.types import Address, Arrival, Datagram
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,14 @@ class CidRetired:
     cid: bytes
 
 
-Event = Established | Closed | CidIssued | CidRetired
+@dataclass(frozen=True, slots=True)
+class ProbeAcked:
+    """A probe of this size (bytes of UDP payload) reached the peer."""
+
+    size: int
+
+
+Event = Established | Closed | CidIssued | CidRetired | ProbeAcked
 
 
 class Connection(Protocol):
@@ -60,14 +67,27 @@ class Connection(Protocol):
 
     @property
     def max_payload(self) -> int:
-        """Largest DATAGRAM payload that fits one packet to this peer (bytes)."""
+        """Largest DATAGRAM payload that fits one packet to this peer (bytes). Follows set_datagram_size()."""
+
+    @property
+    def datagram_size(self) -> int:
+        """Largest UDP payload that is sent to this peer (bytes), probes apart."""
+
+    def set_datagram_size(self, size: int) -> None:
+        """Send UDP payloads of at most ``size`` bytes from now on (1200 or more)."""
+
+    def probe(self, size: int) -> None:
+        """Send a PING padded to ``size`` bytes of UDP payload with the next seal(). The answer is ProbeAcked or nothing.
+
+        As RFC 8899 section 4.1 wants it, its loss is no sign of congestion and nothing is repeated.
+        """
 
     @property
     def peer(self) -> Address | None:
         """Where datagrams go now."""
 
-    def open(self, datagrams: Sequence[Datagram], now: float) -> list[bytes]:
-        """Take UDP datagrams and return the DATAGRAM payloads they held."""
+    def open(self, arrivals: Sequence[Arrival], now: float) -> list[bytes]:
+        """Take what arrived and return the DATAGRAM payloads it held."""
 
     def seal(self, payloads: Sequence[bytes], now: float) -> tuple[list[Datagram], int]:
         """Protect payloads and whatever else is due; return the UDP datagrams and how many payloads are in them.

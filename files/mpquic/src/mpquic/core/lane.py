@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The data path of one tunnel: inner packets on one side, a connection on the other, counters on the way."""
+"""The data path of one tunnel: a TUN device on one side, a connection on the other, counters on the way."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mpquic.core import inner, wire
+from mpquic.core import wire
+from mpquic.core.offload import BareCodec
 from mpquic.core.queue import PacketQueue
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mpquic.core.connection import Connection
-    from mpquic.core.types import Counters, Datagram
+    from mpquic.core.offload import Codec
+    from mpquic.core.types import Counters, Datagram, Frame
 
 #: Packets that may wait for an acknowledgement. More means that the path is dead and nobody has noticed yet; the limit
 #: bounds the memory this takes.
@@ -26,39 +28,44 @@ class Lane:
         """Count in ``counters``, which outlives connections."""
         self._counters = counters
         self._queue = PacketQueue(counters.drops)
+        #: How the TUN device speaks that is open now.
+        self.codec: Codec = BareCodec()
 
-    def offer(self, packets: Sequence[bytes], connection: Connection | None, now: float) -> None:
-        """Take packets from the TUN. Without a connection they are dropped: they would be stale when one is there."""
+    def offer(self, reads: Sequence[bytes], connection: Connection | None, now: float) -> None:
+        """Take reads of the TUN. Without a connection they are dropped: they would be stale when one is there."""
         drops = self._counters.drops
         if connection is None:
-            drops["no_connection"] += len(packets)
+            drops["no_connection"] += len(reads)
             return
-        payloads = wire.wrap(inner.valid(packets, drops))
+        payloads = self.codec.ingress(reads, drops)
         limit = connection.max_payload
-        fitting = [payload for payload in payloads if len(payload) <= limit]
-        if len(fitting) < len(payloads):
+        if payloads and max(map(len, payloads)) > limit:
+            fitting = [payload for payload in payloads if len(payload) <= limit]
             drops["too_big"] += len(payloads) - len(fitting)
-        self._queue.push(fitting, now)
+            payloads = fitting
+        self._queue.push(payloads, now)
 
     def flush(self, connection: Connection, now: float) -> list[Datagram]:
         """Return the datagrams that can leave now; what must wait stays in the queue."""
         counters = self._counters
         waiting = self._queue.take(MAX_OUTSTANDING - connection.clock.outstanding, now) if len(self._queue) else []
-        datagrams, taken = connection.seal([payload for _since, payload in waiting], now)
+        payloads = [payload for _since, payload in waiting]
+        datagrams, taken = connection.seal(payloads, now)
         if taken < len(waiting):
             self._queue.put_back(waiting[taken:])
-            del waiting[taken:]
-        counters.tx_packets += taken
-        counters.tx_bytes += sum([len(payload) for _since, payload in waiting]) - wire.OVERHEAD * taken
+            del payloads[taken:]
+        if taken:
+            counters.tx_packets += taken
+            counters.tx_bytes += sum(map(len, payloads)) - wire.OVERHEAD * taken
         return datagrams
 
-    def accept(self, payloads: Sequence[bytes]) -> list[bytes]:
-        """Return the packets for the TUN out of a peer's DATAGRAM payloads."""
+    def accept(self, payloads: Sequence[bytes]) -> list[Frame]:
+        """Return what to write to the TUN out of a peer's DATAGRAM payloads."""
         counters = self._counters
-        packets = inner.valid(wire.unwrap(payloads, counters.drops), counters.drops)
-        counters.rx_packets += len(packets)
-        counters.rx_bytes += sum([len(packet) for packet in packets])
-        return packets
+        frames, packets, octets = self.codec.egress(payloads, counters.drops)
+        counters.rx_packets += packets
+        counters.rx_bytes += octets
+        return frames
 
     def reset(self) -> None:
         """Forget waiting packets, when their connection is gone."""

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mpquic.core.connection import Connection
-    from mpquic.core.types import Datagram
+    from mpquic.core.offload import Codec
+    from mpquic.core.types import Arrival, Datagram, Frame
 
 #: Half-open connections in all. Each costs about 140 kB.
 MAX_HALF_OPEN = 64
@@ -79,23 +80,27 @@ class ServerTunnel:
 
     # --- what the shell reports -------------------------------------------------------------------------------------
 
-    def receive(self, datagrams: Sequence[Datagram], now: float) -> list[bytes]:
-        """Take UDP datagrams and return packets for the TUN."""
-        packets: list[bytes] = []
-        for peer, batch in self._route(datagrams, now):
+    def attach(self, codec: Codec) -> None:
+        """Speak to the TUN device like this from now on."""
+        self._lane.codec = codec
+
+    def receive(self, arrivals: Sequence[Arrival], now: float) -> list[Frame]:
+        """Take UDP datagrams and return what to write to the TUN."""
+        frames: list[Frame] = []
+        for peer, batch in self._route(arrivals, now):
             payloads = peer.connection.open(batch, now)
             self._handle_events(peer, now)
             if not payloads:
                 continue
             if peer is self._active:
-                packets += self._lane.accept(payloads)
+                frames += self._lane.accept(payloads)
             else:
                 self.counters.drops["not_established"] += len(payloads)
-        return packets
+        return frames
 
-    def send(self, packets: Sequence[bytes], now: float) -> None:
-        """Take packets from the TUN."""
-        self._lane.offer(packets, self.connection, now)
+    def send(self, reads: Sequence[bytes], now: float) -> None:
+        """Take reads of the TUN."""
+        self._lane.offer(reads, self.connection, now)
 
     def flush(self, now: float) -> list[Datagram]:
         """Return the UDP datagrams that are to be sent now. Call after every batch."""
@@ -160,27 +165,27 @@ class ServerTunnel:
 
     # --- routing by connection id -----------------------------------------------------------------------------------
 
-    def _route(self, datagrams: Sequence[Datagram], now: float) -> list[tuple[_Peer, list[Datagram]]]:
+    def _route(self, arrivals: Sequence[Arrival], now: float) -> list[tuple[_Peer, list[Arrival]]]:
         """Group datagrams by connection; runs of the same connection, the normal case, share one group."""
-        groups: list[tuple[_Peer, list[Datagram]]] = []
+        groups: list[tuple[_Peer, list[Arrival]]] = []
         last: _Peer | None = None
         by_cid = self._by_cid
-        for datagram in datagrams:
-            data = datagram[0]
-            peer = by_cid.get(data[1 : 1 + wire.CID_LENGTH]) if wire.is_short(data) else self._long(datagram, now)
+        for arrival in wire.by_connection(arrivals):
+            data = arrival[0]
+            peer = by_cid.get(data[1 : 1 + wire.CID_LENGTH]) if wire.is_short(data) else self._long(arrival, now)
             if peer is None:
                 if wire.is_short(data):
                     self.counters.drops["unknown_connection"] += 1
             elif peer is last:
-                groups[-1][1].append(datagram)
+                groups[-1][1].append(arrival)
             else:
-                groups.append((peer, [datagram]))
+                groups.append((peer, [arrival]))
                 last = peer
         return groups
 
-    def _long(self, datagram: Datagram, now: float) -> _Peer | None:
+    def _long(self, arrival: Arrival, now: float) -> _Peer | None:
         """Find the connection of a long header packet, or start one."""
-        data, address = datagram
+        data, _size, address = arrival
         drops = self.counters.drops
         header = wire.long_header(data)
         if header is None:

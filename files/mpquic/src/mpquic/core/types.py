@@ -4,13 +4,19 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 #: A socket address as the socket module gives it: (host, port) or, for IPv6, (host, port, flow, scope).
 Address = tuple[Any, ...]
-#: A UDP payload and where it came from or goes to.
+#: A UDP payload and where it goes to.
 Datagram = tuple[bytes, Address]
+#: What one receive call gave: datagrams of one size one after the other, the last may be shorter; their size; their
+#: source. A single datagram has its own length as the size.
+Arrival = tuple[bytes, int, Address]
+#: What one write to a TUN device takes, gathered from these buffers (writev(2)).
+Frame = Sequence[bytes | bytearray | memoryview]
 
 
 @dataclass(slots=True)

@@ -12,10 +12,15 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
+
+    from mpquic.core.types import Arrival
 
 #: Context 0: one IP packet.
 CONTEXT_IP = 0
+#: Context 6: one TCP or UDP packet whose transport checksum field holds the folded sum of the pseudo header (RFC 9293
+#: section 3.1, RFC 768) and nothing else. Whoever hands it on completes the checksum; the AEAD protects it until then.
+CONTEXT_PARTIAL = 6
 #: Bytes before the IP packet in a DATAGRAM payload.
 OVERHEAD = 1
 #: Length of the connection ids this program issues (bytes).
@@ -52,6 +57,26 @@ def unwrap(payloads: Iterable[bytes], drops: Counter[str]) -> list[bytes]:
         else:
             drops["context"] += 1
     return packets
+
+
+def by_connection(arrivals: Iterable[Arrival]) -> Iterator[Arrival]:
+    """Return arrivals whose datagrams all begin like their first, up to the end of the connection id.
+
+    Receive offload merges what one address sent, whichever connection it belongs to.
+    """
+    for arrival in arrivals:
+        data, size, address = arrival
+        if len(data) <= size:
+            yield arrival
+            continue
+        start = data[1 : 1 + CID_LENGTH]
+        starts = data.startswith
+        if not data[0] & _LONG and all([starts(start, at) for at in range(1 + size, len(data), size)]):
+            yield arrival
+            continue
+        for at in range(0, len(data), size):
+            single = data[at : at + size]
+            yield single, len(single), address
 
 
 def varint(data: bytes) -> tuple[int, int]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mpquic.config import InstanceConfig
     from mpquic.core.client import ClientTunnel
     from mpquic.core.server import ServerTunnel
-    from mpquic.core.types import Address, Change
+    from mpquic.core.types import Address, Change, Frame
     from mpquic.io.udp import UdpSocket
 
 _LOG = logging.getLogger("mpquic")
@@ -95,29 +95,29 @@ class Shell(ABC):
         assert self._tun is not None
         now = self.loop.time()
         try:
-            packets = self._tun.read()
+            reads = self._tun.read()
         except TunGoneError as error:
             self._lose_tun(str(error))
             return
-        if packets:
-            self.tunnel.send(packets, now)
+        if reads:
+            self.tunnel.send(reads, now)
             self._after(now)
 
     def _on_udp(self) -> None:
         assert self.udp is not None
         now = self.loop.time()
-        datagrams = self.udp.receive()
-        packets = self.tunnel.receive(datagrams, now) if datagrams else []
-        if packets:
-            self._deliver(packets)
+        arrivals = self.udp.receive()
+        frames = self.tunnel.receive(arrivals, now) if arrivals else []
+        if frames:
+            self._deliver(frames)
         self._after(now)
 
-    def _deliver(self, packets: list[bytes]) -> None:
+    def _deliver(self, frames: list[Frame]) -> None:
         if self._tun is None:
-            self.tunnel.counters.drops["tun_missing"] += len(packets)
+            self.tunnel.counters.drops["tun_missing"] += len(frames)
             return
         try:
-            self._tun.write(packets)
+            self._tun.write(frames)
         except TunGoneError as error:
             self._lose_tun(str(error))
 
@@ -156,6 +156,7 @@ class Shell(ABC):
 
     def _attach_tun(self, tun: TunDevice) -> None:
         self._tun = tun
+        self.tunnel.attach(tun.codec)
         self._tun_fault = None
         self.loop.add_reader(tun.fileno(), self._on_tun)
 

@@ -10,9 +10,14 @@ import socket
 import struct
 from typing import TYPE_CHECKING
 
+from mpquic.core.offload import BareCodec
+
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Iterable
+
+    from mpquic.core.offload import Codec
+    from mpquic.core.types import Frame
 
 _DEVICE = "/dev/net/tun"
 _TUNSETIFF = 0x400454CA
@@ -49,6 +54,8 @@ class TunDevice:
         self.name = name
         self._fd = fd
         self._drops = drops
+        #: How packets are read from and written to this device.
+        self.codec: Codec = BareCodec()
 
     def fileno(self) -> int:
         """Return the file descriptor, for the event loop."""
@@ -74,12 +81,12 @@ class TunDevice:
             self._drops["tun_read"] += 1
         return packets
 
-    def write(self, packets: Iterable[bytes]) -> None:
+    def write(self, frames: Iterable[Frame]) -> None:
         """Hand packets to the kernel. Refused ones are dropped and counted. Raises TunGoneError as read() does."""
-        write, fd = os.write, self._fd
-        for packet in packets:
+        write, fd = os.writev, self._fd
+        for frame in frames:
             try:
-                write(fd, packet)
+                write(fd, frame)
             except OSError as error:
                 if error.errno in _GONE:
                     raise TunGoneError(error.strerror) from error

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Sequence
 
-    from mpquic.core.types import Address, Datagram
+    from mpquic.core.types import Address, Arrival, Datagram
 
 _LOG = logging.getLogger(__name__)
 
@@ -76,11 +76,12 @@ class UdpSocket:
         refused, self._refused = self._refused, False
         return refused
 
-    def receive(self) -> list[Datagram]:
+    def receive(self) -> list[Arrival]:
         """Return what has arrived, up to about BATCH datagrams; nothing when nothing has."""
-        received: list[Datagram] = []
+        received: list[Arrival] = []
+        count = 0
         receive = self._sock.recvmsg
-        while len(received) < BATCH:
+        while count < BATCH:
             try:
                 data, ancillary, _flags, address = receive(_MAX_DATAGRAM, _GRO_SPACE)
             except BlockingIOError:
@@ -88,11 +89,12 @@ class UdpSocket:
             except OSError as error:
                 self._note(error)
                 break
-            segment = _segment_size(ancillary) if ancillary else 0
-            if 0 < segment < len(data):
-                received += [(data[at : at + segment], address) for at in range(0, len(data), segment)]
-            else:
-                received.append((data, address))
+            length = len(data)
+            size = _segment_size(ancillary) if ancillary else 0
+            if not 0 < size < length:
+                size = length
+            received.append((data, size, address))
+            count += -(-length // size) if length else 1
         return received
 
     def send(self, datagrams: Sequence[Datagram]) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from mpquic.core.ackclock import AckClock
     from mpquic.core.connection import Event
-    from mpquic.core.types import Address, Datagram
+    from mpquic.core.types import Address, Arrival, Datagram
     from mpquic.quic.congestion import ObservedControl
 
 #: Seconds. aioquic compares floats: a timer fired at its very instant may not count as due and come back for ever.
@@ -50,7 +50,7 @@ class Link:
         if isinstance(control, TunnelControl):
             private.disable_pacer(connection)
         self.clock: AckClock = cast("TunnelControl | ObservedControl", control).clock
-        self.max_payload = connection.configuration.max_datagram_size - QUIC_OVERHEAD
+        self.max_payload = self.datagram_size - QUIC_OVERHEAD
         self.session = connection.original_destination_connection_id.hex()[:8]
 
     @property
@@ -58,14 +58,25 @@ class Link:
         """Where datagrams go now."""
         return self._connection.get_peer_address()
 
-    def open(self, datagrams: Sequence[Datagram], now: float) -> list[bytes]:
-        """Take UDP datagrams and return the DATAGRAM payloads they held."""
+    @property
+    def datagram_size(self) -> int:
+        """Largest UDP payload that is sent (bytes)."""
+        return private.datagram_size(self._connection)
+
+    def set_datagram_size(self, size: int) -> None:
+        """Send UDP payloads of at most ``size`` bytes from now on."""
+        private.set_datagram_size(self._connection, size)
+        self.max_payload = size - QUIC_OVERHEAD
+
+    def open(self, arrivals: Sequence[Arrival], now: float) -> list[bytes]:
+        """Take what arrived and return the DATAGRAM payloads it held."""
         if self._closed:
             return []
         receive = self._connection.receive_datagram
         try:
-            for data, address in datagrams:
-                receive(data, address, now)
+            for data, size, address in arrivals:
+                for at in range(0, len(data), size or 1):
+                    receive(data[at : at + size], address, now)
             self._drain()
         except Exception as error:  # noqa: BLE001 - a fault of the library must end one connection, not the daemon
             self._break(error)

@@ -10,6 +10,7 @@ name                                    use    because
 ``_loss._cc``                           r      the congestion controller carries the AckClock of its connection
 ``_loss._pacer``                        w      it lets at most 16 packets go per call, whatever the window
 ``_remote_max_datagram_frame_size``     r      sending more than the peer takes kills the connection
+``_max_datagram_size``                  rw     the path decides what a datagram may hold, after the handshake as well
 ``_close_event``, ``_close_pending``    r      the public event comes three probe timeouts after the fact
 ``tls._peer_certificate``               r      pinning needs the certificate that the peer proved to own
 ======================================  =====  =====================================================================
@@ -60,6 +61,16 @@ def disable_pacer(connection: QuicConnection) -> None:
 def peer_datagram_frame_limit(connection: QuicConnection) -> int:
     """Return the largest DATAGRAM frame the peer takes (bytes, RFC 9221 section 3), 0 for none."""
     return connection._remote_max_datagram_frame_size or 0
+
+
+def datagram_size(connection: QuicConnection) -> int:
+    """Return the largest UDP payload that is built (bytes)."""
+    return connection._max_datagram_size
+
+
+def set_datagram_size(connection: QuicConnection, size: int) -> None:
+    """Build UDP payloads of at most ``size`` bytes from now on."""
+    connection._max_datagram_size = size
 
 
 def close_event(connection: QuicConnection) -> ConnectionTerminated | None:

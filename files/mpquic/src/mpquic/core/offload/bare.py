@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A TUN device without offload: one bare IP packet per read and per write."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mpquic.core import inner, wire
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Sequence
+
+    from mpquic.core.types import Frame
+
+
+class BareCodec:
+    """See mpquic.core.offload.Codec."""
+
+    def ingress(self, reads: Sequence[bytes], drops: Counter[str]) -> list[bytes]:
+        """Return the payloads of the packets that were read."""
+        return wire.wrap(inner.valid(reads, drops))
+
+    def egress(self, payloads: Sequence[bytes], drops: Counter[str]) -> tuple[list[Frame], int, int]:
+        """Return one write per packet."""
+        packets = inner.valid(wire.unwrap(payloads, drops), drops)
+        frames: list[Frame] = [(packet,) for packet in packets]
+        return frames, len(packets), sum([len(packet) for packet in packets])
