@@ -18,16 +18,16 @@ class AckClock:
         #: Start of the present silence: the last acknowledgement, or the first packet after all was acknowledged.
         self.pending_since: float | None = None
 
-    def sent(self, at: float) -> None:
-        """Note an ack-eliciting packet."""
-        self.outstanding += 1
+    def sent(self, at: float, count: int = 1) -> None:
+        """Note ack-eliciting packets that left at one time."""
+        self.outstanding += count
         self.last_sent = at
         if self.pending_since is None:
             self.pending_since = at
 
-    def acked(self, now: float) -> None:
-        """Note that one of them was acknowledged."""
-        self.outstanding -= 1
+    def acked(self, now: float, count: int = 1) -> None:
+        """Note that some of them were acknowledged."""
+        self.outstanding -= count
         self.last_ack = now
         self.pending_since = now if self.outstanding > 0 else None
 
