@@ -7,16 +7,20 @@ from __future__ import annotations
 class AckClock:
     """Round trip time, and since when the peer owes us an acknowledgement (seconds)."""
 
-    __slots__ = ("last_ack", "last_sent", "outstanding", "pending_since", "srtt")
+    __slots__ = ("large_lost", "last_ack", "last_sent", "latest", "outstanding", "pending_since", "srtt")
 
     def __init__(self) -> None:
         """Start with nothing sent."""
         self.srtt: float | None = None
+        #: The newest round trip sample.
+        self.latest = 0.0
         self.outstanding = 0
         self.last_sent: float | None = None
         self.last_ack: float | None = None
         #: Start of the present silence: the last acknowledgement, or the first packet after all was acknowledged.
         self.pending_since: float | None = None
+        #: Packets of more than 1200 bytes lost since the last such packet that was acknowledged.
+        self.large_lost = 0
 
     def sent(self, at: float, count: int = 1) -> None:
         """Note ack-eliciting packets that left at one time."""
@@ -43,6 +47,7 @@ class AckClock:
 
     def rtt(self, sample: float) -> None:
         """Take a round trip sample (RFC 9002 section 5.3: weight 1/8)."""
+        self.latest = sample
         self.srtt = sample if self.srtt is None else self.srtt + (sample - self.srtt) / 8
 
     def restart(self, now: float) -> None:
