@@ -7,7 +7,17 @@ from __future__ import annotations
 class AckClock:
     """Round trip time, and since when the peer owes us an acknowledgement (seconds)."""
 
-    __slots__ = ("large_lost", "last_ack", "last_sent", "latest", "outstanding", "pending_since", "srtt")
+    __slots__ = (
+        "acked_total",
+        "large_lost",
+        "last_ack",
+        "last_sent",
+        "latest",
+        "lost_total",
+        "outstanding",
+        "pending_since",
+        "srtt",
+    )
 
     def __init__(self) -> None:
         """Start with nothing sent."""
@@ -15,6 +25,8 @@ class AckClock:
         #: The newest round trip sample.
         self.latest = 0.0
         self.outstanding = 0
+        self.acked_total = 0
+        self.lost_total = 0
         self.last_sent: float | None = None
         self.last_ack: float | None = None
         #: Start of the present silence: the last acknowledgement, or the first packet after all was acknowledged.
@@ -32,12 +44,14 @@ class AckClock:
     def acked(self, now: float, count: int = 1) -> None:
         """Note that some of them were acknowledged."""
         self.outstanding -= count
+        self.acked_total += count
         self.last_ack = now
         self.pending_since = now if self.outstanding > 0 else None
 
     def lost(self, count: int) -> None:
         """Note packets given up. That is not an answer, so the silence goes on."""
         self.outstanding -= count
+        self.lost_total += count
 
     def expired(self, count: int) -> None:
         """Note packets whose keys were discarded: no answer is owed for them."""
