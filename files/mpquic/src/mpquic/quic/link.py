@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING, cast
 
 from aioquic.quic import events
 
-from mpquic.core.connection import CidIssued, CidRetired, Closed, Established
+from mpquic.core.connection import CidIssued, CidRetired, Closed, Established, ProbeAcked
+from mpquic.core.wire import CID_LENGTH
 from mpquic.quic import private
+from mpquic.quic import seal as sealing
 from mpquic.quic.congestion import TunnelControl
+from mpquic.quic.keyphase import KeyPhases
+from mpquic.quic.opening import Opener
+from mpquic.quic.window import ReceiveWindow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,11 +26,19 @@ if TYPE_CHECKING:
     from mpquic.core.connection import Event
     from mpquic.core.types import Address, Arrival, Datagram
     from mpquic.quic.congestion import ObservedControl
+    from mpquic.quic.private import ReceiveKeys
+    from mpquic.quic.recovery import TunnelRecovery
 
 #: Seconds. aioquic compares floats: a timer fired at its very instant may not count as due and come back for ever.
 _LATE = 2e-6
 #: Bytes of QUIC around one DATAGRAM payload: flags 1, connection id 8, packet number 2, tag 16, type 1, length 2.
 QUIC_OVERHEAD = 30
+#: Seconds after which data is acknowledged: under load one ACK for a hundred packets.
+ACK_DELAY = 0.005
+#: Packets after which keys are updated. AES-GCM is good for 2^23 (RFC 9001 section 6.6).
+KEY_UPDATE_PACKETS = 1 << 20
+#: Seconds after which keys are updated on a tunnel that carries little.
+KEY_UPDATE_SECONDS = 900.0
 #: Bytes of a DATAGRAM frame around its payload: type 1, length 2.
 _FRAME_OVERHEAD = 3
 #: RFC 9001 section 4.8: transport errors 0x100 to 0x1ff are TLS alerts.
@@ -37,26 +50,55 @@ _REFUSED = 1
 class Link:
     """Adapter of a QuicConnection. No method lets an exception of aioquic out: it becomes a Closed event."""
 
-    __slots__ = ("_closed", "_connection", "_events", "_payloads", "_verdict", "clock", "max_payload", "session")
+    __slots__ = (
+        "_closed",
+        "_connection",
+        "_due",
+        "_events",
+        "_opener",
+        "_phases",
+        "_probes",
+        "_recovery",
+        "_verdict",
+        "_window",
+        "_window_used",
+        "clock",
+        "max_payload",
+        "session",
+    )
 
     def __init__(self, connection: QuicConnection, verdict: Callable[[QuicConnection], str | None]) -> None:
         """Wrap ``connection``. ``verdict`` judges the peer when the handshake is complete: None, or why not."""
         self._connection = connection
         self._verdict = verdict
         self._events: list[Event] = [CidIssued(connection.host_cid)]
-        self._payloads: list[bytes] = []
         self._closed = False
+        #: aioquic has something to send beside acknowledgements, or may have.
+        self._due = True
+        self._probes: list[int] = []
+        self._window = ReceiveWindow()
+        self._window_used = False
+        self._phases: KeyPhases | None = None
+        self._opener: Opener | None = None
+        self._recovery: TunnelRecovery | None = None
         control = private.congestion_control(connection)
-        if isinstance(control, TunnelControl):
-            private.disable_pacer(connection)
         self.clock: AckClock = cast("TunnelControl | ObservedControl", control).clock
-        self.max_payload = self.datagram_size - QUIC_OVERHEAD
+        if isinstance(control, TunnelControl):
+            self._recovery = private.install_recovery(connection, self.clock)
+            private.disable_pacer(connection)
+        self.max_payload = 0
+        self.set_datagram_size(self.datagram_size)
         self.session = connection.original_destination_connection_id.hex()[:8]
 
     @property
     def peer(self) -> Address | None:
         """Where datagrams go now."""
         return self._connection.get_peer_address()
+
+    @property
+    def key_updates(self) -> int:
+        """Number of key updates so far, whoever began them."""
+        return self._phases.updates if self._phases is not None else 0
 
     @property
     def datagram_size(self) -> int:
@@ -66,21 +108,23 @@ class Link:
     def set_datagram_size(self, size: int) -> None:
         """Send UDP payloads of at most ``size`` bytes from now on."""
         private.set_datagram_size(self._connection, size)
-        self.max_payload = size - QUIC_OVERHEAD
+        self.max_payload = size - QUIC_OVERHEAD - max(0, private.peer_cid_length(self._connection) - CID_LENGTH)
 
     def open(self, arrivals: Sequence[Arrival], now: float) -> list[bytes]:
         """Take what arrived and return the DATAGRAM payloads it held."""
         if self._closed:
             return []
-        receive = self._connection.receive_datagram
+        payloads: list[bytes] = []
         try:
-            for data, size, address in arrivals:
-                for at in range(0, len(data), size or 1):
-                    receive(data[at : at + size], address, now)
-            self._drain()
+            if self._opener is not None:
+                self._opener.open(arrivals, now, payloads)
+            else:
+                for data, size, address in arrivals:
+                    for at in range(0, len(data), size or 1):
+                        self._receive(data[at : at + size], address, now, None, payloads)
+                self._prepare_fast(now)
         except Exception as error:  # noqa: BLE001 - a fault of the library must end one connection, not the daemon
             self._break(error)
-        payloads, self._payloads = self._payloads, []
         return payloads
 
     def seal(self, payloads: Sequence[bytes], now: float) -> tuple[list[Datagram], int]:
@@ -89,16 +133,34 @@ class Link:
         if connection.get_peer_address() is None:
             return [], 0
         try:
-            for payload in payloads:
-                connection.send_datagram_frame(payload)
-            datagrams = cast("list[Datagram]", connection.datagrams_to_send(now))
+            if self._recovery is None or self._phases is None or not private.may_seal(connection):
+                for payload in payloads:
+                    connection.send_datagram_frame(payload)
+                datagrams = self._general(now)
+                return datagrams, len(payloads) - private.take_back_datagrams(connection)
+            datagrams = self._seal(payloads, self._recovery, now) if payloads or self._probes else []
+            if self._due or private.ack_is_due(connection, now):
+                datagrams += self._general(now)
+            self._keep_keys_fresh(self._phases, now)
         except Exception as error:  # noqa: BLE001
             self._break(error)
             return [], len(payloads)
-        return datagrams, len(payloads) - private.take_back_datagrams(connection)
+        return datagrams, len(payloads)
+
+    def probe(self, size: int) -> None:
+        """Send a PING padded to ``size`` bytes of UDP payload with the next seal() to a confirmed peer."""
+        self._probes.append(size)
+
+    def update_keys(self) -> None:
+        """Begin a key update with the next packet (RFC 9001 section 6.1)."""
+        self._connection.request_key_update()
+        self.ping()
 
     def events(self) -> list[Event]:
         """Return what happened since the last call."""
+        if self._recovery is not None and self._recovery.probes_acked:
+            self._events += map(ProbeAcked, self._recovery.probes_acked)
+            self._recovery.probes_acked.clear()
         if not self._events:
             return []
         happened, self._events = self._events, []
@@ -107,10 +169,12 @@ class Link:
     def ping(self) -> None:
         """Ask for an acknowledgement."""
         self._connection.send_ping(0)
+        self._due = True
 
     def close(self, reason: str) -> None:
         """Say goodbye with the next seal()."""
         self._closed = True
+        self._due = True
         self._connection.close(reason_phrase=reason)
 
     def fire(self, now: float) -> None:
@@ -122,7 +186,8 @@ class Link:
             return
         try:
             self._connection.handle_timer(now)
-            self._drain()
+            self._due = True
+            self._drain([])
         except Exception as error:  # noqa: BLE001
             self._break(error)
 
@@ -136,8 +201,60 @@ class Link:
         timer = self._connection.get_timer()
         return math.inf if timer is None else timer
 
-    def _drain(self) -> None:
-        payloads = self._payloads
+    def _receive(
+        self, data: bytes, address: Address, now: float, keys: ReceiveKeys | None, payloads: list[bytes]
+    ) -> None:
+        """Let aioquic take one datagram, under keys of an earlier phase if given."""
+        if self._closed:
+            return
+        if not self._window_used:
+            self._window_used = private.use_window(self._connection, self._window)
+        if keys is None:
+            self._connection.receive_datagram(data, address, now)
+        else:
+            private.receive_with(self._connection, keys, data, address, now)
+        self._due = True
+        self._drain(payloads)
+
+    def _prepare_fast(self, now: float) -> None:
+        """Open the fast way once the handshake is confirmed."""
+        if self._window_used and private.may_open(self._connection):
+            self._phases = KeyPhases(self._connection, now)
+            self._opener = Opener(self._connection, self._phases, self._window, self._receive)
+            private.set_ack_delay(self._connection, ACK_DELAY)
+            self.set_datagram_size(self.datagram_size)
+
+    def _general(self, now: float) -> list[Datagram]:
+        """Return what aioquic has to send."""
+        self._due = False
+        datagrams = self._connection.datagrams_to_send(now)
+        if self._phases is not None:
+            self._phases.refresh(now)
+        return datagrams
+
+    def _seal(self, payloads: Sequence[bytes], recovery: TunnelRecovery, now: float) -> list[Datagram]:
+        connection = self._connection
+        address = private.active_address(connection)
+        sealed: list[bytes] = []
+        if payloads:
+            state = private.send_state(connection)
+            room = self.datagram_size - sealing.overhead(len(state.cid))
+            sealed = sealing.seal(sealing.plaintexts(payloads, room), state)
+            private.note_sealed(connection, recovery, list(map(len, sealed)), now)
+        for size in self._probes:
+            state = private.send_state(connection)
+            sealed += sealing.seal([sealing.padded_ping(size - sealing.overhead(len(state.cid)))], state)
+            private.note_sealed(connection, recovery, [size], now, probe=size)
+        self._probes.clear()
+        return [(packet, address) for packet in sealed]
+
+    def _keep_keys_fresh(self, phases: KeyPhases, now: float) -> None:
+        sent = private.next_packet_number(self._connection) - phases.first_sent
+        worn = sent >= KEY_UPDATE_PACKETS or (sent > 0 and now >= phases.updated_at + KEY_UPDATE_SECONDS)
+        if worn and phases.settled(private.packet_space(self._connection).largest_acked_packet):
+            self.update_keys()
+
+    def _drain(self, payloads: list[bytes]) -> None:
         next_event = self._connection.next_event
         while (event := next_event()) is not None:
             if isinstance(event, events.DatagramFrameReceived):

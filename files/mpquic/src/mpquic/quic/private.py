@@ -7,26 +7,53 @@ aioquic is pinned to one version; ``mpquic.quic.selftest`` proves at start-up th
 name                                    use    because
 ======================================  =====  =====================================================================
 ``_datagrams_pending``                  rw     it has no bound and no age: what could not leave is taken back
+``_loss``, ``_send_probe``              rw     TunnelRecovery takes its place before anything is sent
 ``_loss._cc``                           r      the congestion controller carries the AckClock of its connection
 ``_loss._pacer``                        w      it lets at most 16 packets go per call, whatever the window
-``_remote_max_datagram_frame_size``     r      sending more than the peer takes kills the connection
 ``_max_datagram_size``                  rw     the path decides what a datagram may hold, after the handshake as well
+``_remote_max_datagram_frame_size``     r      sending more than the peer takes kills the connection
 ``_close_event``, ``_close_pending``    r      the public event comes three probe timeouts after the fact
 ``tls._peer_certificate``               r      pinning needs the certificate that the peer proved to own
+``_ack_delay``                          w      an ACK per millisecond costs more than the data it acknowledges
+``_spaces``                             r      packet number space of 1-RTT packets
+``_cryptos``                            r      packet protection keys of 1-RTT packets, and their next phase
+``aead._aead``, ``aead._iv``            r      sealing and opening without one call per packet
+``hp._encryptor``, ``hp._is_chacha20``  r      header protection of a batch in one call
+``_packet_number``                      rw     sealed packets share the number space
+``_peer_cid``, ``_host_cids``           r      connection ids of the packets
+``_spin_bit``, ``_spin_highest_pn``     rw     RFC 9000 section 17.4
+``_network_paths``                      r      only the validated path takes the fast way
+``_handshake_confirmed``, ``_state``    r      when the fast way is open
+``_close_at``, ``_idle_timeout()``      rw     sealed and opened packets restart the idle timer as others do
+``_ack_eliciting_sent_since_receipt``   rw     the same, RFC 9000 section 10.1
 ======================================  =====  =====================================================================
 """
 
 from __future__ import annotations
 
+import copy
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from aioquic.quic.recovery import QuicPacketPacer
+from aioquic.quic.connection import END_STATES
+from aioquic.quic.recovery import MAX_ACK_RANGES, QuicPacketPacer
+from aioquic.tls import Epoch
+
+from mpquic.quic.recovery import TunnelRecovery
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from aioquic.quic.congestion.base import QuicCongestionControl
     from aioquic.quic.connection import QuicConnection
+    from aioquic.quic.crypto import CryptoContext
     from aioquic.quic.events import ConnectionTerminated
+    from aioquic.quic.recovery import QuicPacketSpace
     from cryptography.x509 import Certificate
+
+    from mpquic.core.ackclock import AckClock
+    from mpquic.core.types import Address
+    from mpquic.quic.window import ReceiveWindow
 
 # ruff: noqa: SLF001 - this is the one module that may
 
@@ -86,3 +113,214 @@ def close_is_ours(connection: QuicConnection) -> bool:
 def peer_certificate(connection: QuicConnection) -> Certificate | None:
     """Return the certificate whose key signed the peer's CertificateVerify."""
     return connection.tls._peer_certificate
+
+
+# --- loss recovery --------------------------------------------------------------------------------------------------
+
+
+def install_recovery(connection: QuicConnection, clock: AckClock) -> TunnelRecovery:
+    """Replace loss recovery by one that takes sealed batches. Only before anything was sent."""
+    plain = connection._loss
+    recovery = TunnelRecovery(
+        congestion_control_algorithm=connection.configuration.congestion_control_algorithm,
+        initial_rtt=connection.configuration.initial_rtt,
+        max_datagram_size=connection._max_datagram_size,
+        peer_completed_address_validation=plain.peer_completed_address_validation,
+        send_probe=connection._send_probe,
+    )
+    recovery._cc = plain._cc
+    recovery.attach(clock)
+    connection._loss = recovery
+    return recovery
+
+
+def probe_timeout(connection: QuicConnection) -> float:
+    """Return the probe timeout without backoff (seconds, RFC 9002 section 6.2.1)."""
+    return connection._loss.get_probe_timeout()
+
+
+def set_ack_delay(connection: QuicConnection, delay: float) -> None:
+    """Acknowledge after ``delay`` seconds; at most the 25 ms that the transport parameters promise."""
+    connection._ack_delay = delay
+
+
+def ack_is_due(connection: QuicConnection, now: float) -> bool:
+    """Tell whether an acknowledgement should leave now."""
+    at = connection._spaces[Epoch.ONE_RTT].ack_at
+    return at is not None and at <= now
+
+
+# --- packet protection ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiveKeys:
+    """Keys of one key phase."""
+
+    context: CryptoContext
+    decrypt: Callable[[bytes, bytes, bytes], bytes]
+    iv: int
+    phase: int
+
+
+def receive_keys(connection: QuicConnection) -> ReceiveKeys:
+    """Return the present receive keys; a later key update does not change them."""
+    context = copy.copy(connection._cryptos[Epoch.ONE_RTT].recv)
+    assert context.aead is not None
+    return ReceiveKeys(context, context.aead._aead.decrypt, context.aead._iv, context.key_phase)
+
+
+def same_receive_keys(connection: QuicConnection, keys: ReceiveKeys) -> bool:
+    """Tell whether there was no key update since ``keys`` were taken."""
+    return connection._cryptos[Epoch.ONE_RTT].recv.aead is keys.context.aead
+
+
+def receive_with(connection: QuicConnection, keys: ReceiveKeys, data: bytes, address: Address, now: float) -> None:
+    """Let aioquic receive a datagram under keys of an earlier phase."""
+    pair = connection._cryptos[Epoch.ONE_RTT]
+    present, pair.recv = pair.recv, keys.context
+    try:
+        connection.receive_datagram(data, address, now)
+    finally:
+        pair.recv = present
+
+
+def receive_masks(connection: QuicConnection, samples: Sequence[bytes]) -> bytes:
+    """Return the header protection masks of received packets, 16 bytes each (RFC 9001 section 5.4)."""
+    return _masks(connection._cryptos[Epoch.ONE_RTT].recv, samples)
+
+
+def _masks(context: CryptoContext, samples: Sequence[bytes]) -> bytes:
+    protection = context.hp
+    assert protection is not None
+    encryptor = protection._encryptor
+    if not protection._is_chacha20:
+        return encryptor.update(b"".join(samples))
+    masks = []
+    for sample in samples:
+        encryptor.reset_nonce(sample)
+        masks.append(encryptor.update(_ZEROS))
+    return b"".join(masks)
+
+
+_ZEROS = bytes(16)
+
+
+# --- sending --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SendState:
+    """What sealing a batch needs."""
+
+    encrypt: Callable[[bytes, bytes, bytes], bytes]
+    iv: int
+    phase: int
+    spin: bool
+    cid: bytes
+    packet_number: int
+    masks: Callable[[Sequence[bytes]], bytes]
+
+
+def next_packet_number(connection: QuicConnection) -> int:
+    """Return the number of the next packet."""
+    return connection._packet_number
+
+
+def may_seal(connection: QuicConnection) -> bool:
+    """Tell whether packets may be sealed outside: confirmed, open, on a validated path, no key update waiting."""
+    return (
+        connection._handshake_confirmed
+        and not connection._close_pending
+        and connection._state not in END_STATES
+        and not connection._cryptos[Epoch.ONE_RTT]._update_key_requested
+        and connection._network_paths[0].is_validated
+    )
+
+
+def send_state(connection: QuicConnection) -> SendState:
+    """Return keys, ids and number for the next packets; valid until aioquic sends or receives something."""
+    context = connection._cryptos[Epoch.ONE_RTT].send
+    assert context.aead is not None
+    return SendState(
+        encrypt=context.aead._aead.encrypt,
+        iv=context.aead._iv,
+        phase=context.key_phase,
+        spin=connection._spin_bit,
+        cid=connection._peer_cid.cid,
+        packet_number=connection._packet_number,
+        masks=lambda samples: _masks(context, samples),
+    )
+
+
+def peer_cid_length(connection: QuicConnection) -> int:
+    """Return the length of the connection id that packets to the peer carry (bytes)."""
+    return len(connection._peer_cid.cid)
+
+
+def note_sealed(
+    connection: QuicConnection, recovery: TunnelRecovery, sizes: Sequence[int], now: float, *, probe: int = 0
+) -> None:
+    """Do what follows from having sent ack-eliciting packets of these sizes (bytes) from the next number on."""
+    first = connection._packet_number
+    connection._packet_number = first + len(sizes)
+    connection._network_paths[0].bytes_sent += sum(sizes)
+    recovery.sealed(first, sizes, now, connection._spaces[Epoch.ONE_RTT], probe=probe)
+    if not connection._ack_eliciting_sent_since_receipt:
+        connection._close_at = now + connection._idle_timeout()
+        connection._ack_eliciting_sent_since_receipt = True
+
+
+# --- receiving ------------------------------------------------------------------------------------------------------
+
+
+def may_open(connection: QuicConnection) -> bool:
+    """Tell whether packets may be opened outside: the handshake is confirmed and the connection is open."""
+    return connection._handshake_confirmed and not connection._close_pending and connection._state not in END_STATES
+
+
+def active_address(connection: QuicConnection) -> Address:
+    """Return the peer's address on the active path."""
+    address: Address = connection._network_paths[0].addr
+    return address
+
+
+def own_cids(connection: QuicConnection) -> tuple[bytes, ...]:
+    """Return the connection ids that a packet may carry without aioquic having to notice.
+
+    A server must notice when its client changes the id (RFC 9000 section 9.5).
+    """
+    if connection.configuration.is_client:
+        return tuple([item.cid for item in connection._host_cids])
+    return (connection.host_cid,)
+
+
+def packet_space(connection: QuicConnection) -> QuicPacketSpace:
+    """Return the packet number space of 1-RTT packets."""
+    return connection._spaces[Epoch.ONE_RTT]
+
+
+def use_window(connection: QuicConnection, window: ReceiveWindow) -> bool:
+    """Let duplicates be found by ``window``; False as long as there are no packet number spaces."""
+    if Epoch.ONE_RTT not in connection._spaces:
+        return False
+    connection._spaces[Epoch.ONE_RTT].received_packets = window  # type: ignore[assignment]  # a drop-in
+    return True
+
+
+def note_opened(connection: QuicConnection, largest: int, *, spin: bool, now: float) -> None:
+    """Do what follows from having received ack-eliciting packets, ``largest`` the largest number of them."""
+    space = connection._spaces[Epoch.ONE_RTT]
+    while len(space.ack_queue) > MAX_ACK_RANGES:
+        space.ack_queue.shift()
+    space.expected_packet_number = max(space.expected_packet_number, largest + 1)
+    if largest > space.largest_received_packet:
+        space.largest_received_packet = largest
+        space.largest_received_time = now
+    if space.ack_at is None:
+        space.ack_at = now + connection._ack_delay
+    if largest > connection._spin_highest_pn:
+        connection._spin_bit = spin != connection.configuration.is_client
+        connection._spin_highest_pn = largest
+    connection._close_at = now + connection._idle_timeout()
+    connection._ack_eliciting_sent_since_receipt = False

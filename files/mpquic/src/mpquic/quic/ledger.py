@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What became of packets that were sealed in batches: exact for every packet, one record per batch.
+
+A record of aioquic's per packet costs more than sealing it. A batch has one time and consecutive packet numbers, so
+two integers used as bitmaps hold the rest.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+#: UDP payloads above this size (bytes) say something about the path's MTU: every path carries so much (RFC 9000
+#: section 14).
+LARGE = 1200
+
+
+@dataclass(slots=True)
+class _Batch:
+    first: int
+    stop: int
+    sent_at: float
+    #: Bit i: packet ``first + i`` is neither acknowledged nor lost.
+    pending: int
+    #: Bit i: packet ``first + i`` is large.
+    large: int
+    #: Size of a path MTU probe (bytes), 0 for data.
+    probe: int
+
+
+@dataclass(frozen=True, slots=True)
+class Acked:
+    """What an ACK frame acknowledged for the first time."""
+
+    count: int
+    largest: int
+    sent_at: float
+    large: bool
+    probes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """What is given up, and when the earliest packet was sent that may be next."""
+
+    data: int
+    large: int
+    probes: int
+    next_sent_at: float | None
+
+
+def _ones(count: int) -> int:
+    return (1 << count) - 1 if count > 0 else 0
+
+
+class Ledger:
+    """Batches in flight, in the order of their packet numbers."""
+
+    __slots__ = ("_batches",)
+
+    def __init__(self) -> None:
+        """Start with nothing in flight."""
+        self._batches: deque[_Batch] = deque()
+
+    def __bool__(self) -> bool:
+        """Tell whether anything is in flight."""
+        return bool(self._batches)
+
+    def sent(self, first: int, sizes: Sequence[int], now: float, *, probe: int = 0) -> None:
+        """Note packets from number ``first`` on, whose UDP payloads have these sizes (bytes)."""
+        count = len(sizes)
+        every = (1 << count) - 1
+        if min(sizes) > LARGE:
+            large = every
+        elif max(sizes) <= LARGE:
+            large = 0
+        else:
+            large = sum([1 << at for at, size in enumerate(sizes) if size > LARGE])
+        self._batches.append(_Batch(first, first + count, now, every, large, probe))
+
+    def acked(self, ranges: Iterable[range]) -> Acked | None:
+        """Take the ranges of an ACK frame, in ascending order; None when they say nothing new."""
+        count, largest, sent_at, large = 0, -1, 0.0, False
+        probes: list[int] = []
+        for batch, got in self._hits(ranges):
+            batch.pending ^= got
+            count += got.bit_count()
+            largest, sent_at = batch.first + got.bit_length() - 1, batch.sent_at
+            if batch.probe:
+                probes.append(batch.probe)
+            elif got & batch.large:
+                large = True
+        if not count:
+            return None
+        self._prune()
+        return Acked(count, largest, sent_at, large, tuple(probes))
+
+    def _hits(self, ranges: Iterable[range]) -> Iterator[tuple[_Batch, int]]:
+        """Return each batch of which packets are acknowledged, and which."""
+        lowest = self._batches[0].first if self._batches else 0
+        for acked in ranges:
+            if acked.stop <= lowest:
+                continue
+            for batch in self._batches:
+                if batch.first >= acked.stop:
+                    break
+                low, high = max(acked.start, batch.first), min(acked.stop, batch.stop)
+                got = batch.pending & _ones(high - low) << (low - batch.first) if low < high else 0
+                if got:
+                    yield batch, got
+
+    def lost(self, largest_acked: int, packet_threshold: int, sent_by: float) -> Lost:
+        """Give up packets as RFC 9002 section 6.1 has it.
+
+        Lost is what was sent ``packet_threshold`` packets before ``largest_acked`` or more, or, before it, at the time
+        ``sent_by`` or earlier.
+        """
+        data = large = probes = 0
+        next_sent_at = None
+        for batch in self._batches:
+            if batch.first > largest_acked:
+                break
+            before = batch.pending & _ones(min(largest_acked + 1, batch.stop) - batch.first)
+            if not before:
+                continue
+            gone = before
+            if batch.sent_at > sent_by:
+                gone = before & _ones(min(largest_acked - packet_threshold + 1, batch.stop) - batch.first)
+                if gone != before and next_sent_at is None:
+                    next_sent_at = batch.sent_at
+            batch.pending ^= gone
+            if batch.probe:
+                probes += gone.bit_count()
+            else:
+                data += gone.bit_count()
+                large += (gone & batch.large).bit_count()
+        if data or probes:
+            self._prune()
+        return Lost(data, large, probes, next_sent_at)
+
+    def _prune(self) -> None:
+        """Forget batches of which nothing is pending; they rarely end out of order."""
+        batches = self._batches
+        while batches and not batches[0].pending:
+            batches.popleft()
+        if not all(batch.pending for batch in batches):
+            self._batches = deque([batch for batch in batches if batch.pending])
