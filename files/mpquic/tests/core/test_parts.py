@@ -13,7 +13,6 @@ from mpquic.core import inner, wire
 from mpquic.core.ackclock import AckClock
 from mpquic.core.backoff import Backoff
 from mpquic.core.liveness import CLIENT_SILENCE, KEEPALIVE, Liveness, Verdict
-from mpquic.core.queue import PacketQueue
 
 
 def ipv4(size: int = 84) -> bytes:
@@ -43,22 +42,6 @@ def test_backoff_never_leaves_its_range(numbers: list[float]) -> None:
     source = iter(numbers)
     backoff = Backoff(0.25, 30.0, lambda: next(source))
     assert all(0 <= backoff.next() <= 30 for _ in numbers)
-
-
-def test_queue_drops_the_oldest_by_number_and_by_age() -> None:
-    drops: Counter[str] = Counter()
-    queue = PacketQueue(drops, capacity=3, max_age=0.1)
-    queue.push([b"a", b"b"], 0.0)
-    queue.push([b"c", b"d"], 0.05)
-    assert drops == {"queue_full": 1}
-    taken = queue.take(1, 0.05)
-    assert [payload for _, payload in taken] == [b"b"]
-    queue.put_back(taken)
-    assert [payload for _, payload in queue.take(9, 0.11)] == [b"c", b"d"]
-    assert drops == {"queue_full": 1, "queue_age": 1}
-    queue.push([b"e"], 0.2)
-    assert queue.clear() == 1
-    assert len(queue) == 0
 
 
 @pytest.mark.parametrize(

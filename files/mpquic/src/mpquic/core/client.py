@@ -45,14 +45,22 @@ class ClientTunnel:
     """State machine of a client, driven by (now, event)."""
 
     def __init__(
-        self, connect: Callable[[Address, float], Connection], random: Callable[[], float], now: float
+        self,
+        connect: Callable[[Address, float], Connection],
+        random: Callable[[], float],
+        now: float,
+        *,
+        rate: int | None = None,
     ) -> None:
-        """Start by asking for a socket. ``connect(address, now)`` makes a connection, ``random()`` is in [0, 1)."""
+        """Start by asking for a socket. ``connect(address, now)`` makes a connection, ``random()`` is in [0, 1).
+
+        ``rate`` is that of the link to the server (bits per second), if it is known.
+        """
         self._connect = connect
         self._retry = Backoff(*RETRY, random)
         self._retry_local = Backoff(*RETRY_LOCAL, random)
         self.counters = Counters()
-        self._lane = Lane(self.counters)
+        self._lane = Lane(self.counters, rate)
         self.connection: Connection | None = None
         self._liveness: Liveness | None = None
         self._farewell: list[Datagram] = []
@@ -71,6 +79,11 @@ class ClientTunnel:
     def session(self) -> str | None:
         """Id of the connection that is up."""
         return self.connection.session if self.connection is not None and self.state == "up" else None
+
+    @property
+    def limit(self) -> float | None:
+        """Bits per second to which the circuit breaker holds this end, None while it is closed."""
+        return self._lane.limit
 
     # --- what the shell reports -------------------------------------------------------------------------------------
 
@@ -152,7 +165,7 @@ class ClientTunnel:
         """Return when fire() must be called next."""
         if self.connection is None:
             return self._retry_at
-        deadline = self.connection.deadline()
+        deadline = min(self.connection.deadline(), self._lane.deadline())
         if self.state == "up" and self._liveness is not None:
             return min(deadline, self._liveness.deadline())
         return min(deadline, self._attempt_ends)
@@ -166,7 +179,7 @@ class ClientTunnel:
 
     def changes(self) -> list[Change]:
         """Return the state changes since the last call, for the log."""
-        changes, self._changes = self._changes, []
+        changes, self._changes = self._changes + self._lane.changes(), []
         return changes
 
     # --- inside -----------------------------------------------------------------------------------------------------

@@ -1,16 +1,25 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The data path of one tunnel: a TUN device on one side, a connection on the other, counters on the way."""
+"""The data path of one tunnel: a TUN device on one side, a connection on the other, counters on the way.
+
+Packets that can leave at once are handed on as they came, in one list. Only what must wait, for a rate, for a window
+or because something else waits already, is looked at one by one.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from mpquic.core import wire
+from mpquic.core.breaker import WINDOW, Breaker
 from mpquic.core.offload import BareCodec
-from mpquic.core.queue import PacketQueue
+from mpquic.core.queue import MAX_AGE, PacketQueue
+from mpquic.core.shaper import Shaper
+from mpquic.core.types import Change
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections import Counter
+    from collections.abc import Callable, Sequence
 
     from mpquic.core.connection import Connection
     from mpquic.core.offload import Codec
@@ -19,20 +28,53 @@ if TYPE_CHECKING:
 #: Packets that may wait for an acknowledgement. More means that the path is dead and nobody has noticed yet; the limit
 #: bounds the memory this takes.
 MAX_OUTSTANDING = 32768
+#: Share of a link's rate that is used. Our queue can only stand in for the link's own if that one stays empty, and
+#: others use the link as well: ARP, DHCP, the host itself.
+RATE_SHARE = 0.98
+#: Full packets for which there is time to wait, however slow the link (RFC 6928: an initial window has ten).
+MIN_WAITING = 10
+#: Bytes around a UDP payload: Ethernet 14, which tc counts as well, UDP 8, and IPv4 or IPv6.
+_FRAME_V4 = 14 + 8 + 20
+_FRAME_V6 = 14 + 8 + 40
+#: Payloads sealed at once out of the queue: a congestion window may take none of them, and they are put back.
+_BATCH = 32
 
 
 class Lane:
     """Checks, queues, wraps and counts packets."""
 
-    def __init__(self, counters: Counters) -> None:
-        """Count in ``counters``, which outlives connections."""
+    def __init__(self, counters: Counters, rate: int | None = None) -> None:
+        """Count in ``counters``, which outlives connections. ``rate`` is the link's (bits per second), if known."""
         self._counters = counters
         self._queue = PacketQueue(counters.drops)
+        self._fresh: list[bytes] = []
+        self._rate = math.inf if rate is None else rate * RATE_SHARE
+        self._breaker = Breaker()
+        self._shaper = self._new_shaper()
+        self._changes: list[Change] = []
+        self._due = math.inf
+        #: Told of payloads that do not fit, of what would (bytes), and of the time.
+        self.on_too_big: Callable[[list[bytes], int, float], None] = lambda _payloads, _limit, _now: None
         #: How the TUN device speaks that is open now.
         self.codec: Codec = BareCodec()
 
+    @property
+    def drops(self) -> Counter[str]:
+        """What is refused, by reason."""
+        return self._counters.drops
+
+    @property
+    def limit(self) -> float | None:
+        """Bits per second to which the circuit breaker holds this tunnel, None while it is closed."""
+        return self._breaker.limit
+
+    @property
+    def waiting(self) -> int:
+        """Packets that wait."""
+        return len(self._queue)
+
     def offer(self, reads: Sequence[bytes], connection: Connection | None, now: float) -> None:
-        """Take reads of the TUN. Without a connection they are dropped: they would be stale when one is there."""
+        """Take reads of the TUN; flush() follows. Without a connection they are dropped: they would be stale later."""
         drops = self._counters.drops
         if connection is None:
             drops["no_connection"] += len(reads)
@@ -40,24 +82,31 @@ class Lane:
         payloads = self.codec.ingress(reads, drops)
         limit = connection.max_payload
         if payloads and max(map(len, payloads)) > limit:
-            fitting = [payload for payload in payloads if len(payload) <= limit]
-            drops["too_big"] += len(payloads) - len(fitting)
-            payloads = fitting
-        self._queue.push(payloads, now)
+            payloads = self._fitting(payloads, limit, now)
+        self._fresh = self._fresh + payloads if self._fresh else payloads
 
     def flush(self, connection: Connection, now: float) -> list[Datagram]:
         """Return the datagrams that can leave now; what must wait stays in the queue."""
-        counters = self._counters
-        waiting = self._queue.take(MAX_OUTSTANDING - connection.clock.outstanding, now) if len(self._queue) else []
-        payloads = [payload for _since, payload in waiting]
-        datagrams, taken = connection.seal(payloads, now)
-        if taken < len(waiting):
-            self._queue.put_back(waiting[taken:])
-            del payloads[taken:]
-        if taken:
-            counters.tx_packets += taken
-            counters.tx_bytes += sum(map(len, payloads)) - wire.OVERHEAD * taken
+        if now >= self._breaker.next_check:
+            self._check(connection, now)
+        fresh, self._fresh = self._fresh, []
+        room = MAX_OUTSTANDING - connection.clock.outstanding
+        shaper = self._shaper
+        if self._queue or len(fresh) > room or (shaper is not None and not _admits(shaper, fresh, connection, now)):
+            self._queue.push(fresh, now)
+            datagrams = self._seal_waiting(connection, room, now)
+        else:
+            datagrams, taken = self._seal(fresh, connection, now)
+            if taken < len(fresh):
+                self._queue.push(fresh[taken:], now)
+        # When the rate is not what they wait for, an acknowledgement will call.
+        due = shaper.due() if shaper is not None and self._queue else math.inf
+        self._due = due if due > now else math.inf
         return datagrams
+
+    def deadline(self) -> float:
+        """Return when flush() must be called next because packets wait for the rate."""
+        return self._due
 
     def accept(self, payloads: Sequence[bytes]) -> list[Frame]:
         """Return what to write to the TUN out of a peer's DATAGRAM payloads."""
@@ -69,4 +118,96 @@ class Lane:
 
     def reset(self) -> None:
         """Forget waiting packets, when their connection is gone."""
-        self._counters.drops["no_connection"] += self._queue.clear()
+        self._counters.drops["no_connection"] += self._queue.clear() + len(self._fresh)
+        self._fresh = []
+        self._due = math.inf
+        self._breaker.restart()
+
+    def changes(self) -> list[Change]:
+        """Return what the circuit breaker did since the last call, for the log."""
+        if not self._changes:
+            return []
+        changes, self._changes = self._changes, []
+        return changes
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _fitting(self, payloads: list[bytes], limit: int, now: float) -> list[bytes]:
+        fitting = [payload for payload in payloads if len(payload) <= limit]
+        self._counters.drops["too_big"] += len(payloads) - len(fitting)
+        self.on_too_big([payload for payload in payloads if len(payload) > limit], limit, now)
+        return fitting
+
+    def _seal(self, payloads: list[bytes], connection: Connection, now: float) -> tuple[list[Datagram], int]:
+        """Seal what the connection takes of these, charge and count it."""
+        datagrams, taken = connection.seal(payloads, now)
+        if self._shaper is not None and datagrams:
+            octets = sum([len(data) for data, _address in datagrams]) + _frame(connection) * len(datagrams)
+            self._shaper.spend(octets, now)
+        if taken:
+            left = payloads if taken == len(payloads) else payloads[:taken]
+            counters = self._counters
+            counters.tx_packets += taken
+            counters.tx_bytes += sum(map(len, left)) - wire.OVERHEAD * taken
+        return datagrams, taken
+
+    def _seal_waiting(self, connection: Connection, room: int, now: float) -> list[Datagram]:
+        queue, limit, overhead = self._queue, connection.max_payload, _overhead(connection)
+        # What else the connection has to say leaves first, and counts.
+        datagrams, _none = self._seal([], connection, now)
+        while True:
+            allowance = self._shaper.allowance(now) if self._shaper is not None else math.inf
+            waiting = queue.take(min(_BATCH, room), allowance, overhead, now)
+            if not waiting:
+                return datagrams
+            payloads = [payload for _since, payload in waiting]
+            if max(map(len, payloads)) > limit:
+                # The path has shrunk since.
+                payloads = self._fitting(payloads, limit, now)
+                waiting = [item for item in waiting if len(item[1]) <= limit]
+            sealed, taken = self._seal(payloads, connection, now)
+            datagrams += sealed
+            room -= taken
+            if taken < len(waiting):
+                queue.put_back(waiting[taken:])
+                return datagrams
+
+    def _check(self, connection: Connection, now: float) -> None:
+        """Let the circuit breaker look at the path."""
+        clock, counters, breaker = connection.clock, self._counters, self._breaker
+        was = breaker.limit
+        octets = counters.tx_bytes + counters.tx_packets * _overhead(connection)
+        if not breaker.check(now, clock.acked_total, clock.lost_total, octets):
+            return
+        self._shaper = self._new_shaper()
+        if was is None and breaker.limit is not None:
+            why = f"{breaker.loss:.0%} of the packets lost in {WINDOW:.0f} s, sending at most {breaker.limit:.0f} bit/s"
+            self._changes.append(Change("breaker open", why, failed=True))
+        elif breaker.limit is None:
+            self._changes.append(Change("breaker closed", "the loss is gone"))
+
+    def _new_shaper(self) -> Shaper | None:
+        rate = min(self._rate, self._breaker.limit or math.inf)
+        if math.isinf(rate):
+            self._queue.max_age = MAX_AGE
+            return None
+        self._queue.max_age = max(MAX_AGE, MIN_WAITING * 1500 * 8 / rate)
+        return Shaper(rate)
+
+
+def _admits(shaper: Shaper, payloads: list[bytes], connection: Connection, now: float) -> bool:
+    """Tell whether all of this may leave now."""
+    if not payloads:
+        return True
+    return sum(map(len, payloads)) + _overhead(connection) * len(payloads) <= shaper.allowance(now)
+
+
+def _frame(connection: Connection) -> int:
+    """Return the bytes around a UDP payload to this peer."""
+    peer = connection.peer
+    return _FRAME_V6 if peer is not None and ":" in peer[0] else _FRAME_V4
+
+
+def _overhead(connection: Connection) -> int:
+    """Return the bytes around a DATAGRAM payload that is alone in its packet."""
+    return connection.datagram_size - connection.max_payload + _frame(connection)

@@ -52,11 +52,14 @@ class _Peer:
 class ServerTunnel:
     """State machine of a server, driven by (now, event)."""
 
-    def __init__(self, accept: Callable[[bytes, float], Connection], now: float) -> None:
-        """Listen. ``accept(destination connection id, now)`` makes a connection out of a client's first Initial."""
+    def __init__(self, accept: Callable[[bytes, float], Connection], now: float, *, rate: int | None = None) -> None:
+        """Listen. ``accept(destination connection id, now)`` makes a connection out of a client's first Initial.
+
+        ``rate`` is that of the link to the client (bits per second), if it is known.
+        """
         self._accept = accept
         self.counters = Counters()
-        self._lane = Lane(self.counters)
+        self._lane = Lane(self.counters, rate)
         self._by_cid: dict[bytes, _Peer] = {}
         self._half_open: set[_Peer] = set()
         self._per_source: Counter[str] = Counter()
@@ -77,6 +80,11 @@ class ServerTunnel:
     def session(self) -> str | None:
         """Id of the active connection."""
         return self._active.connection.session if self._active is not None else None
+
+    @property
+    def limit(self) -> float | None:
+        """Bits per second to which the circuit breaker holds this end, None while it is closed."""
+        return self._lane.limit
 
     # --- what the shell reports -------------------------------------------------------------------------------------
 
@@ -146,7 +154,7 @@ class ServerTunnel:
         for peer in self._half_open:
             deadline = min(deadline, peer.expires, peer.connection.deadline())
         if self._active is not None:
-            deadline = min(deadline, self._active.connection.deadline())
+            deadline = min(deadline, self._active.connection.deadline(), self._lane.deadline())
             if self._active.liveness is not None:
                 deadline = min(deadline, self._active.liveness.deadline())
         return deadline
@@ -160,7 +168,7 @@ class ServerTunnel:
 
     def changes(self) -> list[Change]:
         """Return the state changes since the last call, for the log."""
-        changes, self._changes = self._changes, []
+        changes, self._changes = self._changes + self._lane.changes(), []
         return changes
 
     # --- routing by connection id -----------------------------------------------------------------------------------
