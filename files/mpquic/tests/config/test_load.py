@@ -88,6 +88,21 @@ def test_server(tmp_path: Path, pem: dict[str, str]) -> None:
     assert warnings == []
 
 
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("20mbit", 20_000_000),
+        ("500kbit", 500_000),
+        ("1gbit", 1_000_000_000),
+        ("64000bit", 64_000),
+        ("2.5Mbit", 2_500_000),
+        (None, None),
+    ],
+)
+def test_rate_in_the_notation_of_tc(tmp_path: Path, text: str | None, rate: int | None) -> None:
+    assert load(_file(tmp_path, CLIENT | {"rate": text}))[0].rate == rate
+
+
 def test_two_pins_for_a_rotation(tmp_path: Path) -> None:
     config, _ = load(_file(tmp_path, CLIENT | {"tls_server_pin": [PIN.upper().replace("SHA", "sha"), PIN]}))
     assert config.tls_server_pin == (PIN, PIN)
@@ -151,6 +166,11 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("mtu for IPv6", {"tun_cidr": "fd00::1/64", "tun_mtu": 1279}, "tun_mtu: found 1279, expected at least 1280"),
     ("log level", {"log_level": "warn"}, "log_level: found 'warn', expected debug, info or error"),
     ("algorithm", {"congestion_algorithm": "vegas"}, "congestion_algorithm: found 'vegas', expected tunnel, cubic or"),
+    ("rate without a unit", {"rate": 20000000}, "rate: found 20000000, expected a rate from 32kbit to 100gbit such as"),
+    ("rate in bytes", {"rate": "20mbps"}, "rate: found '20mbps', expected a rate from 32kbit"),
+    ("rate too low", {"rate": "31999bit"}, "rate: found '31999bit', expected"),
+    ("rate too high", {"rate": "101gbit"}, "rate: found '101gbit', expected"),
+    ("rate below nothing", {"rate": "-1mbit"}, "rate: found '-1mbit', expected"),
     ("pin", {"tls_server_pin": "sha256:abc"}, "tls_server_pin: found 'sha256:abc', expected sha256: and 64 hex"),
     ("no pin", {"tls_server_pin": GONE}, "tls_server_pin: missing, expected sha256: and 64 hex digits of the server's"),
     (

@@ -13,6 +13,10 @@ from pydantic import BeforeValidator
 
 _HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _INTERFACE = re.compile(r"[^\s/:%]{1,15}")
+_RATE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)([kmg]?bit)")
+_UNITS = {"bit": 1, "kbit": 1_000, "mbit": 1_000_000, "gbit": 1_000_000_000}
+#: Bits per second that a tunnel can be held to. Below, a full packet would take 0.4 s.
+_RATES = range(32_000, 100_000_000_001)
 _PIN = re.compile(r"sha256:[0-9a-fA-F]{64}")
 
 
@@ -127,10 +131,25 @@ def file_path(value: object) -> Path:
     return Path(value)
 
 
+def rate(value: object) -> int:
+    """Accept a rate in the notation of tc(8), with a unit of bits; answer in bits per second.
+
+    A bare number would be bits to tc and ``mbps`` megabytes: neither is what people mean.
+    """
+    match = _RATE.fullmatch(value.lower()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError
+    found = round(float(match[1]) * _UNITS[match[2]])
+    if found not in _RATES:
+        raise ValueError
+    return found
+
+
 InterfaceName = Annotated[str, BeforeValidator(interface_name)]
 BindField = Annotated[Bind, BeforeValidator(bind)]
 HostField = Annotated[str, BeforeValidator(host)]
 TunAddress = Annotated[ipaddress.IPv4Interface | ipaddress.IPv6Interface, BeforeValidator(tun_address)]
 Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(network)]
 PinsField = Annotated[tuple[str, ...], BeforeValidator(pins)]
+RateField = Annotated[int, BeforeValidator(rate)]
 PathField = Annotated[Path, BeforeValidator(file_path)]

@@ -14,6 +14,7 @@ from mpquic.config.fields import (  # noqa: TC001 - pydantic reads them at run t
     Network,
     PathField,
     PinsField,
+    RateField,
     TunAddress,
 )
 
@@ -52,6 +53,10 @@ class InstanceConfig(BaseModel):
     congestion_algorithm: Annotated[Literal["tunnel", "cubic", "reno"], Field(description="tunnel, cubic or reno")] = (
         "tunnel"
     )
+    # What this end sends, on the wire. The other direction is the other end's.
+    rate: Annotated[
+        RateField | None, Field(description="a rate from 32kbit to 100gbit such as 500kbit, 20mbit or 1gbit")
+    ] = None
     tls_cert_file: Annotated[PathField | None, Field(description="an absolute path of a PEM certificate")] = None
     tls_key_file: Annotated[PathField | None, Field(description="an absolute path of a PEM private key")] = None
     tls_ca_file: Annotated[PathField | None, Field(description="an absolute path of PEM CA certificates")] = None

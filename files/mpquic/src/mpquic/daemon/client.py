@@ -34,7 +34,8 @@ class ClientShell(Shell):
         endpoint = ClientEndpoint(
             trust=trust, identity=identity, tun_mtu=config.tun_mtu, algorithm=config.congestion_algorithm
         )
-        super().__init__(config, ClientTunnel(endpoint.connect, random.random, loop.time()), loop, notify)
+        tunnel = ClientTunnel(endpoint.connect, random.random, loop.time(), rate=config.rate)
+        super().__init__(config, tunnel, loop, notify)
         self._attempt: asyncio.Task[None] | None = None
 
     def prepare(self, now: float) -> None:

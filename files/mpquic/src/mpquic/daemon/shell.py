@@ -230,6 +230,8 @@ class Shell(ABC):
             "bind": str(self.config.bind_ip),
             "local": text(self.udp.local) if self.udp is not None else None,
             "remote": text(connection.peer) if connection is not None and up else None,
+            "rate_bps": self.config.rate,
+            "held_to_bps": round(tunnel.limit) if tunnel.limit is not None else None,
             "rtt_ms": round(rtt * 1000, 3) if rtt is not None else None,
             "tx_packets": counters.tx_packets,
             "rx_packets": counters.rx_packets,
