@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""This project's own daemon, as its unit starts it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from tests.bench.errors import BenchError, UnavailableError
+from tests.bench.peers.base import MTU, Peer, Tunnel, carried, inner
+from tests.bench.shell import Process, inside, run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.bench.wires import Ends
+
+_COMMAND = (sys.executable, "-m", "mpquic")
+
+
+class Mpquic(Peer):
+    """One level 1 tunnel: client and server."""
+
+    name = "mpquic"
+    label = "mpquic"
+
+    def __init__(self, log_level: str = "error") -> None:
+        """Log lines of ``log_level`` and above."""
+        self._log_level = log_level
+
+    def version(self) -> str:
+        """Ask the package."""
+        return run(*_COMMAND, "--version").split()[-1]
+
+    @contextlib.contextmanager
+    def tunnel(self, ends: Ends, where: Path, number: int = 1, rate: str | None = None) -> Iterator[Tunnel]:
+        """Run ``mpquic tun ensure`` and ``mpquic run`` at both ends."""
+        identity = where / "identity"
+        made = json.loads(run(*_COMMAND, "identity", "ensure", "--dir", identity, "--owner", "root", "--json"))
+        device = f"mpq{number}"
+        tunnel = Tunnel(ends, *inner(number))
+        common: dict[str, Any] = {
+            "remote_port": ends.port + number - 1,
+            "tun_name": device,
+            "tun_mtu": MTU,
+            "log_level": self._log_level,
+        }
+        if rate is not None:
+            common["rate"] = rate
+        server = {
+            "role": "server",
+            "bind_ip": ends.server_address,
+            "tun_cidr": f"{tunnel.server_inner}/30",
+            "tls_cert_file": str(identity / "cert.pem"),
+            "tls_key_file": str(identity / "key.pem"),
+        }
+        client = {
+            "role": "client",
+            "bind_ip": ends.client_address,
+            "tun_cidr": f"{tunnel.client_inner}/30",
+            "remote_addr": ends.remote,
+            "tls_server_pin": made["fingerprint"],
+        }
+        with contextlib.ExitStack() as stack:
+            makers = []
+            for namespace, config in ((ends.server, server), (ends.client, client)):
+                path = where / f"{config['role']}{number}.yaml"
+                path.write_text(yaml.safe_dump(common | config))
+                control = self.control(where, config["role"], number)
+                control.parent.mkdir(parents=True, exist_ok=True)
+                words = ("--name", device, "--cidr", config["tun_cidr"], "--mtu", str(MTU))
+                run(*inside(namespace, *_COMMAND, "tun", "ensure", *words))
+                stack.callback(run, "ip", "-n", namespace, "link", "delete", device)
+                command = inside(namespace, *_COMMAND, "run", "--config", path, "--control", control)
+                log = path.with_suffix(".log")
+                makers.append(partial(Process, f"mpquic {log.stem}", command, log))
+            yield stack.enter_context(carried(tunnel, *makers))
+
+    @staticmethod
+    def control(where: Path, role: str, number: int) -> Path:
+        """Return the control socket of an end."""
+        return where / "run" / f"{role}{number}" / "control.sock"
+
+    def status(self, where: Path, role: str, number: int = 1) -> dict[str, Any]:
+        """Return what ``mpquic status --json`` says of an end."""
+        instance = self.control(where, role, number).parent
+        answer = json.loads(run(*_COMMAND, "status", instance.name, "--run-dir", instance.parent, "--json"))
+        status: dict[str, Any] = answer["instances"][0]
+        return status
+
+
+def expect_rate(where: Path, rate: str) -> None:
+    """Raise UnavailableError when this daemon does not know the key ``rate``."""
+    path = where / "rate.yaml"
+    config = {"role": "server", "bind_ip": "0.0.0.0", "remote_port": 45001, "tun_name": "mpq1", "rate": rate}
+    path.write_text(yaml.safe_dump(config))
+    try:
+        run(*_COMMAND, "check-config", path, "--json")
+    except BenchError as error:
+        # The file lacks other keys, and the daemon names every fault.
+        if "rate: unknown key" in str(error):
+            raise UnavailableError("this daemon has no key rate") from error
