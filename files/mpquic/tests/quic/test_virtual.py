@@ -389,8 +389,8 @@ def test_unknown_ca(tmp_path: Path) -> None:
     assert "TLS alert 42" in " ".join(world.states("client"))
 
 
-def test_path_that_takes_no_full_packet_is_never_up(world: World) -> None:
-    world.up.mtu = 1331 + 27
+def test_path_that_takes_no_initial_is_never_up(world: World) -> None:
+    world.up.mtu = 1200 + 27
     world.run(30)
     assert world.client.connects == 0
     assert "no answer" in " ".join(world.states("client"))

@@ -16,14 +16,17 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from mpquic.core import pmtu, wire
 from mpquic.core.backoff import Backoff
 from mpquic.core.connection import Closed, Established
+from mpquic.core.fit import Fit
 from mpquic.core.lane import Lane
 from mpquic.core.liveness import CLIENT_SILENCE, KEEPALIVE, Liveness, Verdict
 from mpquic.core.types import Change, Counters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from ipaddress import IPv4Interface, IPv6Interface
 
     from mpquic.core.connection import Connection
     from mpquic.core.offload import Codec
@@ -51,21 +54,29 @@ class ClientTunnel:
         now: float,
         *,
         rate: int | None = None,
+        own: IPv4Interface | IPv6Interface | None = None,
     ) -> None:
         """Start by asking for a socket. ``connect(address, now)`` makes a connection, ``random()`` is in [0, 1).
 
-        ``rate`` is that of the link to the server (bits per second), if it is known.
+        The datagram size of a new connection is the largest to be tried. ``rate`` is that of the link to the server
+        (bits per second), if it is known; ``own`` is the TUN's address.
         """
         self._connect = connect
         self._retry = Backoff(*RETRY, random)
         self._retry_local = Backoff(*RETRY_LOCAL, random)
         self.counters = Counters()
         self._lane = Lane(self.counters, rate)
+        self.fit = Fit(self._lane, own)
         self.connection: Connection | None = None
         self._liveness: Liveness | None = None
         self._farewell: list[Datagram] = []
         self._changes: list[Change] = []
         self._attempt_ends = math.inf
+        self._remote: Address | None = None
+        #: UDP payloads: the largest that may be sent, the largest of this attempt.
+        self._ceiling = 0
+        self._tried = 0
+        self._heard = False
         self._refused = 0
         self._send_error = ""
         self._retry_at = now
@@ -93,7 +104,8 @@ class ClientTunnel:
         self._retry_local.reset()
         self._refused = 0
         self._send_error = ""
-        self.connection = self._connect(remote, now)
+        self._remote = remote
+        self._dial(self.fit.proved, now)
         first, last = ATTEMPT
         self._attempt_ends = now + min(last, first * 2.0 ** min(self._retry.failures, 8))
         self._enter("connecting", self.reason, now)
@@ -106,6 +118,16 @@ class ClientTunnel:
     def send_failed(self, reason: str) -> None:
         """Note that the kernel refuses datagrams; explains an attempt that gets no answer."""
         self._send_error = reason
+
+    def too_big(self, now: float) -> None:
+        """Note that the kernel called a datagram too big (EMSGSIZE), a hint that the path carries less."""
+        if self.state == "up":
+            self.fit.hint(now)
+        elif self.connection is not None and not self._heard:
+            lower = pmtu.rungs(self.connection.datagram_size)
+            if lower:
+                # A new connection sends at once, this one would wait for its timer.
+                self._dial(lower[0], now)
 
     def refused(self, now: float) -> None:
         """Note ICMP "port unreachable", a hint that the server is not running."""
@@ -121,6 +143,8 @@ class ClientTunnel:
         """Take UDP datagrams and return what to write to the TUN."""
         if self.connection is None:
             return []
+        if self.state == "connecting":
+            self._hear(self.connection, arrivals)
         payloads = self.connection.open(arrivals, now)
         self._handle_events(now)
         if not payloads:
@@ -150,7 +174,14 @@ class ClientTunnel:
             self.needs_socket = True
         if self.connection is None:
             return
+        if self.state == "connecting" and not self._heard and now >= self.connection.deadline():
+            # The Initial is about to be repeated, padded to the size of that moment (RFC 9000 section 14.1): a smaller
+            # one each time, so that a narrow path costs no attempt.
+            lower = pmtu.rungs(self.connection.datagram_size)
+            if lower:
+                self.connection.set_datagram_size(lower[0])
         self.connection.fire(now)
+        self.fit.fire(now)
         self._handle_events(now)
         if self.state == "connecting" and now >= self._attempt_ends:
             self._fail(self._why_no_answer(), now)
@@ -167,7 +198,7 @@ class ClientTunnel:
             return self._retry_at
         deadline = min(self.connection.deadline(), self._lane.deadline())
         if self.state == "up" and self._liveness is not None:
-            return min(deadline, self._liveness.deadline())
+            return min(deadline, self._liveness.deadline(), self.fit.deadline())
         return min(deadline, self._attempt_ends)
 
     def close(self, now: float) -> None:
@@ -184,14 +215,37 @@ class ClientTunnel:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
+    def _dial(self, size: int | None, now: float) -> None:
+        """Begin a handshake in datagrams of ``size`` bytes, None for the largest."""
+        assert self._remote is not None
+        self.connection = self._connect(self._remote, now)
+        self._ceiling = self._tried = self.connection.datagram_size
+        if size is not None and size < self._ceiling:
+            self._tried = size
+            self.connection.set_datagram_size(size)
+        self._heard = False
+
+    def _hear(self, connection: Connection, arrivals: Sequence[Arrival]) -> None:
+        """Take the size of the server's answer: it got an Initial as large, so both directions carry it."""
+        for data, size, _address in arrivals:
+            for at in range(0, len(data), size or 1):
+                datagram = data[at : at + size]
+                if not wire.is_initial(datagram) or not pmtu.BASE <= len(datagram) <= self._tried:
+                    continue
+                if not self._heard or len(datagram) > connection.datagram_size:
+                    self._heard = True
+                    connection.set_datagram_size(len(datagram))
+
     def _handle_events(self, now: float) -> None:
         if self.connection is None:
             return
         for event in self.connection.events():
+            self.fit.note(event, now)
             if isinstance(event, Established):
                 clock = self.connection.clock
                 clock.restart(now)
                 self._liveness = Liveness(clock, silence=CLIENT_SILENCE, keepalive=KEEPALIVE)
+                self.fit.start(self.connection, self._ceiling, now)
                 self.connects += 1
                 self._enter("up", "connected", now)
             elif isinstance(event, Closed):
@@ -221,6 +275,7 @@ class ClientTunnel:
             self._farewell, _taken = self.connection.seal([], now)
         self.connection = None
         self._liveness = None
+        self.fit.stop()
         self._lane.reset()
 
     def _wait(self, delay: float, reason: str, now: float) -> None:

@@ -12,14 +12,16 @@ import math
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from mpquic.core import wire
+from mpquic.core import pmtu, wire
 from mpquic.core.connection import CidIssued, CidRetired, Closed, Established
+from mpquic.core.fit import Fit
 from mpquic.core.lane import Lane
 from mpquic.core.liveness import SERVER_SILENCE, Liveness, Verdict
 from mpquic.core.types import Change, Counters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from ipaddress import IPv4Interface, IPv6Interface
 
     from mpquic.core.connection import Connection
     from mpquic.core.offload import Codec
@@ -38,28 +40,42 @@ _ODCID_LENGTHS = range(8, 21)
 class _Peer:
     """One connection and how it is found."""
 
-    __slots__ = ("answered", "cids", "connection", "expires", "liveness", "source")
+    __slots__ = ("answered", "ceiling", "cids", "connection", "expires", "liveness", "source")
 
     def __init__(self, connection: Connection, source: str, now: float) -> None:
         self.connection = connection
+        self.ceiling = connection.datagram_size
         self.source = source
         self.cids: set[bytes] = set()
         self.expires = now + HANDSHAKE_DEADLINE
         self.answered = False
         self.liveness: Liveness | None = None
 
+    def mirror(self, size: int) -> None:
+        """Answer in datagrams no larger than the client's: it makes them smaller until an answer arrives."""
+        self.connection.set_datagram_size(min(self.connection.datagram_size, size))
+
 
 class ServerTunnel:
     """State machine of a server, driven by (now, event)."""
 
-    def __init__(self, accept: Callable[[bytes, float], Connection], now: float, *, rate: int | None = None) -> None:
+    def __init__(
+        self,
+        accept: Callable[[bytes, float], Connection],
+        now: float,
+        *,
+        rate: int | None = None,
+        own: IPv4Interface | IPv6Interface | None = None,
+    ) -> None:
         """Listen. ``accept(destination connection id, now)`` makes a connection out of a client's first Initial.
 
-        ``rate`` is that of the link to the client (bits per second), if it is known.
+        The datagram size of a new connection is the largest to be tried. ``rate`` is that of the link to the client
+        (bits per second), if it is known; ``own`` is the TUN's address.
         """
         self._accept = accept
         self.counters = Counters()
         self._lane = Lane(self.counters, rate)
+        self.fit = Fit(self._lane, own)
         self._by_cid: dict[bytes, _Peer] = {}
         self._half_open: set[_Peer] = set()
         self._per_source: Counter[str] = Counter()
@@ -110,6 +126,14 @@ class ServerTunnel:
         """Take reads of the TUN."""
         self._lane.offer(reads, self.connection, now)
 
+    def too_big(self, now: float) -> None:
+        """Note that the kernel called a datagram too big (EMSGSIZE), a hint that the path carries less."""
+        self.fit.hint(now)
+        for peer in self._half_open:
+            lower = pmtu.rungs(peer.connection.datagram_size)
+            if lower:
+                peer.mirror(lower[0])
+
     def flush(self, now: float) -> list[Datagram]:
         """Return the UDP datagrams that are to be sent now. Call after every batch."""
         datagrams, self._farewell = self._farewell, []
@@ -141,6 +165,7 @@ class ServerTunnel:
         if active is None:
             return
         active.connection.fire(now)
+        self.fit.fire(now)
         self._handle_events(active, now)
         if active is not self._active or active.liveness is None:
             return
@@ -156,7 +181,7 @@ class ServerTunnel:
         if self._active is not None:
             deadline = min(deadline, self._active.connection.deadline(), self._lane.deadline())
             if self._active.liveness is not None:
-                deadline = min(deadline, self._active.liveness.deadline())
+                deadline = min(deadline, self._active.liveness.deadline(), self.fit.deadline())
         return deadline
 
     def close(self, now: float) -> None:
@@ -201,6 +226,8 @@ class ServerTunnel:
             return None
         known = self._by_cid.get(header.destination)
         if known is not None:
+            if header.initial and len(data) >= wire.MIN_INITIAL and known in self._half_open:
+                known.mirror(len(data))
             return known
         source = str(address[0])
         refusal = self._refusal(data, header, source)
@@ -208,6 +235,7 @@ class ServerTunnel:
             drops[refusal] += 1
             return None
         peer = _Peer(self._accept(header.destination, now), source, now)
+        peer.mirror(len(data))
         self._half_open.add(peer)
         self._per_source[source] += 1
         self._claim(peer, header.destination)
@@ -236,6 +264,8 @@ class ServerTunnel:
 
     def _handle_events(self, peer: _Peer, now: float) -> None:
         for event in peer.connection.events():
+            if peer is self._active:
+                self.fit.note(event, now)
             if isinstance(event, CidIssued):
                 self._claim(peer, event.cid)
             elif isinstance(event, CidRetired):
@@ -256,6 +286,7 @@ class ServerTunnel:
         clock = peer.connection.clock
         clock.restart(now)
         peer.liveness = Liveness(clock, silence=SERVER_SILENCE, keepalive=None)
+        self.fit.start(peer.connection, peer.ceiling, now)
         self.connects += 1
         self.since = now
         self._enter("up", "connected" if previous is None else "connected, superseding the previous connection", now)
@@ -265,6 +296,7 @@ class ServerTunnel:
         self._forget(peer, reason, now)
         if peer is self._active:
             self._active = None
+            self.fit.stop()
             self._enter("listening", reason, now, failed=True)
 
     def _forget(self, peer: _Peer, reason: str, now: float) -> None:

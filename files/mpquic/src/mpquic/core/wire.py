@@ -34,6 +34,7 @@ _PREFIX = bytes([CONTEXT_IP])
 _LONG = 0x80
 _FIXED = 0x40
 _TYPE_MASK = 0x30
+_V1 = VERSION_1.to_bytes(4, "big")
 
 
 def wrap(packets: Iterable[bytes]) -> list[bytes]:
@@ -102,6 +103,11 @@ class LongHeader:
 def is_short(data: bytes) -> bool:
     """Tell whether ``data`` starts with a short header long enough for a connection id of ours."""
     return len(data) > CID_LENGTH and not data[0] & _LONG
+
+
+def is_initial(data: bytes) -> bool:
+    """Tell whether ``data`` starts with a version 1 Initial (RFC 9000 section 17.2.2)."""
+    return len(data) > 5 and data[0] & (_LONG | _FIXED | _TYPE_MASK) == _LONG | _FIXED and data[1:5] == _V1
 
 
 def long_header(data: bytes) -> LongHeader | None:

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How large inner packets may be: the path's size turned into the TUN's MTU, and an answer to what exceeds it."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from mpquic.core import wire
+from mpquic.core.connection import ProbeAcked
+from mpquic.core.icmp import TooBig
+from mpquic.core.pmtu import PathMtu
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from ipaddress import IPv4Interface, IPv6Interface
+
+    from mpquic.core.connection import Connection, Event
+    from mpquic.core.lane import Lane
+    from mpquic.core.types import Frame
+
+
+class Fit:
+    """Fits one tunnel to the path of its present connection."""
+
+    def __init__(self, lane: Lane, own: IPv4Interface | IPv6Interface | None) -> None:
+        """Watch what ``lane`` refuses; ``own`` is the TUN's address, from which answers to it are derived."""
+        self._lane = lane
+        lane.on_too_big = self._refuse
+        self._answers = TooBig(own)
+        self._payloads: list[bytes] = []
+        self._connection: Connection | None = None
+        self._path: PathMtu | None = None
+        #: Bytes of an inner packet that fit, None while unknown: then whatever the TUN has is right.
+        self.mtu: int | None = None
+        #: Largest UDP payload that the last connection's path carried, None before there was one.
+        self.proved: int | None = None
+
+    def start(self, connection: Connection, ceiling: int, now: float) -> None:
+        """Follow the path of a connection that is established, up to ``ceiling`` bytes of UDP payload."""
+        self._connection = connection
+        self._path = PathMtu(connection, ceiling, now)
+        self._follow(now)
+
+    def stop(self) -> None:
+        """Forget the connection: it is over."""
+        self._connection = None
+        self._path = None
+
+    def note(self, event: Event, now: float) -> None:
+        """Take an event of the connection."""
+        if self._path is not None and isinstance(event, ProbeAcked):
+            self._path.acked(event.size, now)
+            self._follow(now)
+
+    def hint(self, now: float) -> None:
+        """Note that the kernel called a datagram too big (EMSGSIZE)."""
+        if self._path is not None:
+            self._path.too_big(now)
+
+    def fire(self, now: float) -> None:
+        """Do what is due."""
+        if self._path is not None and now >= self._path.deadline():
+            self._path.fire(now)
+            self._follow(now)
+
+    def deadline(self) -> float:
+        """Return when fire() must be called next."""
+        return self._path.deadline() if self._path is not None else math.inf
+
+    def answers(self) -> list[Frame]:
+        """Return what to write to the TUN: answers to packets that did not fit."""
+        if not self._payloads:
+            return []
+        payloads, self._payloads = self._payloads, []
+        return self._lane.codec.egress(payloads, self._lane.drops)[0]
+
+    def _follow(self, now: float) -> None:
+        connection, path = self._connection, self._path
+        if connection is None or path is None:
+            return
+        if self.proved is not None and path.size < self.proved:
+            self._lane.shrink(connection.max_payload, now)
+        self.proved = path.size
+        if path.settled:
+            self.mtu = connection.max_payload - wire.OVERHEAD
+
+    def _refuse(self, payloads: Sequence[bytes], limit: int, now: float) -> None:
+        if self._path is None or not self._path.settled:
+            return
+        for payload in payloads:
+            answer = self._answers.answer(payload[wire.OVERHEAD :], limit - wire.OVERHEAD, now)
+            if answer is not None:
+                self._payloads.append(bytes([wire.CONTEXT_IP]) + answer)

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""ICMP "packet too big" for inner packets that do not fit the tunnel now (RFC 1191, RFC 4443, RFC 9484 section 10.1).
+
+The kernel answers for what exceeds the TUN's MTU. What it let through before that MTU was lowered is answered here.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+
+#: Answers per second, and how many may come at once.
+RATE = 10
+#: RFC 1812 section 4.3.2.3: as much of the packet as fits 576 bytes. RFC 4443 section 2.4 (c): as fits 1280.
+_LIMIT_4 = 576
+_LIMIT_6 = 1280
+_TTL = 64
+_ICMP = 1
+_ICMP6 = 58
+_UNREACHABLE = 3
+_FRAGMENTATION_NEEDED = 4
+_TOO_BIG_6 = 2
+#: RFC 1122 section 3.2.2: errors are not answered. Destination unreachable, source quench, redirect, time exceeded,
+#: parameter problem.
+_ERRORS_4 = frozenset({3, 4, 5, 11, 12})
+#: RFC 4443 section 2.1: types below 128 are errors; section 2.4 (e.2): neither are redirects answered.
+_INFORMATIONAL_6 = 128
+_REDIRECT_6 = 137
+_DONT_FRAGMENT = 0x4000
+_OFFSET = 0x1FFF
+#: Extension headers that may stand before the payload (RFC 8200 section 4): hop-by-hop, routing, destination options.
+_EXTENSIONS = frozenset({0, 43, 60})
+_FRAGMENT = 44
+
+
+class TooBig:
+    """Makes the answers of one tunnel, ``RATE`` per second at most."""
+
+    def __init__(self, own: IPv4Interface | IPv6Interface | None) -> None:
+        """Answer as the far end of the tunnel whose near end has the address ``own``.
+
+        An answer from an address of this host would be dropped by its kernel as a martian. Without a second address in
+        that network, or for the other family, nothing is answered.
+        """
+        self._source = _far_end(own) if own is not None else None
+        self._tokens = float(RATE)
+        self._at = 0.0
+
+    def answer(self, packet: bytes, mtu: int, now: float) -> bytes | None:
+        """Return the ICMP packet that tells the sender of ``packet`` to keep to ``mtu`` bytes, None for no answer."""
+        source = self._source
+        if isinstance(source, IPv4Address) and packet[0] >> 4 == 4:
+            return _answer_4(packet, mtu, source) if _deserves_4(packet) and self._may(now) else None
+        if isinstance(source, IPv6Address) and packet[0] >> 4 == 6:
+            return _answer_6(packet, mtu, source) if _deserves_6(packet) and self._may(now) else None
+        return None
+
+    def _may(self, now: float) -> bool:
+        """Take a token (RFC 1812 section 4.3.2.8, RFC 4443 section 2.4 (f))."""
+        self._tokens = min(float(RATE), self._tokens + (now - self._at) * RATE)
+        self._at = now
+        if self._tokens < 1.0:
+            return False
+        self._tokens -= 1.0
+        return True
+
+
+def _far_end(own: IPv4Interface | IPv6Interface) -> IPv4Address | IPv6Address | None:
+    network = own.network
+    # RFC 3021, RFC 6164: in a network of two addresses both are hosts.
+    first = 0 if network.num_addresses <= 2 else 1
+    for offset in range(first, min(network.num_addresses, first + 2)):
+        if network[offset] != own.ip:
+            return network[offset]
+    return None
+
+
+def _deserves_4(packet: bytes) -> bool:
+    """Tell whether RFC 1122 section 3.2.2 allows an answer, and RFC 791 makes one useful: fragments may be cut."""
+    flags = packet[6] << 8 | packet[7]
+    if not flags & _DONT_FRAGMENT or flags & _OFFSET:
+        return False
+    header = (packet[0] & 0x0F) * 4
+    if packet[9] == _ICMP and packet[header] in _ERRORS_4:
+        return False
+    return _host_4(packet[12:16]) and _host_4(packet[16:20])
+
+
+def _host_4(address: bytes) -> bool:
+    """Tell whether an address is one host's: not 0/8, 127/8, multicast, reserved or broadcast."""
+    return 0 < address[0] < 224 and address[0] != 127
+
+
+def _deserves_6(packet: bytes) -> bool:
+    source = packet[8:24]
+    # Section 2.4 (e.6): no answer to an address that is not one host's. An answer to a multicast destination is
+    # allowed here (e.3), since path MTU discovery needs it.
+    if source[0] == 0xFF or not any(source[:15]):
+        return False
+    kind, at = packet[6], 40
+    while kind in _EXTENSIONS and at + 8 <= len(packet):
+        kind, at = packet[at], at + 8 + 8 * packet[at + 1]
+    if kind == _FRAGMENT and at + 8 <= len(packet):
+        if (packet[at + 2] << 8 | packet[at + 3]) & 0xFFF8:
+            return False
+        kind, at = packet[at], at + 8
+    if kind == _ICMP6 and at < len(packet):
+        return packet[at] >= _INFORMATIONAL_6 and packet[at] != _REDIRECT_6
+    return True
+
+
+def _answer_4(packet: bytes, mtu: int, source: IPv4Address) -> bytes:
+    # RFC 1191 section 4: type 3, code 4, unused, next-hop MTU.
+    quote = packet[: _LIMIT_4 - 28]
+    message = bytes([_UNREACHABLE, _FRAGMENTATION_NEEDED, 0, 0, 0, 0]) + mtu.to_bytes(2, "big") + quote
+    message = message[:2] + _checksum(message) + message[4:]
+    # RFC 1812 section 4.3.2.5: precedence 6, internetwork control.
+    header = bytes([0x45, 0xC0]) + (20 + len(message)).to_bytes(2, "big") + bytes(4) + bytes([_TTL, _ICMP, 0, 0])
+    header += source.packed + packet[12:16]
+    return header[:10] + _checksum(header) + header[12:] + message
+
+
+def _answer_6(packet: bytes, mtu: int, source: IPv6Address) -> bytes:
+    # RFC 4443 section 3.2: type 2, code 0, MTU.
+    quote = packet[: _LIMIT_6 - 48]
+    message = bytes([_TOO_BIG_6, 0, 0, 0]) + mtu.to_bytes(4, "big") + quote
+    size = len(message)
+    addresses = source.packed + packet[8:24]
+    pseudo = addresses + size.to_bytes(4, "big") + bytes([0, 0, 0, _ICMP6])
+    message = message[:2] + _checksum(pseudo + message) + message[4:]
+    return bytes([0x60, 0, 0, 0]) + size.to_bytes(2, "big") + bytes([_ICMP6, _TTL]) + addresses + message
+
+
+def _checksum(data: bytes) -> bytes:
+    """Return the Internet checksum (RFC 1071): a ones' complement sum is a remainder by 65535."""
+    padded = data if len(data) % 2 == 0 else data + b"\0"
+    return (-int.from_bytes(padded, "big") % 0xFFFF).to_bytes(2, "big")
