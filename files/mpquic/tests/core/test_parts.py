@@ -57,9 +57,9 @@ def test_varint_examples_of_rfc_9000_appendix_a(data: str, value: int) -> None:
 def test_contexts() -> None:
     drops: Counter[str] = Counter()
     packet = ipv4()
-    assert wire.unwrap([*wire.wrap([packet]), b"\x40\x00" + packet], drops) == [packet, packet]
+    assert wire.unwrap([*wire.wrap([packet]), b"\x40\x00" + packet], drops, lambda body: None) == [packet, packet]
     assert not drops
-    assert wire.unwrap([b"\x02" + packet, b"\x04", b"", b"\x80\x00", b"\xc0"], drops) == []
+    assert wire.unwrap([b"\x02" + packet, b"\x04", b"", b"\x80\x00", b"\xc0"], drops, lambda body: None) == []
     assert drops == {"context": 2, "malformed": 3}
 
 

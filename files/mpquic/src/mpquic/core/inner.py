@@ -20,27 +20,28 @@ def valid(packets: Iterable[bytes], drops: Counter[str]) -> list[bytes]:
     """Return the well-formed packets; the others count as ``inner_version``, ``inner_short`` or ``inner_length``."""
     good = []
     for packet in packets:
-        fault = _fault(packet)
-        if fault is None:
+        reason = fault(packet, 0)
+        if reason is None:
             good.append(packet)
         else:
-            drops[fault] += 1
+            drops[reason] += 1
     return good
 
 
-def _fault(packet: bytes) -> str | None:
-    size = len(packet)
+def fault(data: bytes, at: int) -> str | None:
+    """Return why ``data[at:]`` is no well-formed IP packet, None when it is one."""
+    size = len(data) - at
     if size < _IPV4_HEADER:
         return "inner_short"
-    first = packet[0]
+    first = data[at]
     if 0x45 <= first <= 0x4F:
         # RFC 791 section 3.1: header length in words, total length in bytes 2 and 3.
         if (first & 0x0F) * 4 > size:
             return "inner_short"
-        return None if (packet[2] << 8 | packet[3]) == size else "inner_length"
+        return None if (data[at + 2] << 8 | data[at + 3]) == size else "inner_length"
     if first >> 4 == 6:
         # RFC 8200 section 3: payload length without the header. Jumbograms do not fit a tunnel.
         if size < _IPV6_HEADER:
             return "inner_short"
-        return None if (packet[4] << 8 | packet[5]) + _IPV6_HEADER == size else "inner_length"
+        return None if (data[at + 4] << 8 | data[at + 5]) + _IPV6_HEADER == size else "inner_length"
     return "inner_version"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from mpquic.core.types import Arrival
 
@@ -43,8 +43,12 @@ def wrap(packets: Iterable[bytes]) -> list[bytes]:
     return [prefix + packet for packet in packets]
 
 
-def unwrap(payloads: Iterable[bytes], drops: Counter[str]) -> list[bytes]:
-    """Return the IP packets in DATAGRAM payloads; other contexts count as ``context``, broken ones as ``malformed``."""
+def unwrap(payloads: Iterable[bytes], drops: Counter[str], partial: Callable[[bytes], bytes | None]) -> list[bytes]:
+    """Return the IP packets in DATAGRAM payloads.
+
+    ``partial`` completes those of CONTEXT_PARTIAL; what it refuses counts as ``partial``. Other contexts count as
+    ``context``, broken ones as ``malformed``.
+    """
     packets = []
     for payload in payloads:
         if payload[:1] == _PREFIX:
@@ -55,8 +59,14 @@ def unwrap(payloads: Iterable[bytes], drops: Counter[str]) -> list[bytes]:
             drops["malformed"] += 1
         elif context == CONTEXT_IP:
             packets.append(payload[size:])
-        else:
+        elif context != CONTEXT_PARTIAL:
             drops["context"] += 1
+        else:
+            packet = partial(payload[size:])
+            if packet is None:
+                drops["partial"] += 1
+            else:
+                packets.append(packet)
     return packets
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 from mpquic.core.offload.bare import BareCodec
+from mpquic.core.offload.codec import VnetCodec
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from mpquic.core.types import Frame
 
-__all__ = ["BareCodec", "Codec"]
+__all__ = ["BareCodec", "Codec", "VnetCodec"]
 
 
 class Codec(Protocol):
@@ -27,4 +28,4 @@ class Codec(Protocol):
         """Return the DATAGRAM payloads, context id included, of what was read from the device, in order."""
 
     def egress(self, payloads: Sequence[bytes], drops: Counter[str]) -> tuple[list[Frame], int, int]:
-        """Return what to write to the device for a peer's payloads, and how many IP packets and bytes of them that is."""
+        """Return what to write to the device for a peer's payloads, and how many IP packets and bytes they are."""

@@ -6,6 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mpquic.core import inner, wire
+from mpquic.core.offload import checksum
+from mpquic.core.offload.shape import locate
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -23,6 +25,12 @@ class BareCodec:
 
     def egress(self, payloads: Sequence[bytes], drops: Counter[str]) -> tuple[list[Frame], int, int]:
         """Return one write per packet."""
-        packets = inner.valid(wire.unwrap(payloads, drops), drops)
+        packets = inner.valid(wire.unwrap(payloads, drops, _complete), drops)
         frames: list[Frame] = [(packet,) for packet in packets]
         return frames, len(packets), sum([len(packet) for packet in packets])
+
+
+def _complete(packet: bytes) -> bytes | None:
+    """Return a packet of CONTEXT_PARTIAL with its checksum completed, None when it is not plain TCP or UDP."""
+    shape = locate(packet, 0)
+    return None if shape is None else checksum.complete(packet, shape.transport, shape.checksum)
