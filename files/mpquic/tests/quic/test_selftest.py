@@ -33,10 +33,21 @@ def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         ("take_back_datagrams", lambda _: 0, "oversize"),
         ("close_event", lambda _: None, "_close_event of peer"),
         ("close_is_ours", lambda _: False, "_close_pending"),
+        ("install_recovery", lambda *_: None, "_loss"),
+        ("next_packet_number", lambda _: 5, "_packet_number"),
+        ("ack_is_due", lambda *_: False, "_spaces.ack_at"),
+        ("may_seal", lambda _: False, "_state"),
+        ("active_address", lambda _: None, "_network_paths"),
+        ("use_window", lambda *_: False, "_spaces.received_packets"),
+        ("same_receive_keys", lambda *_: True, "key phase"),
+        ("own_cids", lambda _: (b"x",), "_host_cids"),
+        ("note_opened", lambda *_, **__: None, "_close_at"),
+        ("probe_timeout", lambda _: 0.0, "probe_timeout"),
+        ("set_datagram_size", lambda *_: None, "_max_datagram_size"),
     ],
 )
 def test_names_what_changed(
-    monkeypatch: pytest.MonkeyPatch, name: str, now_means: Callable[[object], object], named: str
+    monkeypatch: pytest.MonkeyPatch, name: str, now_means: Callable[..., object], named: str
 ) -> None:
     monkeypatch.setattr(private, name, now_means)
     with pytest.raises(SelfTestError, match=named):

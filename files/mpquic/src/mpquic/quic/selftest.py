@@ -10,18 +10,27 @@ from typing import TYPE_CHECKING
 
 import aioquic
 from aioquic.quic.connection import QuicConnection
+from aioquic.quic.events import DatagramFrameReceived
 from aioquic.quic.recovery import QuicPacketPacer
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import NameOID
 
 from mpquic.quic import private
+from mpquic.quic import seal as sealing
 from mpquic.quic.congestion import TunnelControl
 from mpquic.quic.endpoint import MAX_DATAGRAM_FRAME, _configuration
+from mpquic.quic.keyphase import KeyPhases
 from mpquic.quic.link import QUIC_OVERHEAD
+from mpquic.quic.opening import Opener
+from mpquic.quic.recovery import TunnelRecovery
+from mpquic.quic.window import ReceiveWindow
 
 if TYPE_CHECKING:
     from aioquic.quic.configuration import QuicConfiguration
+
+    from mpquic.core.types import Address
+    from mpquic.quic.private import ReceiveKeys
 
 _VERSION = "1.7.2"
 _CLIENT = ("192.0.2.1", 1)
@@ -59,6 +68,8 @@ def _checks() -> list[tuple[str, bool]]:
         ("_loss._pacer", isinstance(client._loss._pacer, QuicPacketPacer)),
         ("_datagrams_pending", isinstance(client._datagrams_pending, deque)),
     ]
+    if server is not None:
+        results += _fast_checks(client, server)
     private.disable_pacer(client)
     largest = bytes(client.configuration.max_datagram_size - QUIC_OVERHEAD)
     for _packet in range(_BURST):
@@ -80,6 +91,79 @@ def _checks() -> list[tuple[str, bool]]:
     return results
 
 
+def _fast_checks(client: QuicConnection, server: QuicConnection) -> list[tuple[str, bool]]:
+    """Seal for aioquic and open what aioquic sent, across a key update; the names are those of the step that fails."""
+    recovery, server_recovery = client._loss, server._loss
+    if not isinstance(recovery, TunnelRecovery) or not isinstance(server_recovery, TunnelRecovery):
+        return [("_loss", False)]
+    for end, ack in ((client, 0.001), (server, 0.005)):
+        private.set_ack_delay(end, ack)
+        private.disable_pacer(end)
+    payload = bytes(range(256))
+    first = private.next_packet_number(client)
+    sealed = sealing.seal(sealing.plaintexts([payload] * 2, _MTU), private.send_state(client))
+    private.note_sealed(client, recovery, list(map(len, sealed)), 1.0)
+    for data in sealed:
+        server.receive_datagram(data, _CLIENT, 1.0)
+    results = [
+        ("_cryptos.send, _peer_cid, hp._encryptor", _payloads(server) == [payload] * 2),
+        ("_packet_number", private.next_packet_number(client) == first + len(sealed)),
+        ("_spaces.ack_at", not private.ack_is_due(server, 1.0) and private.ack_is_due(server, 1.0051)),
+        ("_state", private.may_seal(client) and private.may_open(client)),
+        ("_network_paths", private.active_address(client) == _SERVER),
+    ]
+    window = ReceiveWindow()
+    results.append(("_spaces.received_packets", private.use_window(client, window)))
+    phases = KeyPhases(client, 1.0)
+    got: list[bytes] = []
+    general: list[bytes] = []
+
+    def slow(data: bytes, address: Address, now: float, keys: ReceiveKeys | None, payloads: list[bytes]) -> None:
+        general.append(data)
+        if keys is None:
+            client.receive_datagram(data, address, now)
+        else:
+            private.receive_with(client, keys, data, address, now)
+        payloads += _payloads(client)
+
+    opener = Opener(client, phases, window, slow)
+    for data, _address in server.datagrams_to_send(1.006):
+        client.receive_datagram(data, _SERVER, 1.006)
+    idle_before = client._close_at or 0.0
+    server.send_datagram_frame(payload)
+    server.send_datagram_frame(payload)
+    opener.open([(data, len(data), _SERVER) for data, _address in server.datagrams_to_send(1.01)], 1.01, got)
+    results += [
+        ("_cryptos.recv", got == [payload] * 2),
+        ("_host_cids", not general),
+        ("_spaces.sent_packets", not recovery.ledger and private.packet_space(client).ack_eliciting_in_flight == 0),
+        ("_close_at", (client._close_at or 0.0) > idle_before),
+        ("_spin_bit", client._spin_highest_pn == private.packet_space(client).largest_received_packet),
+        ("_ack_eliciting_sent_since_receipt", client._ack_eliciting_sent_since_receipt is False),
+        ("probe_timeout", 0.0 < private.probe_timeout(client) < 1.0),
+    ]
+    server.send_datagram_frame(payload)
+    late = server.datagrams_to_send(1.01)
+    server.request_key_update()
+    server.send_datagram_frame(payload)
+    for data, _address in server.datagrams_to_send(1.01) + late:
+        opener.open([(data, len(data), _SERVER)], 1.01, got)
+    results.append(("key phase", got == [payload] * 4 and phases.updates == 1 and phases.changing))
+    size = private.datagram_size(client)
+    private.set_datagram_size(client, size + 1)
+    results.append(("_max_datagram_size", private.datagram_size(client) == size + 1))
+    private.set_datagram_size(client, size)
+    return results
+
+
+def _payloads(connection: QuicConnection) -> list[bytes]:
+    found = []
+    while (event := connection.next_event()) is not None:
+        if isinstance(event, DatagramFrameReceived):
+            found.append(event.data)
+    return found
+
+
 def _self_signed() -> tuple[Ed25519PrivateKey, x509.Certificate]:
     key = Ed25519PrivateKey.generate()
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mpquic-server")])
@@ -94,6 +178,7 @@ def _handshake(certificate: x509.Certificate, key: Ed25519PrivateKey) -> tuple[Q
     theirs = _configuration(_MTU, "tunnel", is_client=False)
     theirs.certificate, theirs.private_key = certificate, key
     client = QuicConnection(configuration=ours)
+    _observe(client)
     client.connect(_SERVER, now=0.0)
     server: QuicConnection | None = None
     for step in range(1, 5):
@@ -102,11 +187,18 @@ def _handshake(certificate: x509.Certificate, key: Ed25519PrivateKey) -> tuple[Q
             if server is None:
                 odcid = client.original_destination_connection_id
                 server = QuicConnection(configuration=theirs, original_destination_connection_id=odcid)
+                _observe(server)
             server.receive_datagram(data, _CLIENT, now)
         if server is not None:
             for data, _address in server.datagrams_to_send(now):
                 client.receive_datagram(data, _SERVER, now)
     return client, server
+
+
+def _observe(connection: QuicConnection) -> None:
+    control = private.congestion_control(connection)
+    if isinstance(control, TunnelControl):
+        private.install_recovery(connection, control.clock)
 
 
 def _completed(connection: QuicConnection) -> bool:

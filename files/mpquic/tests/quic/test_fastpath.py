@@ -1,0 +1,409 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The fast way against aioquic's own: the same traffic, whoever seals and whoever opens."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import pytest
+from aioquic.tls import CipherSuite
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mpquic.core.connection import ProbeAcked
+from mpquic.quic import link as link_module
+from mpquic.quic import private
+from pairs import Pair
+from simulation import arrivals
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pairs import End
+
+BOTH = [(True, True), (True, False), (False, True), (False, False)]
+
+
+def payloads(start: int, count: int, size: int = 1300) -> list[bytes]:
+    return [b"\0" + number.to_bytes(4, "big") + bytes(size - 5) for number in range(start, start + count)]
+
+
+def in_flight(end: End) -> int:
+    return private.packet_space(end.link._connection).ack_eliciting_in_flight
+
+
+@pytest.mark.parametrize("suite", [CipherSuite.AES_128_GCM_SHA256, CipherSuite.CHACHA20_POLY1305_SHA256])
+@pytest.mark.parametrize("fast", BOTH)
+def test_every_size_both_ways(tmp_path: Path, fast: tuple[bool, bool], suite: CipherSuite) -> None:
+    pair = Pair(tmp_path, fast=fast, suite=suite)
+    sizes = [*range(1, 80), *range(1000, pair.client.link.max_payload + 1, 7), pair.client.link.max_payload]
+    sent = [bytes([size & 0xFF]) * size for size in sizes]
+    for end in pair.ends:
+        for start in range(0, len(sent), 17):
+            pair.send(end, sent[start : start + 17])
+    assert max(map(len, pair.client.wire)) <= pair.client.link.datagram_size
+    pair.settle()
+    for end in pair.ends:
+        assert end.got == sent
+        assert end.link.clock.outstanding == 0
+        assert in_flight(end) == 0
+
+
+def test_small_payloads_share_packets(tmp_path: Path) -> None:
+    pair = Pair(tmp_path)
+    sent = payloads(0, 64, size=65)
+    pair.send(pair.client, sent)
+    assert len(pair.client.wire) == 4
+    pair.deliver(pair.client)
+    assert pair.server.got == sent
+
+
+Step = tuple[str, int, int]
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    fast=st.sampled_from(BOTH[:3]),
+    seed=st.integers(0, 2**32),
+    steps=st.lists(
+        st.tuples(
+            st.sampled_from(["send", "send", "send", "deliver", "deliver", "drop", "update", "tick"]),
+            st.integers(0, 1),
+            st.integers(1, 40),
+        ),
+        min_size=5,
+        max_size=40,
+    ),
+)
+def test_any_traffic(tmp_path: Path, fast: tuple[bool, bool], seed: int, steps: list[Step]) -> None:
+    """Loss, reordering, duplicates and key updates in any order; what is delivered once counts once, on any end.
+
+    aioquic alone refuses packets that are more than 127 late or under the keys before: such an end may lose those.
+    """
+    pair = Pair(tmp_path, fast=fast)
+    shuffle = random.Random(seed)
+    number = 0
+    sent: Counter[bytes] = Counter()
+    dropped = [0, 0]
+    for action, who, amount in steps:
+        end = pair.ends[who]
+        if action == "send":
+            batch = [
+                b"\0" + bytes([who]) + n.to_bytes(4, "big") + bytes(shuffle.choice([0, 50, 700, 1290]))
+                for n in range(number, number + amount)
+            ]
+            number += amount
+            sent.update(batch)
+            pair.send(end, batch)
+        elif action == "deliver":
+            shuffle.shuffle(end.wire)
+            now, end.wire = end.wire[:amount], end.wire[amount:]
+            pair.deliver(end, now)
+            # Some come twice, and later.
+            end.wire += now[: amount // 4]
+        elif action == "drop":
+            shuffle.shuffle(end.wire)
+            dropped[who] += len(end.wire[:amount])
+            end.wire = end.wire[amount:]
+        elif action == "update":
+            phases = end.link._phases
+            largest = private.packet_space(end.link._connection).largest_acked_packet
+            if phases is not None and phases.settled(largest):
+                end.link.update_keys()
+        else:
+            pair.tick(amount / 1000)
+    pair.settle()
+    pair.tick(1.0)
+    pair.settle()
+    for who, end in enumerate(pair.ends):
+        assert not end.closed
+        assert in_flight(end) == 0
+        assert end.link.clock.outstanding == 0
+        counts = Counter(pair.other(end).got)
+        assert max(counts.values(), default=1) == 1, "delivered twice"
+        assert not counts - sent, "never sent"
+        ours = [payload for payload in sent if payload[1] == who]
+        if fast[1 - who] and not dropped[who]:
+            assert set(counts) == set(ours), "what arrived was lost"
+
+
+@pytest.mark.parametrize("fast", [(True, True), (False, True)])
+def test_reordering_of_thousands(tmp_path: Path, fast: tuple[bool, bool]) -> None:
+    pair = Pair(tmp_path, fast=fast)
+    sent = payloads(0, 5000)
+    for start in range(0, 5000, 50):
+        pair.send(pair.client, sent[start : start + 50])
+    late = pair.client.wire[::-1]
+    pair.deliver(pair.client, late)
+    assert sorted(pair.server.got) == sent
+    pair.deliver(pair.client, late)
+    assert len(pair.server.got) == 5000, "duplicates"
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_key_updates_at_every_phase_with_packets_in_flight(tmp_path: Path, first: int) -> None:
+    """Whoever updates: packets under the old keys arrive late, between and after those under the new."""
+    pair = Pair(tmp_path)
+    number = 0
+    for phase in range(8):
+        initiator = pair.ends[(phase + first) % 2]
+        peer = pair.other(initiator)
+        early = payloads(number, 100)
+        number += 100
+        pair.send(peer, early)
+        pair.send(initiator, early)
+        old_peer, peer.wire = peer.wire, []
+        old_own, initiator.wire = initiator.wire, []
+        initiator.link.update_keys()
+        new = payloads(number, 100)
+        number += 100
+        pair.send(initiator, new)
+        pair.deliver(initiator)
+        assert peer.got == new
+        pair.send(peer, new)
+        pair.deliver(peer)
+        assert initiator.got == new
+        # The stragglers of both, in reverse.
+        pair.deliver(peer, old_peer[::-1])
+        pair.deliver(initiator, old_own[::-1])
+        for end in pair.ends:
+            assert sorted(end.got) == sorted(early + new)
+            end.got.clear()
+            assert end.link.key_updates == phase + 1
+        pair.settle()
+        # Old keys go after three probe timeouts, with the next packet under the new ones.
+        pair.now += 1.0
+        for end in pair.ends:
+            pair.send(end, payloads(number, 1))
+            number += 1
+        pair.settle()
+        for end in pair.ends:
+            end.got.clear()
+            assert end.link._phases is not None
+            assert not end.link._phases.changing
+        pair.deliver(peer, old_peer)
+        assert not initiator.got
+
+
+def test_keys_are_updated_by_count_and_by_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link_module, "KEY_UPDATE_PACKETS", 200)
+    pair = Pair(tmp_path)
+    for number in range(40):
+        for end in pair.ends:
+            pair.send(end, payloads(number * 50, 50))
+        pair.settle(3)
+        pair.now += 0.1
+    assert pair.client.link.key_updates == pair.server.link.key_updates >= 4
+    assert len(pair.client.got) == len(pair.server.got) == 2000
+    monkeypatch.setattr(link_module, "KEY_UPDATE_PACKETS", 1 << 20)
+    before = pair.client.link.key_updates
+    pair.send(pair.client, payloads(0, 1))
+    pair.settle()
+    assert pair.client.link.key_updates == before
+    for _ in range(95):
+        pair.now += 10.0
+        pair.send(pair.client, payloads(0, 1))
+        pair.settle(3)
+    assert pair.client.link.key_updates == pair.server.link.key_updates == before + 1
+
+
+def test_one_sided_traffic_does_not_stop_key_updates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sender of a one-way flow sees nothing but acknowledgements under the new keys."""
+    monkeypatch.setattr(link_module, "KEY_UPDATE_PACKETS", 100)
+    pair = Pair(tmp_path)
+    for number in range(30):
+        pair.send(pair.server, payloads(number * 50, 50))
+        pair.settle(3)
+        pair.now += 0.2
+    assert pair.server.link.key_updates >= 5
+    assert len(pair.client.got) == 1500
+
+
+def test_losses_are_counted_one_by_one(tmp_path: Path) -> None:
+    pair = Pair(tmp_path)
+    clock = pair.client.link.clock
+    lost = []
+    clock_lost = type(clock).lost
+
+    class Spy(type(clock)):  # type: ignore[misc]
+        __slots__ = ()
+
+        def lost(self, count: int) -> None:
+            lost.append(count)
+            clock_lost(self, count)
+
+    clock.__class__ = Spy
+    shuffle = random.Random(7)
+    gone = 0
+    for start in range(0, 2000, 40):
+        pair.send(pair.client, payloads(start, 40))
+        kept = [data for data in pair.client.wire if shuffle.random() > 0.05]
+        gone += len(pair.client.wire) - len(kept)
+        pair.client.wire = []
+        pair.deliver(pair.client, kept)
+        pair.settle(2)
+    pair.send(pair.client, payloads(5000, 40))
+    pair.settle()
+    assert sum(lost) == gone > 50
+    assert len(pair.server.got) == 2040 - gone
+    assert clock.outstanding == 0
+
+
+def test_round_trips_are_as_aioquic_measures_them(tmp_path: Path) -> None:
+    samples = {}
+    for fast in ((True, True), (False, False)):
+        pair = Pair(tmp_path, fast=fast)
+        for end in pair.ends:
+            private.set_ack_delay(end.link._connection, 0.005)
+        for number in range(20):
+            pair.send(pair.client, payloads(number, 3))
+            pair.now += 0.013 + number / 1000
+            pair.deliver(pair.client)
+            pair.tick(0.005)
+            pair.now += 0.017
+            pair.deliver(pair.server)
+        loss = pair.client.link._connection._loss
+        samples[fast] = (pair.client.link.clock.srtt, loss._rtt_smoothed, loss._rtt_variance, loss._rtt_min)
+    assert samples[True, True] == pytest.approx(samples[False, False])
+
+
+def test_a_lost_tail_arms_the_probe_timer(tmp_path: Path) -> None:
+    pair = Pair(tmp_path)
+    pair.send(pair.client, payloads(0, 10))
+    pair.client.wire.clear()
+    deadline = pair.client.link.deadline()
+    assert pair.now < deadline < pair.now + 1.0
+    pair.now = deadline
+    pair.client.link.fire(pair.now)
+    pair.send(pair.client, [])
+    assert pair.client.wire, "no probe"
+    pair.settle()
+    assert pair.client.link.clock.outstanding == 0
+
+
+def test_forgeries_change_nothing(tmp_path: Path) -> None:
+    pair = Pair(tmp_path)
+    shuffle = random.Random(3)
+    pair.send(pair.client, payloads(0, 200))
+    genuine, pair.client.wire = pair.client.wire, []
+    forged = []
+    for data in genuine:
+        broken = bytearray(data)
+        for _ in range(shuffle.randint(1, 3)):
+            broken[shuffle.randrange(len(broken))] ^= 1 << shuffle.randrange(8)
+        forged.append(bytes(broken[: shuffle.choice([len(broken), shuffle.randrange(len(broken))])]))
+    pair.deliver(pair.client, forged)
+    assert pair.server.got == []
+    pair.deliver(pair.client, genuine)
+    assert pair.server.got == payloads(0, 200)
+    pair.settle()
+    assert not pair.server.closed
+
+
+def test_receive_offload_buffers(tmp_path: Path) -> None:
+    """Datagrams of one size in one buffer, a last one that is shorter or too short to be anything."""
+    pair = Pair(tmp_path)
+    sent = [*payloads(0, 20), b"\0" + bytes(40)]
+    pair.send(pair.client, sent)
+    data = b"".join(pair.client.wire)
+    size = len(pair.client.wire[0])
+    assert pair.server.link.open([(data, size, pair.client.address)], pair.now) == sent
+    pair.client.wire.clear()
+    pair.send(pair.client, payloads(100, 3))
+    data = b"".join(pair.client.wire) + b"\x40junk"
+    assert pair.server.link.open([(data, size, pair.client.address)], pair.now) == payloads(100, 3)
+
+
+def test_the_server_follows_a_client_that_moves(tmp_path: Path) -> None:
+    pair = Pair(tmp_path)
+    pair.client.address = ("203.0.113.77", 999)
+    for number in range(10):
+        pair.send(pair.client, payloads(number * 10, 10))
+        pair.settle(2)
+    assert pair.server.got == payloads(0, 100)
+    assert pair.server.link.peer == pair.client.address
+    pair.send(pair.server, payloads(0, 100))
+    pair.settle()
+    assert pair.client.got == payloads(0, 100)
+
+
+def test_a_change_of_connection_id_is_noticed(tmp_path: Path) -> None:
+    pair = Pair(tmp_path)
+    before = pair.client.link._connection._peer_cid.cid
+    pair.client.link._connection.change_connection_id()
+    assert pair.client.link._connection._peer_cid.cid != before
+    pair.send(pair.client, payloads(0, 50))
+    pair.settle()
+    assert pair.server.got == payloads(0, 50)
+    assert pair.server.link._connection.host_cid == pair.client.link._connection._peer_cid.cid
+
+
+def test_idle_timer_runs_from_the_last_packet(tmp_path: Path) -> None:
+    pair = Pair(tmp_path)
+    for _ in range(40):
+        pair.now += 1.0
+        pair.send(pair.client, payloads(0, 1))
+        pair.settle(3)
+    assert not pair.client.closed
+    pair.now += 31.0
+    for end in pair.ends:
+        end.link.fire(pair.now)
+        assert [event.reason for event in end.closed] == ["Idle timeout"]
+
+
+def test_a_probe_tells_its_size_and_its_loss_is_no_loss(tmp_path: Path) -> None:
+    pair = Pair(tmp_path)
+    link = pair.client.link
+    link.probe(1400)
+    link.probe(1452)
+    pair.send(pair.client, payloads(0, 2))
+    assert [len(data) for data in pair.client.wire[-2:]] == [1400, 1452]
+    pair.client.wire.pop()
+    pair.settle()
+    assert [event.size for event in pair.client.link.events() if isinstance(event, ProbeAcked)] == [1400]
+    for number in range(5):
+        pair.send(pair.client, payloads(number, 5))
+        pair.settle()
+    assert link.clock.outstanding == 0
+    assert in_flight(pair.client) == 0
+    assert link.clock.large_lost == 0
+    assert not [event for event in link.events() if isinstance(event, ProbeAcked)]
+
+
+def test_lost_large_packets_in_a_row(tmp_path: Path) -> None:
+    pair = Pair(tmp_path)
+    clock = pair.client.link.clock
+    for number in range(3):
+        pair.send(pair.client, payloads(number, 2))
+        pair.client.wire.clear()
+        pair.send(pair.client, payloads(number, 1, size=1100) * 4)
+        pair.settle(4)
+    assert clock.large_lost == 6
+    pair.send(pair.client, payloads(0, 1))
+    pair.settle()
+    assert clock.large_lost == 0
+
+
+@pytest.mark.parametrize("algorithm", ["cubic", "reno"])
+def test_other_controllers_send_by_aioquic_and_open_the_fast_way(tmp_path: Path, algorithm: str) -> None:
+    pair = Pair(tmp_path, algorithm=algorithm)
+    link = pair.client.link
+    datagrams, taken = link.seal(payloads(0, 500), pair.now)
+    assert 0 < taken < 500, "no window"
+    pair.client.wire = [data for data, _to in datagrams]
+    pair.settle()
+    assert pair.server.got == payloads(0, taken)
+
+
+def test_a_close_ends_opening_in_the_middle_of_a_batch(tmp_path: Path) -> None:
+    pair = Pair(tmp_path)
+    pair.send(pair.client, payloads(0, 10))
+    before, pair.client.wire = pair.client.wire, []
+    pair.send(pair.client, payloads(10, 10))
+    after, pair.client.wire = pair.client.wire, []
+    pair.client.link.close("done")
+    bye = [data for data, _to in pair.client.link.seal([], pair.now)[0]]
+    got = pair.server.link.open(arrivals(pair.client.address, *before, *bye, *after), pair.now)
+    assert got == payloads(0, 10)
+    assert [event.reason for event in pair.server.closed] == ["done"]
