@@ -37,6 +37,18 @@ class Way:
     duplicate: float = 0.0
     mtu: int = 1500
     cut: bool = False
+    #: Bits per second of IP packets and the bytes that wait for them; what comes on top is lost.
+    rate: float = math.inf
+    buffer: int = 100_000
+    free_at: float = 0.0
+
+    def queue(self, octets: int, now: float) -> float | None:
+        """Return how long a packet waits for the link and takes on it, None when there is no room for it."""
+        start = max(self.free_at, now)
+        if (start - now) * self.rate / 8 > self.buffer:
+            return None
+        self.free_at = start + 8 * octets / self.rate
+        return self.free_at - now
 
 
 def identity(folder: Path, name: str = "a") -> tuple[Identity, x509.Certificate]:
@@ -56,13 +68,20 @@ class World:
     """A client, a server, the wire between them, and what each end delivered to its TUN."""
 
     def __init__(
-        self, folder: Path, *, seed: int = 1, trust: Trust | None = None, mtu: int = 1300, algorithm: str = "tunnel"
+        self,
+        folder: Path,
+        *,
+        seed: int = 1,
+        trust: Trust | None = None,
+        mtu: int = 1300,
+        algorithm: str = "tunnel",
+        rate: int | None = None,
     ) -> None:
         self.now = 1000.0
         self.random = random.Random(seed)
         self.up, self.down = Way(), Way()
         self.identity, certificate = identity(folder)
-        self.mtu, self.algorithm = mtu, algorithm
+        self.mtu, self.algorithm, self.rate = mtu, algorithm, rate
         trust = trust or Trust(pins=(spki_pin(certificate),))
         self.client_endpoint = ClientEndpoint(trust=trust, identity=None, tun_mtu=mtu, algorithm=algorithm)
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
@@ -85,10 +104,10 @@ class World:
 
     def start_server(self) -> None:
         endpoint = ServerEndpoint(identity=self.identity, tun_mtu=self.mtu, algorithm=self.algorithm)
-        self.server = ServerTunnel(endpoint.accept, self.now)
+        self.server = ServerTunnel(endpoint.accept, self.now, rate=self.rate)
 
     def start_client(self) -> None:
-        self.client = ClientTunnel(self.client_endpoint.connect, self.random.random, self.now)
+        self.client = ClientTunnel(self.client_endpoint.connect, self.random.random, self.now, rate=self.rate)
         self.address: Address = ("198.51.100.1", 0)
 
     def call(self, delay: float, action: Callable[[], None]) -> None:
@@ -168,9 +187,13 @@ class World:
             if way.cut or len(data) + 28 > way.mtu or self.random.random() < way.loss:
                 self.wire["lost"] += 1
                 continue
+            queued = way.queue(len(data) + 28, self.now) if way.rate < math.inf else 0.0
+            if queued is None:
+                self.wire["full"] += 1
+                continue
             copies = 2 if self.random.random() < way.duplicate else 1
             for _ in range(copies):
-                delay = way.delay + way.jitter * self.random.random()
+                delay = queued + way.delay + way.jitter * self.random.random()
                 self.call(delay, functools.partial(arrive, data, source if way is self.up else to))
 
     def _to_server(self, data: bytes, source: Address) -> None:

@@ -53,6 +53,11 @@ class AckClock:
         self.outstanding -= count
         self.lost_total += count
 
+    def found(self, count: int) -> None:
+        """Note packets that were acknowledged after they had been given up: late, not lost."""
+        self.lost_total -= count
+        self.acked_total += count
+
     def expired(self, count: int) -> None:
         """Note packets whose keys were discarded: no answer is owed for them."""
         self.outstanding -= count

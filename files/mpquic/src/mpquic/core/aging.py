@@ -66,8 +66,13 @@ class Cut:
 
     def drops(self, age: float, backlog: int, now: float) -> bool:
         """See Aging."""
-        if age < TARGET or backlog <= _ONE_PACKET:
+        if backlog <= _ONE_PACKET:
             self._above_until = None
+            return False
+        if age < TARGET:
+            # Once it stood it must drain before it may grow again.
+            if self._above_until is not None and now < self._above_until:
+                self._above_until = None
             return False
         if self._above_until is None:
             self._above_until = now + INTERVAL

@@ -69,7 +69,7 @@ class Breaker:
         if seconds < WINDOW:
             return False
         answered = sample.acked - first.acked + sample.lost - first.lost
-        self.loss = (sample.lost - first.lost) / answered if answered >= ENOUGH else 0.0
+        self.loss = max(0.0, (sample.lost - first.lost) / answered) if answered >= ENOUGH else 0.0
         before = self.limit
         self.limit = self._judge(8 * (sample.octets - first.octets) / seconds)
         if self.limit != before:

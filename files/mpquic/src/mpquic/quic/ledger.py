@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 #: UDP payloads above this size (bytes) say something about the path's MTU: every path carries so much (RFC 9000
 #: section 14).
 LARGE = 1200
+#: Packets for which it is remembered that they were given up.
+MEMORY = 8192
 
 
 @dataclass(slots=True)
@@ -60,11 +62,14 @@ def _ones(count: int) -> int:
 class Ledger:
     """Batches in flight, in the order of their packet numbers."""
 
-    __slots__ = ("_batches",)
+    __slots__ = ("_batches", "_given_up", "_given_up_from")
 
     def __init__(self) -> None:
         """Start with nothing in flight."""
         self._batches: deque[_Batch] = deque()
+        #: Bit i: packet ``_given_up_from + i`` was lost, and no probe.
+        self._given_up = 0
+        self._given_up_from = 0
 
     def __bool__(self) -> bool:
         """Tell whether anything is in flight."""
@@ -137,10 +142,35 @@ class Ledger:
                 probes += gone.bit_count()
             else:
                 data += gone.bit_count()
+                self._give_up(batch.first, gone)
                 large += (gone & batch.large).bit_count()
         if data or probes:
             self._prune()
         return Lost(data, large, probes, next_sent_at)
+
+    def late(self, ranges: Iterable[range]) -> int:
+        """Return how many packets these ranges of an ACK frame acknowledge that had been given up: merely late ones."""
+        given_up = self._given_up
+        if not given_up:
+            return 0
+        count, start, length = 0, self._given_up_from, given_up.bit_length()
+        for acked in ranges:
+            low, high = max(acked.start - start, 0), min(acked.stop - start, length)
+            found = given_up & (_ones(high - low) << low) if low < high else 0
+            if found:
+                count += found.bit_count()
+                given_up ^= found
+        self._given_up = given_up
+        return count
+
+    def _give_up(self, first: int, packets: int) -> None:
+        at = first - self._given_up_from
+        if at > 2 * MEMORY:
+            self._given_up >>= at - MEMORY
+            self._given_up_from += at - MEMORY
+            at = MEMORY
+        if at >= 0:
+            self._given_up |= packets << at
 
     def _prune(self) -> None:
         """Forget batches of which nothing is pending; they rarely end out of order."""

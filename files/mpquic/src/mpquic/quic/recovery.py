@@ -65,6 +65,9 @@ class TunnelRecovery(QuicPacketRecovery):
                 self.probes_acked += acked.probes
         super().on_ack_received(ack_rangeset=ack_rangeset, ack_delay=ack_delay, now=now, space=space)
         if space.is_application_data:
+            late = self.ledger.late(ack_rangeset)
+            if late:
+                self.clock.found(late)
             self._detect_sealed(now, space)
 
     def on_loss_detection_timeout(self, *, now: float) -> None:  # noqa: D102
