@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from tests.bench import machine, picture, publish, results, soak, table
+from tests.bench.arguments import positive, some
 from tests.bench.campaign import QUOTED, TESTS, Campaign, Plan
 from tests.bench.errors import BenchError
 from tests.bench.floors import judge
@@ -19,7 +20,7 @@ from tests.bench.peers import PEERS
 from tests.bench.wires import WIRES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Sequence
 
 OUTPUT = Path("build/bench")
 _QUICK = Plan(rounds=3, seconds=3, wires=(QUOTED,), peers=("mpquic", "wireguard-go", "openvpn"), tests=("tcp", "rtcp"))
@@ -63,10 +64,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(run=_run)
     add = parser.add_argument
     add("--quick", action="store_true", help="W2, TCP both ways, three peers, 3 rounds: about 90 s")
-    add("--rounds", type=_positive, help=f"(default: {_FULL.rounds})")
-    add("--seconds", type=_positive, help=f"of each measurement (default: {_FULL.seconds})")
+    add("--rounds", type=positive, help=f"(default: {_FULL.rounds})")
+    add("--seconds", type=positive, help=f"of each measurement (default: {_FULL.seconds})")
     for name, known, text in (("wires", WIRES, "wires"), ("peers", PEERS, "tunnels"), ("tests", TESTS, "tests")):
-        add(f"--{name}", type=_some(known), metavar="A,B", help=f"{text} among {','.join(known)} (default: all)")
+        add(f"--{name}", type=some(known), metavar="A,B", help=f"{text} among {','.join(known)} (default: all)")
     add(
         "--output", type=Path, default=OUTPUT, metavar="DIR", help="for the JSON and the picture (default: %(default)s)"
     )
@@ -76,23 +77,6 @@ def _parser() -> argparse.ArgumentParser:
     report = modes.add_parser("report", help="print the tables of a run as Markdown")
     publish.configure(report, OUTPUT / "bench.json")
     return parser
-
-
-def _positive(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number above 0")
-    return int(text)
-
-
-def _some(known: Iterable[str]) -> Callable[[str], tuple[str, ...]]:
-    def parse(text: str) -> tuple[str, ...]:
-        words, names = text.split(","), list(known)
-        for word in words:
-            if word not in names:
-                raise argparse.ArgumentTypeError(f"found {word!r}, expected some of {','.join(names)}")
-        return tuple(name for name in names if name in words)
-
-    return parse
 
 
 def _run(args: argparse.Namespace) -> int:

@@ -53,12 +53,12 @@ def rtcp(place: Place) -> Values:
 
 def udp(place: Place) -> Values:
     """Full UDP packets at a steady rate from client to server."""
-    return _flow(place, UDP_PAYLOAD, "-u", "-b", f"{UDP_OFFERED}M", "-l", str(UDP_PAYLOAD))
+    return _flow(place, UDP_PAYLOAD, "-u", "-b", f"{UDP_OFFERED}M", "-l", str(UDP_PAYLOAD), offered=UDP_OFFERED)
 
 
 def small(place: Place) -> Values:
     """Small UDP packets at a steady rate from client to server."""
-    return _flow(place, SMALL_PAYLOAD, "-u", "-b", f"{SMALL_OFFERED}M", "-l", str(SMALL_PAYLOAD))
+    return _flow(place, SMALL_PAYLOAD, "-u", "-b", f"{SMALL_OFFERED}M", "-l", str(SMALL_PAYLOAD), offered=SMALL_OFFERED)
 
 
 def sha256(place: Place) -> Values:
@@ -96,7 +96,7 @@ def idle(place: Place) -> Values:
     return {"cpu_percent": max(used) / _IDLE * 100, "rss_mb": max(map(rss_mb, pids))}
 
 
-def _flow(place: Place, payload: int, *options: str) -> Values:
+def _flow(place: Place, payload: int, *options: str, offered: int = 0) -> Values:
     pids = place.tunnel.pids
     before = cpu_seconds(pids)
     flow = iperf.measure(place.tunnel, place.where, place.seconds, *options)
@@ -106,6 +106,7 @@ def _flow(place: Place, payload: int, *options: str) -> Values:
         values["cpu_us"] = used * 1e6 / (flow.bytes / payload)
     if flow.sent:
         values["kpps"] = flow.received / flow.seconds / 1000
+        values["offered"] = 100 * flow.sent * payload * 8 / (place.seconds * 1e6) / offered
         values["loss_percent"] = max(0.0, 100 * (1 - flow.received / flow.sent))
     return values
 

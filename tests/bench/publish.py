@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import argparse
 
 _DOCS = Path(__file__).resolve().parents[2] / "docs"
-_BEGIN, _END = "<!-- figures: python tests/bench report --docs -->", "<!-- end of figures -->"
+BEGIN, END = "<!-- figures: python tests/bench report --docs -->", "<!-- end of figures -->"
 
 
 def configure(parser: argparse.ArgumentParser, source: Path) -> None:
@@ -39,8 +39,8 @@ def _report(args: argparse.Namespace) -> int:
 
 def insert(page: str, text: str) -> str:
     """Return the page with ``text`` between its marks. Raises BenchError when a mark is missing."""
-    before, begin, rest = page.partition(_BEGIN)
-    _old, end, after = rest.partition(_END)
+    before, begin, rest = page.partition(BEGIN)
+    _old, end, after = rest.partition(END)
     if not begin or not end:
-        raise BenchError(f"docs/benchmark.md: expected the lines {_BEGIN} and {_END}")
-    return f"{before}{_BEGIN}\n\n{text}\n{_END}{after}"
+        raise BenchError(f"docs/benchmark.md: expected the lines {BEGIN} and {END}")
+    return f"{before}{BEGIN}\n\n{text}\n{END}{after}"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.bench import iperf, machine
+from tests.bench.arguments import positive
 from tests.bench.measures import UDP_PAYLOAD
 from tests.bench.meter import rss_mb
 from tests.bench.peers import Mpquic
@@ -18,8 +20,6 @@ from tests.bench.soak_report import Record, judge
 from tests.bench.wires import WIRES, Wire
 
 if TYPE_CHECKING:
-    import argparse
-
     from tests.bench.peers import Tunnel
     from tests.bench.shell import Process
 
@@ -33,22 +33,16 @@ _OUTPUT = Path("build/bench/soak.json")
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.set_defaults(run=_soak)
-    parser.add_argument("--minutes", type=_minutes, default=60, help="(default: %(default)s)")
+    parser.add_argument("--minutes", type=positive, default=60, help="(default: %(default)s)")
     parser.add_argument("--rate", type=_rate, default="50M", help="bits per second such as 50M (default: %(default)s)")
     parser.add_argument("--protocol", choices=("udp", "tcp"), default="udp", help="(default: %(default)s)")
     parser.add_argument("--wire", choices=tuple(WIRES), default="W2", help="(default: %(default)s)")
     parser.add_argument("--json", type=Path, default=_OUTPUT, metavar="FILE", help="(default: %(default)s)")
 
 
-def _minutes(text: str) -> int:
-    if not text.isdigit() or int(text) == 0:
-        raise ValueError(text)
-    return int(text)
-
-
 def _rate(text: str) -> str:
     if not _RATE.fullmatch(text):
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected bits per second such as 50M")
     return text
 
 

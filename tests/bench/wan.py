@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Latency behind a slow WAN: what a bulk transfer adds to the round trips of its own class and of a critical one."""
+"""Latency behind a slow WAN: what bulk transfers add to the round trips of its own class and of a critical one."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 RATE = "19mbit"
 #: Differentiated services code points: expedited forwarding (RFC 3246), and the default.
 CRITICAL, BULK = 46, 0
+#: TCP streams of the bulk transfer: enough to fill whatever buffer the line has.
+_STREAMS = 4
 #: Seconds of idle pings, seconds for the stream to fill the line, least seconds of pings under load.
 _IDLE, _FILL, _LOADED = 3.0, 3.0, 8.0
 
@@ -51,7 +53,7 @@ def _loaded(
 ) -> tuple[iperf.Flow, pings.Times, pings.Times]:
     whole = _FILL + seconds + 1
     with contextlib.ExitStack() as stack:
-        client = stack.enter_context(iperf.running(tunnel, where, whole, *options))
+        client = stack.enter_context(iperf.running(tunnel, where, whole, "-P", str(_STREAMS), *options))
         time.sleep(_FILL)
         both = [pings.start(tunnel, where, seconds, dscp) for dscp in (BULK, CRITICAL)]
         for process in both:
