@@ -8,16 +8,17 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import numbering, values
-from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Client, Server, Site, Tunnel
+from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Client, Rates, Server, Site, Tunnel
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import one_line
 
 if TYPE_CHECKING:
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.addresses import IPNetwork
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import Problems
 
-VARIABLES = ("mpquic_tunnels", "mpquic_server", "mpquic_public_address", "mpquic_bind_address")
+VARIABLES = ("mpquic_tunnels", "mpquic_wans", "mpquic_server", "mpquic_public_address", "mpquic_bind_address")
 REQUIRED = ("id", "wan", "lan")
-OPTIONAL = ("lan_cidrs", "port", "tun_cidr", "tun_name", "tun_mtu", "log_level", "table", "priority")
+RATES = ("rate", "rate_up", "rate_down")
+OPTIONAL = ("lan_cidrs", "port", "tun_cidr", "tun_name", "tun_mtu", "log_level", "table", "priority", *RATES)
 LOG_LEVELS = ("debug", "info", "error")
 
 # The daemon has no capability to bind a port below 1024.
@@ -72,7 +73,8 @@ def _server(host: str, variables: Mapping[str, Any], problems: Problems) -> Serv
 
 
 def _client(host: str, variables: Mapping[str, Any], servers: Sequence[str], problems: Problems) -> Client:
-    return Client(host, _chosen_server(host, variables, servers, problems), _tunnels(host, variables, problems))
+    chosen = _chosen_server(host, variables, servers, problems)
+    return Client(host, chosen, _tunnels(host, variables, _wans(host, variables, problems), problems))
 
 
 def _chosen_server(host: str, variables: Mapping[str, Any], servers: Sequence[str], problems: Problems) -> str:
@@ -90,7 +92,46 @@ def _chosen_server(host: str, variables: Mapping[str, Any], servers: Sequence[st
     return ""
 
 
-def _tunnels(host: str, variables: Mapping[str, Any], problems: Problems) -> tuple[Tunnel, ...]:
+def _wans(host: str, variables: Mapping[str, Any], problems: Problems) -> dict[str, Rates]:
+    """Read what is known of a client's WANs, by interface."""
+    where = f"{host}: mpquic_wans"
+    entries = variables.get("mpquic_wans", {})
+    if not isinstance(entries, Mapping):
+        problems.unexpected(where, entries, "a mapping of WAN interfaces such as {enp7s3: {rate: 20mbit}}")
+        return {}
+    wans = {}
+    for name, entry in entries.items():
+        interface = values.interface(name, where, problems)
+        inside = f"{where}[{one_line(name)}]"
+        if not isinstance(entry, Mapping):
+            problems.unexpected(inside, entry, f"a mapping with some of the keys {', '.join(RATES)}")
+        elif interface:
+            _refuse_unknown(entry, inside, RATES, problems)
+            wans[interface] = _rates(entry, inside, Rates(), problems)
+    return wans
+
+
+def _rates(entry: Mapping[str, Any], where: str, otherwise: Rates, problems: Problems) -> Rates:
+    """Read the rates of an entry; ``rate`` is for both ways, the others are for one and come first."""
+    given = {key: values.rate(entry[key], f"{where}: {key}", problems) for key in RATES if key in entry}
+    both = given.get("rate")
+    return Rates(
+        up=given.get("rate_up") or both or otherwise.up,
+        down=given.get("rate_down") or both or otherwise.down,
+    )
+
+
+def _refuse_unknown(entry: Mapping[str, Any], where: str, known: Sequence[str], problems: Problems) -> None:
+    for key in entry:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
+            problems.errors.append(f"{where}: {one_line(key)}: unknown key, {hint}")
+
+
+def _tunnels(
+    host: str, variables: Mapping[str, Any], wans: Mapping[str, Rates], problems: Problems
+) -> tuple[Tunnel, ...]:
     where, expected = f"{host}: mpquic_tunnels", "a list of tunnels such as {id: 1, wan: enp7s3, lan: enp6s20}"
     if "mpquic_tunnels" not in variables:
         problems.missing(where, expected)
@@ -99,11 +140,11 @@ def _tunnels(host: str, variables: Mapping[str, Any], problems: Problems) -> tup
     if not isinstance(entries, Sequence) or isinstance(entries, str):
         problems.unexpected(where, entries, expected)
         return ()
-    read_entries = (_tunnel(entry, f"{where}[{index}]", problems) for index, entry in enumerate(entries))
+    read_entries = (_tunnel(entry, f"{where}[{index}]", wans, problems) for index, entry in enumerate(entries))
     return tuple(tunnel for tunnel in read_entries if tunnel)
 
 
-def _tunnel(entry: object, where: str, problems: Problems) -> Tunnel | None:
+def _tunnel(entry: object, where: str, wans: Mapping[str, Rates], problems: Problems) -> Tunnel | None:
     """Read one entry; None when anything of it is wrong."""
     if not isinstance(entry, Mapping):
         problems.unexpected(where, entry, "a mapping with the keys id, wan and lan")
@@ -111,11 +152,7 @@ def _tunnel(entry: object, where: str, problems: Problems) -> Tunnel | None:
     if "id" in entry:
         where = f"{where} (id {one_line(entry['id'])})"
     errors_before = len(problems.errors)
-    for key in entry:
-        if key not in REQUIRED + OPTIONAL:
-            near = difflib.get_close_matches(str(key), REQUIRED + OPTIONAL, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(REQUIRED + OPTIONAL)}"
-            problems.errors.append(f"{where}: {one_line(key)}: unknown key, {hint}")
+    _refuse_unknown(entry, where, REQUIRED + OPTIONAL, problems)
     for key, expected in (
         ("id", "the tunnel's number"),
         ("wan", "the interface it leaves by"),
@@ -124,6 +161,7 @@ def _tunnel(entry: object, where: str, problems: Problems) -> Tunnel | None:
         if key not in entry:
             problems.missing(f"{where}: {key}", expected)
     fields = _fields(entry, where, problems)
+    fields["rates"] = _rates(entry, where, wans.get(str(fields.get("wan")), Rates()), problems)
     return Tunnel(where=where, **fields) if len(problems.errors) == errors_before else None
 
 

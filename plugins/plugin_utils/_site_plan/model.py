@@ -11,6 +11,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Rates:
+    """What one tunnel may send each way, as seen from the client: in the notation of tc, None for no limit."""
+
+    up: str | None = None
+    down: str | None = None
+
+
+@dataclass(frozen=True)
 class Tunnel:
     """One tunnel of one client. ``where`` is how messages call it."""
 
@@ -26,6 +34,7 @@ class Tunnel:
     log_level: str
     table: int
     priority: int
+    rates: Rates
 
     @property
     def client_address(self) -> str:

@@ -32,6 +32,7 @@ def _client(client: Client, server: Server) -> dict[str, Any]:
             _instance(
                 tunnel,
                 address=tunnel.client_address,
+                rate=tunnel.rates.up,
                 head={
                     "role": "client",
                     "bind_ip": f"if:{tunnel.wan}",
@@ -68,6 +69,7 @@ def _server(server: Server, clients: list[Client]) -> dict[str, Any]:
             _instance(
                 tunnel,
                 address=tunnel.server_address,
+                rate=tunnel.rates.down,
                 head={"role": "server", "bind_ip": str(server.bind_address), "remote_port": tunnel.port},
                 tail={
                     "tls_cert_file": CERTIFICATE,
@@ -85,11 +87,13 @@ def _server(server: Server, clients: list[Client]) -> dict[str, Any]:
     }
 
 
-def _instance(tunnel: Tunnel, *, address: str, head: dict[str, Any], tail: dict[str, Any]) -> dict[str, Any]:
+def _instance(
+    tunnel: Tunnel, *, address: str, rate: str | None, head: dict[str, Any], tail: dict[str, Any]
+) -> dict[str, Any]:
     tun = {"tun_name": tunnel.tun_name, "tun_cidr": address, "tun_mtu": tunnel.tun_mtu}
     return {
         "id": tunnel.id,
-        "config": {**head, **tun, "log_level": tunnel.log_level, **tail},
+        "config": {**head, **tun, **({"rate": rate} if rate else {}), "log_level": tunnel.log_level, **tail},
         "env": {"TUN_NAME": tunnel.tun_name, "TUN_CIDR": address, "TUN_MTU": str(tunnel.tun_mtu)},
     }
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 # The kernel takes more (dev_valid_name() in net/core/dev.c); these characters need no quoting anywhere.
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
+_RATE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)([kmg]?bit)", re.IGNORECASE)
+_RATE_UNITS = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9}
+_RATES = range(32_000, 100 * 10**9 + 1)
 _RESERVED_INTERFACES = {"all", "default", "lo"}
 
 
@@ -39,6 +42,15 @@ def interface(value: object, where: str, problems: Problems) -> str | None:
         if _INTERFACE.fullmatch(value):
             return str(value)
     problems.unexpected(where, value, "an interface name of 1 to 15 characters (letters, digits, . _ -)")
+    return None
+
+
+def rate(value: object, where: str, problems: Problems) -> str | None:
+    """Read a rate in the notation of tc, with its unit; the daemon reads it again."""
+    match = _RATE.fullmatch(value) if isinstance(value, str) else None
+    if match and round(float(match[1]) * _RATE_UNITS[match[2].lower()]) in _RATES:
+        return str(value)
+    problems.unexpected(where, value, "a rate from 32kbit to 100gbit such as 500kbit, 20mbit or 1gbit")
     return None
 
 

@@ -33,6 +33,8 @@ def sites(draw, min_tunnels=0):
         hostvars[client] = {"mpquic_tunnels": []}
         if len(servers) > 1 or draw(st.booleans()):
             hostvars[client]["mpquic_server"] = draw(st.sampled_from(servers))
+        if draw(st.booleans()):
+            hostvars[client]["mpquic_wans"] = {"wan2": {"rate": "50mbit"}, "wan9": {"rate_up": "64kbit"}}
     for n, i in enumerate(ids):
         entry = {"id": i, "wan": f"wan{draw(st.integers(0, 5))}", "lan": f"lan{i}"}
         overrides = {
@@ -44,6 +46,9 @@ def sites(draw, min_tunnels=0):
             "lan_cidrs": draw(st.permutations([f"192.168.{i}.0/25", f"192.168.{i}.128/25", f"172.17.{i}.0/24"])),
             "tun_mtu": draw(st.integers(1200, 1420)),
             "log_level": draw(st.sampled_from(["debug", "info", "error"])),
+            "rate": draw(st.sampled_from(["20mbit", "500kbit"])),
+            "rate_up": "5Mbit",
+            "rate_down": "1.5gbit",
         }
         entry |= {key: overrides[key] for key in draw(st.sets(st.sampled_from(sorted(overrides))))}
         client = clients[n] if n < len(clients) else draw(st.sampled_from(clients))

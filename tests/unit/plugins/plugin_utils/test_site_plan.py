@@ -94,6 +94,35 @@ def test_two_tunnels_on_one_wan_are_allowed_with_a_warning():
     ]
 
 
+@pytest.mark.parametrize(
+    ("tunnel", "wan", "up", "down"),
+    [
+        ({}, {}, None, None),
+        ({"rate": "20mbit"}, {}, "20mbit", "20mbit"),
+        ({"rate_up": "5mbit"}, {}, "5mbit", None),
+        ({"rate": "20mbit", "rate_down": "50mbit"}, {}, "20mbit", "50mbit"),
+        ({}, {"rate_up": "5mbit", "rate_down": "50mbit"}, "5mbit", "50mbit"),
+        ({"rate_up": "4mbit"}, {"rate": "20mbit"}, "4mbit", "20mbit"),
+        ({"rate": "2mbit"}, {"rate_up": "5mbit", "rate_down": "50mbit"}, "2mbit", "2mbit"),
+    ],
+)
+def test_each_end_sends_at_the_rate_of_its_direction(tunnel, wan, up, down):
+    groups, hostvars = reference()
+    hostvars = changed(changed(hostvars, "client1", 1, **tunnel), "client1", mpquic_wans={WANS[1]: wan})
+    hosts = plan_of(groups, hostvars)
+    rates = [[i["config"].get("rate") for i in hosts[name]["instances"]] for name in ("client1", "vps1")]
+    assert rates == [[None, up, *[None] * 4], [None, down, *[None] * 4]]
+
+
+def test_a_tunnel_that_moves_takes_the_rate_of_its_new_wan():
+    groups, hostvars = reference()
+    hostvars = changed(hostvars, "client1", mpquic_wans={WANS[5]: {"rate": "20mbit"}})
+    assert "rate" not in plan_of(groups, hostvars)["client1"]["instances"][0]["config"]
+    moved = plan_of(groups, changed(hostvars, "client1", 0, wan=WANS[5]))
+    assert moved["client1"]["instances"][0]["config"]["rate"] == "20mbit"
+    assert moved["vps1"]["instances"][0]["config"]["rate"] == "20mbit"
+
+
 def test_a_misspelt_variable_is_mentioned():
     groups, hostvars = reference()
     plan = site_plan(groups, changed(hostvars, "vps1", mpquic_bind_adress="10.0.0.5", mpquic_site_name="alpha"))
@@ -173,6 +202,8 @@ def test_moving_one_wan_changes_one_instance_of_one_host(site, data):
     groups, hostvars = site
     client = data.draw(st.sampled_from([c for c in groups["mpquic_clients"] if hostvars[c]["mpquic_tunnels"]]))
     index = data.draw(st.integers(0, len(hostvars[client]["mpquic_tunnels"]) - 1))
+    # The rate of a WAN is for the VPS's end too.
+    hostvars[client].pop("mpquic_wans", None)
     before = plan_of(groups, hostvars)
     after = plan_of(groups, changed(hostvars, client, index, wan="elsewhere"))
     moved = hostvars[client]["mpquic_tunnels"][index]["id"]

@@ -15,9 +15,10 @@ THIRD = "client1: mpquic_tunnels[2] (id 3)"
 FIRST = "client1: mpquic_tunnels[0] (id 1)"
 UNKNOWN = (
     f"{ENTRY}: colour: unknown key, expected one of id, wan, lan, lan_cidrs, port, tun_cidr, tun_name, tun_mtu,"
-    " log_level, table, priority"
+    " log_level, table, priority, rate, rate_up, rate_down"
 )
 NAME = "expected an interface name of 1 to 15 characters (letters, digits, . _ -)"
+RATE = "expected a rate from 32kbit to 100gbit such as 500kbit, 20mbit or 1gbit"
 TUN = "expected an IPv4 network of /30 to /31 such as 10.200.1.0/30"
 LAN = "expected an IPv4 network of /8 to /32 such as 172.16.1.0/30"
 
@@ -47,6 +48,11 @@ TUNNEL_KEYS = [
     ({"priority": 32766}, [f"{ENTRY}: priority: found 32766, expected an integer from 1 to 32765"]),
     ({"tun_mtu": 100}, [f"{ENTRY}: tun_mtu: found 100, expected an integer from 576 to 9000"]),
     ({"log_level": "warn"}, [f"{ENTRY}: log_level: found 'warn', expected one of debug, info, error"]),
+    ({"rate": 20}, [f"{ENTRY}: rate: found 20, {RATE}"]),
+    ({"rate": None}, [f"{ENTRY}: rate: found None, {RATE}"]),
+    ({"rate_up": "20mbps"}, [f"{ENTRY}: rate_up: found '20mbps', {RATE}"]),
+    ({"rate_down": "31kbit"}, [f"{ENTRY}: rate_down: found '31kbit', {RATE}"]),
+    ({"rat": "20mbit"}, [f"{ENTRY}: rat: unknown key, did you mean rate?"]),
     ({"tun_cidr": "10.200.2.0/24"}, [f"{ENTRY}: tun_cidr: found '10.200.2.0/24', {TUN}"]),
     ({"tun_cidr": "10.200.2.0"}, [f"{ENTRY}: tun_cidr: found '10.200.2.0', {TUN}"]),
     ({"tun_cidr": "10.200.256.0/30"}, [f"{ENTRY}: tun_cidr: found '10.200.256.0/30', {TUN}"]),
@@ -123,8 +129,21 @@ IDS = [
     ("2\n3", [f"client1: mpquic_tunnels[1] (id 2 3): id: found '2\\n3', {ID}"]),
 ]
 
+SOME = "the keys rate, rate_up, rate_down"
+WANS = "expected a mapping of WAN interfaces such as {enp7s3: {rate: 20mbit}}"
 TUNNELS = "expected a list of tunnels such as {id: 1, wan: enp7s3, lan: enp6s20}"
 HOSTS = [
+    ("client1", {"mpquic_wans": ["enp7s3"]}, [f"client1: mpquic_wans: found ['enp7s3'], {WANS}"]),
+    (
+        "client1",
+        {"mpquic_wans": {"enp7s3": {"rate": "fast", "speed": 1}, "enp7 s4": {}, "enp7s5": "20mbit"}},
+        [
+            "client1: mpquic_wans[enp7s3]: speed: unknown key, expected one of rate, rate_up, rate_down",
+            f"client1: mpquic_wans[enp7s3]: rate: found 'fast', {RATE}",
+            f"client1: mpquic_wans: found 'enp7 s4', {NAME}",
+            f"client1: mpquic_wans[enp7s5]: found '20mbit', expected a mapping with some of {SOME}",
+        ],
+    ),
     ("client1", {"mpquic_tunnels": None}, [f"client1: mpquic_tunnels: found None, {TUNNELS}"]),
     ("client1", {"mpquic_tunnels": "all"}, [f"client1: mpquic_tunnels: found 'all', {TUNNELS}"]),
     ("client1", {"mpquic_tunnels": {"id": 1}}, [f"client1: mpquic_tunnels: found {{'id': 1}}, {TUNNELS}"]),
@@ -266,6 +285,7 @@ JUNK = st.recursive(
     max_leaves=5,
 )
 KEYS = ["id", "wan", "lan", "lan_cidrs", "port", "tun_cidr", "tun_name", "tun_mtu", "log_level", "table", "priority"]
+KEYS += ["rate", "rate_up", "rate_down"]
 
 
 @given(sites(min_tunnels=1), st.sampled_from(KEYS), JUNK)
@@ -279,11 +299,11 @@ def test_no_junk_raises(site, key, junk):
     assert bool(plan["errors"]) != bool(plan["hosts"])
 
 
-@given(JUNK, JUNK, JUNK)
-def test_no_junk_variable_raises(tunnels, server, address):
+@given(JUNK, JUNK, JUNK, JUNK)
+def test_no_junk_variable_raises(tunnels, server, address, wans):
     groups, _ = reference()
     hostvars = {
-        "client1": {"mpquic_tunnels": tunnels, "mpquic_server": server},
+        "client1": {"mpquic_tunnels": tunnels, "mpquic_server": server, "mpquic_wans": wans},
         "vps1": {"mpquic_public_address": address},
     }
     plan = site_plan(groups, hostvars)
