@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mpquic.core.connection import ProbeAcked
 from mpquic.quic import link as link_module
-from mpquic.quic import private
+from mpquic.quic import private, seal
 from pairs import Pair
 from simulation import arrivals
 
@@ -334,7 +334,7 @@ def test_a_change_of_connection_id_is_noticed(tmp_path: Path) -> None:
     pair.client.link._connection.change_connection_id()
     assert pair.client.link._connection._peer_cid.cid != before
     pair.send(pair.client, payloads(0, 50))
-    pair.settle()
+    pair.deliver(pair.client)
     assert pair.server.got == payloads(0, 50)
     assert pair.server.link._connection.host_cid == pair.client.link._connection._peer_cid.cid
 
@@ -407,3 +407,186 @@ def test_a_close_ends_opening_in_the_middle_of_a_batch(tmp_path: Path) -> None:
     got = pair.server.link.open(arrivals(pair.client.address, *before, *bye, *after), pair.now)
     assert got == payloads(0, 10)
     assert [event.reason for event in pair.server.closed] == ["done"]
+
+
+def test_updates_in_quick_succession(tmp_path: Path) -> None:
+    """A peer need not wait until we have forgotten its old keys; the phase bit is the same again then."""
+    pair = Pair(tmp_path)
+    for number in range(12):
+        pair.server.link.update_keys()
+        pair.send(pair.server, payloads(number * 50, 50))
+        pair.settle(2)
+    assert pair.client.got == payloads(0, 600)
+    assert pair.client.link.key_updates == 12
+
+
+def test_the_next_update_waits_for_an_answer_and_for_the_old_keys(tmp_path: Path) -> None:
+    pair = Pair(tmp_path)
+    link = pair.client.link
+    space = private.packet_space(link._connection)
+    phases = link._phases
+    assert phases is not None
+
+    def settled() -> bool:
+        return phases.settled(space.largest_acked_packet)
+
+    link.update_keys()
+    pair.send(pair.client, payloads(0, 1))
+    pair.client.wire.clear()
+    assert not settled()
+    pair.send(pair.client, payloads(0, 1))
+    pair.settle(4)
+    assert phases.changing
+    assert not settled()
+    pair.now += 1.0
+    # Data alone, without an acknowledgement, is enough to let go of the old keys.
+    pair.send(pair.server, payloads(0, 1))
+    pair.deliver(pair.server)
+    assert not phases.changing
+    assert settled()
+    assert not phases.settled(phases.first_sent - 1)
+
+
+def test_duplicates_in_one_buffer(tmp_path: Path) -> None:
+    pair = Pair(tmp_path)
+    pair.send(pair.client, payloads(0, 4))
+    first, second, third, fourth = pair.client.wire
+    data = b"".join([first, second, second, first, fourth, third, fourth, third])
+    got = pair.server.link.open([(data, len(first), pair.client.address)], pair.now)
+    assert sorted(got) == payloads(0, 4)
+
+
+def test_forged_numbers_do_not_end_the_old_keys(tmp_path: Path) -> None:
+    pair = Pair(tmp_path)
+    early = payloads(0, 100)
+    pair.send(pair.server, early)
+    late, pair.server.wire = pair.server.wire, []
+    pair.server.link.update_keys()
+    pair.send(pair.server, payloads(100, 1))
+    genuine = pair.server.wire[0]
+    pair.deliver(pair.server)
+    number = private.packet_space(pair.client.link._connection).largest_received_packet
+    assert number in {private.next_packet_number(pair.server.link._connection) - n for n in (1, 2)}
+    # The mask stays, so the number can be chosen: far below the packets that are still on their way.
+    forged = bytearray(genuine)
+    for at, bits in zip(range(9, 12), (number ^ max(0, number - 120)).to_bytes(3, "big"), strict=True):
+        forged[at] ^= bits
+    pair.client.link.open(arrivals(("203.0.113.5", 5), bytes(forged)), pair.now)
+    pair.client.link.open(arrivals(pair.server.address, bytes(forged)), pair.now)
+    pair.client.got.clear()
+    pair.deliver(pair.server, late)
+    assert pair.client.got == early
+
+
+def test_reserved_bits_end_the_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = Pair(tmp_path)
+    monkeypatch.setattr(seal, "_FIRST", seal._FIRST | 0x08)
+    pair.send(pair.client, payloads(0, 1))
+    pair.deliver(pair.client)
+    assert pair.server.got == []
+    assert [event.reason for event in pair.server.closed] == ["Reserved bits must be zero"]
+
+
+def test_sending_restarts_the_idle_timer_once(tmp_path: Path) -> None:
+    pair = Pair(tmp_path)
+    pair.now += 20.0
+    pair.send(pair.client, payloads(0, 1))
+    pair.now += 10.0
+    pair.send(pair.client, payloads(0, 1))
+    pair.client.wire.clear()
+    for seconds, ends in ((15.0, 0), (6.0, 1)):
+        pair.now += seconds
+        pair.client.link.fire(pair.now)
+        assert len(pair.client.closed) == ends
+
+
+def test_the_spin_bit_spins_as_aioquic_spins_it(tmp_path: Path) -> None:
+    spins = {}
+    for fast in ((True, True), (False, False)):
+        pair = Pair(tmp_path, fast=fast)
+        spins[fast] = []
+        for number in range(12):
+            end = pair.ends[number % 2]
+            pair.send(end, payloads(number, 2))
+            pair.deliver(end)
+            spins[fast] += [other.link._connection._spin_bit for other in pair.ends]
+    assert spins[True, True] == spins[False, False]
+    assert len(set(spins[True, True])) == 2
+
+
+def test_acknowledgement_ranges_are_bounded(tmp_path: Path) -> None:
+    pair = Pair(tmp_path)
+    pair.send(pair.client, payloads(0, 400))
+    pair.deliver(pair.client, pair.client.wire[::2])
+    assert len(pair.server.got) == 200
+    assert len(private.packet_space(pair.server.link._connection).ack_queue) <= 64
+
+
+def test_bytes_are_counted_and_limited_on_an_unproved_path(tmp_path: Path) -> None:
+    """RFC 9000 section 8.1: three times what came from there, until the client answers from its new address."""
+    pair = Pair(tmp_path)
+    path = pair.client.link._connection._network_paths[0]
+    before = path.bytes_sent
+    pair.send(pair.client, payloads(0, 7))
+    assert path.bytes_sent - before == sum(map(len, pair.client.wire))
+    pair.deliver(pair.client)
+    pair.client.address = ("203.0.113.77", 999)
+    pair.send(pair.client, payloads(0, 1, size=100))
+    pair.deliver(pair.client)
+    received = len(pair.client.wire)
+    datagrams, _taken = pair.server.link.seal(payloads(0, 64), pair.now)
+    sent = sum(len(data) for data, to in datagrams if to == pair.client.address)
+    assert received == 0
+    assert 0 < sent <= 3 * 160
+
+
+def test_acknowledgements_in_any_order(tmp_path: Path) -> None:
+    """What aioquic sent after sealed packets stays in order in its own books."""
+    pair = Pair(tmp_path)
+    link = pair.client.link
+    for number in range(20):
+        pair.send(pair.client, payloads(number, 3))
+        data, pair.client.wire = pair.client.wire, []
+        link.ping()
+        pair.send(pair.client, [])
+        held, pair.client.wire = pair.client.wire, []
+        link.ping()
+        pair.send(pair.client, [])
+        pair.client.wire.clear()
+        pair.deliver(pair.client, data)
+        pair.tick(0.006)
+        pair.deliver(pair.server)
+        assert in_flight(pair.client) == 2
+        pair.deliver(pair.client, held)
+        pair.settle(4)
+        pair.tick(0.1)
+        pair.settle(4)
+        assert in_flight(pair.client) == link.clock.outstanding == 0
+        assert not [n for n, p in private.packet_space(link._connection).sent_packets.items() if p.is_ack_eliciting]
+
+
+def test_loss_by_time(tmp_path: Path) -> None:
+    """RFC 9002 section 6.1.2: after nine eighths of a round trip, without anything else that is sent."""
+    pair = Pair(tmp_path)
+    clock = pair.client.link.clock
+    start = pair.now
+    pair.send(pair.client, payloads(0, 2))
+    pair.client.wire = pair.client.wire[1:]
+    pair.now += 0.01
+    pair.deliver(pair.client)
+    pair.tick(0.006)
+    pair.deliver(pair.server)
+    assert clock.outstanding == 1
+    due = pair.client.link.deadline()
+    assert due == pytest.approx(start + 9 / 8 * max(clock.srtt or 0.0, clock.latest), abs=1e-4)
+    pair.now = due
+    pair.client.link.fire(pair.now)
+    assert clock.outstanding == 0
+
+
+def test_data_is_acknowledged_together(tmp_path: Path) -> None:
+    pair = Pair(tmp_path)
+    pair.send(pair.client, payloads(0, 64))
+    pair.deliver(pair.client)
+    assert pair.server.link.seal([], pair.now) == ([], 0)
+    assert pair.server.link.deadline() == pytest.approx(pair.now + link_module.ACK_DELAY, abs=1e-4)

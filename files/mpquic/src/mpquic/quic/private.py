@@ -228,12 +228,11 @@ def next_packet_number(connection: QuicConnection) -> int:
 
 
 def may_seal(connection: QuicConnection) -> bool:
-    """Tell whether packets may be sealed outside: confirmed, open, on a validated path, no key update waiting."""
+    """Tell whether packets may be sealed outside: the handshake is confirmed, the path validated, nothing closed."""
     return (
         connection._handshake_confirmed
         and not connection._close_pending
         and connection._state not in END_STATES
-        and not connection._cryptos[Epoch.ONE_RTT]._update_key_requested
         and connection._network_paths[0].is_validated
     )
 
