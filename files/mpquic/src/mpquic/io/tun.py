@@ -49,8 +49,8 @@ _OFFLOADS = (
 #: offload one packet has up to 64 kB: this is what 128 full segments have.
 BATCH = 64
 BATCH_BYTES = 128 * 1400
-#: Room for one packet (bytes): the largest there is and its vnet header.
-_PACKET_ROOM = 65535 + SIZE
+#: Room for one packet (bytes): the largest there is, an IPv6 header and 65535 bytes, behind its vnet header.
+_PACKET_ROOM = SIZE + 40 + 65535
 _GONE = {errno.EBADFD, errno.ENODEV}
 
 

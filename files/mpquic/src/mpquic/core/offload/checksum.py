@@ -20,11 +20,6 @@ def header(data: bytes | bytearray) -> int:
     return _MODULUS - (int.from_bytes(data) % _MODULUS or _MODULUS)
 
 
-def header_right(data: bytes) -> bool:
-    """Tell whether the checksum inside a header of an even length is right."""
-    return int.from_bytes(data) % _MODULUS == 0
-
-
 def pseudo(addresses: bytes, protocol: int, length: int) -> int:
     """Return the folded sum of a pseudo header: both addresses, the protocol, and the transport length (bytes)."""
     return add(int.from_bytes(addresses) % _MODULUS, protocol + length)

@@ -73,7 +73,7 @@ def _cut(read: bytes, payloads: list[bytes]) -> str | None:
     if shape is None and flags & vnet.NEEDS_CSUM and read[vnet.SIZE] >> 4 == 6 and start > 40:
         # IPv6 with extension headers: only the vnet header says where they end.
         shape = transport(read, vnet.SIZE, protocol, start, ipv4=False) if vnet.SIZE + start < len(read) else None
-    if shape is None or shape.protocol != protocol:
+    if shape is None or shape.gso_type != kind & ~vnet.GSO_ECN:
         return "vnet_type"
     if flags & vnet.NEEDS_CSUM and (start, offset) != (shape.transport, shape.checksum):
         return "vnet_offset"
