@@ -54,16 +54,15 @@ class Wan:
         self.ns = {role: f"mqd{os.getpid()}{role[0]}" for role in ADDRESS}
         self.veth = {role: f"mqd{role[0]}{os.getpid()}"[:15] for role in ADDRESS}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        #: Capabilities of the daemons. To read is the test's own: the checkout may lie in a folder of root's.
+        self.capabilities = ["dac_read_search"]
 
     def make(self) -> None:
         for role in ADDRESS:
             sh(f"ip netns add {self.ns[role]}")
-        one, two = self.veth.values()
-        sh(f"ip link add {one} netns {self.ns['client']} type veth peer name {two} netns {self.ns['server']}")
+        self.join()
         for role in ADDRESS:
             self.ip(role, "link set lo up")
-            self.ip(role, f"addr add {OUTER[role]}/24 dev {self.veth[role]}")
-            self.ip(role, f"link set {self.veth[role]} up")
             self.make_tun(role)
         os.mknod(self.folder / "tun", stat.S_IFCHR | 0o666, os.makedev(10, 200))
         (self.folder / "tun").chmod(0o666)
@@ -74,6 +73,14 @@ class Wan:
         self.configure("client", tls_server_pin=spki_pin(certificate))
         self.configure("server", bind_ip=OUTER["server"])
         self.configure("server", tls_cert_file=str(self.folder / "cert.pem"), tls_key_file=str(self.folder / "key.pem"))
+
+    def join(self) -> None:
+        """Lay the wire."""
+        one, two = self.veth.values()
+        sh(f"ip link add {one} netns {self.ns['client']} type veth peer name {two} netns {self.ns['server']}")
+        for role in ADDRESS:
+            self.ip(role, f"addr add {OUTER[role]}/24 dev {self.veth[role]}")
+            self.ip(role, f"link set {self.veth[role]} up")
 
     def make_tun(self, role: str, mtu: int = 1300) -> None:
         sh(f"ip netns exec {self.ns[role]} ip tuntap add {TUN} mode tun user {NOBODY}")
@@ -102,13 +109,13 @@ class Wan:
     # --- daemons ----------------------------------------------------------------------------------------------------
 
     def start(self, role: str) -> None:
-        """Start a daemon as nobody. Its one capability is to read: the checkout may lie in a folder of root's."""
+        """Start a daemon as nobody."""
         self.processes[role] = self.start_beside(role)
 
     def start_beside(self, role: str) -> subprocess.Popen[bytes]:
         drop = f"setpriv --reuid={NOBODY} --regid={NOBODY} --clear-groups"
         for kind in ("bounding-set", "inh-caps", "ambient-caps"):
-            drop += f" --{kind}=-all,+dac_read_search"
+            drop += f" --{kind}=-all,+{',+'.join(self.capabilities)}"
         config = self.folder / f"{role}.yaml"
         command = f"{sys.executable} -m mpquic run --config {config} --control {self.control(role)}"
         script = f"mount --bind {self.folder / 'tun'} /dev/net/tun && exec {drop} --no-new-privs {command}"
@@ -146,6 +153,25 @@ class Wan:
     def ping(self, role: str, extra: str = "-c 1 -W 1") -> bool:
         command = f"ip netns exec {self.ns[role]} ping -q {extra} {ADDRESS[OTHER[role]]}"
         return sh(command, check=False).returncode == 0
+
+    def transfer(self, source: str, data: bytes) -> str:
+        """Send ``data`` over TCP through the tunnel; return the SHA-256 of what arrived."""
+        (self.folder / "data").write_bytes(data)
+        serve = "import socket,sys;s=socket.create_server((sys.argv[2],8000));print('ready',flush=True);c,_=s.accept();"
+        serve += "c.sendall(open(sys.argv[1],'rb').read());c.close()"
+        fetch = "import socket,hashlib,sys;c=socket.create_connection((sys.argv[1],8000),5);h=hashlib.sha256()\n"
+        fetch += "while b:=c.recv(65536): h.update(b)\nprint(h.hexdigest())"
+        place = ADDRESS[source]
+        line = ["ip", "netns", "exec", self.ns[source], sys.executable, "-c", serve, str(self.folder / "data"), place]
+        with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as server:
+            assert server.stdout is not None
+            assert server.stdout.readline() == "ready\n"
+            line = ["ip", "netns", "exec", self.ns[OTHER[source]], sys.executable, "-c", fetch, place]
+            try:
+                done = subprocess.run(line, capture_output=True, text=True, timeout=30, check=True)
+            finally:
+                server.kill()
+        return done.stdout.strip()
 
     def close(self) -> None:
         for process in self.processes.values():

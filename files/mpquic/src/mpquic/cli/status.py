@@ -15,7 +15,22 @@ if TYPE_CHECKING:
     import argparse
 
 _INSTANCES = Path("/etc/mpquic/instances")
-_COLUMNS = ("id", "role", "state", "since", "tun", "local", "remote", "rtt", "tx", "rx", "drops", "session", "reason")
+_COLUMNS = (
+    "id",
+    "role",
+    "state",
+    "since",
+    "tun",
+    "mtu",
+    "local",
+    "remote",
+    "rtt",
+    "tx",
+    "rx",
+    "drops",
+    "session",
+    "reason",
+)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -80,6 +95,7 @@ def _row(item: dict[str, Any]) -> tuple[str, ...]:
         plain("state"),
         f"{item['since_s']:.0f}s" if "since_s" in item else "-",
         plain("tun"),
+        plain("mtu"),
         plain("local"),
         plain("remote"),
         f"{rtt:.1f}ms" if rtt is not None else "-",

@@ -128,6 +128,8 @@ class ClientTunnel:
             if lower:
                 # A new connection sends at once, this one would wait for its timer.
                 self._dial(lower[0], now)
+            else:
+                self._send_error = "the link is too small for QUIC, which needs an MTU of 1228 (IPv4) or 1248 (IPv6)"
 
     def refused(self, now: float) -> None:
         """Note ICMP "port unreachable", a hint that the server is not running."""

@@ -34,7 +34,7 @@ class ClientShell(Shell):
         endpoint = ClientEndpoint(
             trust=trust, identity=identity, tun_mtu=config.tun_mtu, algorithm=config.congestion_algorithm
         )
-        tunnel = ClientTunnel(endpoint.connect, random.random, loop.time(), rate=config.rate)
+        tunnel = ClientTunnel(endpoint.connect, random.random, loop.time(), rate=config.rate, own=config.tun_cidr)
         super().__init__(config, tunnel, loop, notify)
         self._attempt: asyncio.Task[None] | None = None
 

@@ -40,7 +40,9 @@ class ServerShell(Shell):
             tun_mtu=config.tun_mtu,
             algorithm=config.congestion_algorithm,
         )
-        super().__init__(config, ServerTunnel(endpoint.accept, loop.time(), rate=config.rate), loop, notify)
+        super().__init__(
+            config, ServerTunnel(endpoint.accept, loop.time(), rate=config.rate, own=config.tun_cidr), loop, notify
+        )
         self._bind_fault: str | None = None
         self._next_bind = 0.0
         self._bound: tuple[str, int] | None = None

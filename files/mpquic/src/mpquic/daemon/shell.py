@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpquic import __version__
 from mpquic.daemon.logs import RepeatFilter
+from mpquic.io.mtu import get_mtu, set_mtu
 from mpquic.io.tun import TunBusyError, TunDevice, TunError, TunGoneError, open_tun
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ _LOG = logging.getLogger("mpquic")
 
 #: Seconds between looks for a TUN device that was removed or is in use.
 TUN_RETRY = 0.5
+#: Sizes that a handshake may go through before the own link takes one.
+_SENDS = 4
 
 
 class Shell(ABC):
@@ -50,6 +53,9 @@ class Shell(ABC):
         self._timer_at = math.inf
         self._repeats = RepeatFilter()
         self._tun_fault: str | None = None
+        #: What the TUN's MTU was last fitted to, and why that is not possible.
+        self._fitted: int | None = None
+        self._fit_fault: str | None = None
         self._stopped = False
 
     def start(self) -> None:
@@ -101,6 +107,9 @@ class Shell(ABC):
             return
         if reads:
             self.tunnel.send(reads, now)
+            answers = self.tunnel.fit.answers()
+            if answers:
+                self._deliver(answers)
             self._after(now)
 
     def _on_udp(self) -> None:
@@ -123,9 +132,9 @@ class Shell(ABC):
 
     def _after(self, now: float) -> None:
         """Send what the tunnel has to say, tell what changed, and set the timer."""
-        datagrams = self.tunnel.flush(now)
-        if datagrams and self.udp is not None:
-            self.udp.send(datagrams)
+        self._send(now)
+        if self.tunnel.fit.mtu != self._fitted:
+            self._fit_tun()
         for change in self.tunnel.changes():
             self._tell(change, now)
         if self._stopped:
@@ -138,6 +147,17 @@ class Shell(ABC):
                 self._timer.cancel()
             self._timer_at = deadline
             self._timer = self.loop.call_at(deadline, self.tick)
+
+    def _send(self, now: float) -> None:
+        for _send in range(_SENDS):
+            datagrams = self.tunnel.flush(now)
+            if self.udp is None:
+                return
+            if datagrams:
+                self.udp.send(datagrams)
+            if not self.udp.take_too_big():
+                return
+            self.tunnel.too_big(now)
 
     # --- devices ----------------------------------------------------------------------------------------------------
 
@@ -158,6 +178,7 @@ class Shell(ABC):
         self._tun = tun
         self.tunnel.attach(tun.codec)
         self._tun_fault = None
+        self._fitted = None
         self.loop.add_reader(tun.fileno(), self._on_tun)
 
     def _detach_tun(self) -> None:
@@ -182,6 +203,29 @@ class Shell(ABC):
             self.loop.call_later(TUN_RETRY, self._find_tun)
         else:
             _LOG.info("tun attached name=%s", self.config.tun_name)
+
+    def _fit_tun(self) -> None:
+        """Give the TUN the MTU that the path carries. What exceeds it until then, the tunnel answers itself."""
+        fits = self._fitted = self.tunnel.fit.mtu
+        if fits is None or self._tun is None:
+            return
+        name, mtu = self.config.tun_name, min(fits, self.config.tun_mtu)
+        try:
+            found = get_mtu(name)
+            if found != mtu:
+                set_mtu(name, mtu)
+                _LOG.info("tun fitted name=%s mtu=%d before=%d", name, mtu, found)
+        except OSError as error:
+            fault = error.strerror or str(error)
+            if fault != self._fit_fault:
+                _LOG.error('tun not fitted name=%s mtu=%d reason="%s"', name, mtu, fault)
+            self._fit_fault = fault
+
+    def _mtu(self) -> int | None:
+        try:
+            return get_mtu(self.config.tun_name)
+        except OSError:
+            return None
 
     # --- telling ----------------------------------------------------------------------------------------------------
 
@@ -226,7 +270,8 @@ class Shell(ABC):
             "session": tunnel.session,
             "connects": tunnel.connects,
             "tun": self.config.tun_name,
-            "mtu": self.config.tun_mtu,
+            "mtu": self._mtu(),
+            "datagram": connection.datagram_size if connection is not None and up else None,
             "bind": str(self.config.bind_ip),
             "local": text(self.udp.local) if self.udp is not None else None,
             "remote": text(connection.peer) if connection is not None and up else None,

@@ -39,9 +39,13 @@ _MAX_SEGMENTS = 64
 #: One UDP payload, segments and all, stays below 65 507 bytes.
 _MAX_SUPER = 65000
 _MAX_DATAGRAM = 65535
+#: No path MTU probe is shorter (bytes).
+_SHORTEST_PROBE = 1200
 _GRO_SPACE = socket.CMSG_SPACE(struct.calcsize("i"))
 _GSO_REFUSED = {errno.EIO, errno.EINVAL, errno.EMSGSIZE, errno.EOPNOTSUPP, errno.ENOPROTOOPT}
 _FULL = {errno.EAGAIN, errno.ENOBUFS}
+#: Errors that may answer an earlier datagram (ip(7), udp(7)), and what a datagram that they stop twice counts as.
+_ANSWERS = {errno.ECONNREFUSED: "udp_refused", errno.EMSGSIZE: "udp_too_big"}
 
 
 class UdpSocket:
@@ -53,6 +57,7 @@ class UdpSocket:
         self._drops = drops
         self._connected = connected
         self._refused = False
+        self._too_big = False
         self.gso = _try_option(sock, _UDP_SEGMENT, 0)
         self.gro = _try_option(sock, _UDP_GRO, 1)
         self.last_error = ""
@@ -75,6 +80,11 @@ class UdpSocket:
         """Tell whether an ICMP "port unreachable" came since the last call."""
         refused, self._refused = self._refused, False
         return refused
+
+    def take_too_big(self) -> bool:
+        """Tell whether EMSGSIZE came since the last call: the link is too small, or ICMP said that the path is."""
+        too_big, self._too_big = self._too_big, False
+        return too_big
 
     def receive(self) -> list[Arrival]:
         """Return what has arrived, up to about BATCH datagrams; nothing when nothing has."""
@@ -108,7 +118,10 @@ class UdpSocket:
             start = end
 
     def _run_end(self, datagrams: Sequence[Datagram], start: int) -> int:
-        """Return the end of the run that one call can segment: equal sizes, the last may be shorter, one peer."""
+        """Return the end of the run that one call can segment: equal sizes, the last may be shorter, one peer.
+
+        What does not fit a link is dropped as a whole: a path MTU probe must not go down with larger datagrams.
+        """
         first, address = datagrams[start]
         size = total = len(first)
         end = start + 1
@@ -117,7 +130,7 @@ class UdpSocket:
             data, to = datagrams[end]
             length = len(data)
             total += length
-            if length > size or total > _MAX_SUPER or to != address:
+            if length > size or total > _MAX_SUPER or to != address or _SHORTEST_PROBE <= length < size:
                 break
             end += 1
             if length < size:
@@ -138,25 +151,28 @@ class UdpSocket:
                 self._note(error, len(run))
                 return True
             taken = [self._send_one(data, address) for data, address in datagrams[start:end]]
-            if all(taken):
+            # EMSGSIZE is an ICMP answer to an earlier datagram, or the size itself is too much.
+            if all(taken) and error.errno != errno.EMSGSIZE:
                 # One by one it works: it is segmentation that this kernel or driver refuses.
                 self.gso = False
                 _LOG.info("udp segmentation offload refused (%s), sending datagrams one by one", error.strerror)
         return True
 
     def _send_one(self, data: bytes, address: Address) -> bool:
+        reason = ""
         for _attempt in range(2):
             try:
                 self._sendmsg([data], [], address)
             except OSError as error:
-                if error.errno == errno.ECONNREFUSED:
-                    # An earlier datagram's ICMP answer; reading it cleared it.
-                    self._refused = True
-                    continue
+                if error.errno not in _ANSWERS:
+                    self._note(error, 1)
+                    return False
+                # It may be the ICMP answer to an earlier datagram; reading it has cleared it.
                 self._note(error)
-                return False
+                reason = _ANSWERS[error.errno]
+                continue
             return True
-        self._drops["udp_refused"] += 1
+        self._drops[reason] += 1
         return False
 
     def _sendmsg(self, buffers: list[bytes], ancillary: list[tuple[int, int, bytes]], address: Address) -> None:
@@ -165,15 +181,17 @@ class UdpSocket:
         else:
             self._sock.sendmsg(buffers, ancillary, 0, address)
 
-    def _note(self, error: OSError, count: int = 1) -> None:
+    def _note(self, error: OSError, count: int = 0) -> None:
+        """Remember what an error says; ``count`` datagrams were lost by it."""
         if error.errno == errno.ECONNREFUSED:
             self._refused = True
-            return
-        if error.errno in _FULL:
+        elif error.errno == errno.EMSGSIZE:
+            self._too_big = True
+        elif error.errno in _FULL:
             self._drops["udp_full"] += count
-            return
-        self.last_error = error.strerror or str(error)
-        self._drops["udp_too_big" if error.errno == errno.EMSGSIZE else "udp_error"] += count
+        else:
+            self.last_error = error.strerror or str(error)
+            self._drops["udp_error"] += count
 
 
 def open_udp(address: str, port: int, *, device: str | None, remote: Address | None, drops: Counter[str]) -> UdpSocket:
