@@ -58,6 +58,7 @@ METRICS = (
         if count > 1 or metric.key == "sum1"
     ),
     Metric("wan", "idle_ms", "slow WAN: ping, idle", "ms", 1, brief=False),
+    Metric("wan", "idle_p99_ms", "its p99", "ms", 1, brief=False),
     Metric("wan", "up_mbit", "slow WAN: TCP to the server", "Mbit/s", 1),
     Metric("wan", "up_bulk_ms", "added to bulk (p99)", "ms", 1),
     Metric("wan", "up_critical_ms", "added to critical (p99)", "ms", 1),

@@ -144,9 +144,9 @@ def _growth(results: Results) -> Panel:
         total = results.median(_QUOTED, "tunnels", OURS, f"sum{count}")
         share = results.median(_QUOTED, "tunnels", OURS, f"share{count}")
         if total is not None:
-            even = f", slowest {share:.2f} of fastest" if share is not None and count > 1 else ""
+            even = f" ({share:.2f})" if share is not None and count > 1 else ""
             bars.append(Bar(OURS, f"{count} tunnel{'s' if count > 1 else ''}", total, f"{total:,.0f} Mbit/s{even}"))
-    remark = f"mpquic, Mbit/s in all, on {results.about['cpus']} cores that carry both ends; W2"
+    remark = f"mpquic, the sum (slowest as a share of the fastest), both ends on {results.about['cpus']} cores; W2"
     return Panel("Several tunnels at once", remark, [Group("", bars)])
 
 

@@ -76,16 +76,16 @@ def _group(drawing: Drawing, x: float, y: float, group: Group, scale: float) -> 
         y += _GROUP
     start = x + _NAMES
     drawing.line((start, y - 3), (start, y + _PITCH * len(group.bars) - 4), RULE)
+    compared = len({bar.peer for bar in group.bars}) > 1
     for bar in group.bars:
-        _bar(drawing, start, y, bar, scale)
+        _bar(drawing, start, y, bar, scale, "bold" if compared and bar.peer == OURS else "")
         y += _PITCH
     return y + 4
 
 
-def _bar(drawing: Drawing, start: float, y: float, bar: Bar, scale: float) -> None:
+def _bar(drawing: Drawing, start: float, y: float, bar: Bar, scale: float, style: str) -> None:
     base = y + _THICK - 2
-    ours = "bold" if bar.peer == OURS else ""
-    drawing.text(start - 10, base, bar.name, 12, INK, f"end {ours}")
+    drawing.text(start - 10, base, bar.name, 12, INK, f"end {style}")
     if bar.value is None:
         drawing.text(start + 8, base, bar.text, 12, FAINT)
         return
@@ -96,4 +96,4 @@ def _bar(drawing: Drawing, start: float, y: float, bar: Bar, scale: float) -> No
         middle = y + _THICK / 2
         drawing.line((start + bar.value * scale, middle), (end, middle), color, 2)
         drawing.line((end, middle - 4), (end, middle + 4), color, 2)
-    drawing.text(end + 8, base, bar.text, 12, INK, ours)
+    drawing.text(end + 8, base, bar.text, 12, INK, style)

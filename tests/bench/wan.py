@@ -38,8 +38,9 @@ def measure(wire: Wire, peer: Peer, where: Path, seconds: float) -> Values:
     values: Values = {}
     rate = RATE if peer.name == OURS else None
     with wire.wan(where) as ends, peer.tunnel(ends, where, rate=rate) as tunnel:
-        calm = pings.result(pings.start(tunnel, where, _IDLE), _IDLE).median
-        values["idle_ms"] = calm
+        idle = pings.result(pings.start(tunnel, where, _IDLE), _IDLE)
+        calm = idle.median
+        values |= {"idle_ms": calm, "idle_p99_ms": idle.p99}
         for direction, options in (("up", ()), ("down", ("-R",))):
             flow, bulk, critical = _loaded(tunnel, where, max(_LOADED, seconds), options)
             values[f"{direction}_mbit"] = flow.mbit
