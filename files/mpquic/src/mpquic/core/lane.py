@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from mpquic.core import wire
 from mpquic.core.breaker import WINDOW, Breaker
 from mpquic.core.offload import BareCodec
-from mpquic.core.queue import MAX_AGE, PacketQueue
+from mpquic.core.queue import PacketQueue
 from mpquic.core.shaper import Shaper
 from mpquic.core.types import Change
 
@@ -31,8 +31,8 @@ MAX_OUTSTANDING = 32768
 #: Share of a link's rate that is used. Our queue can only stand in for the link's own if that one stays empty, and
 #: others use the link as well: ARP, DHCP, the host itself.
 RATE_SHARE = 0.98
-#: Full packets for which there is time to wait, however slow the link (RFC 6928: an initial window has ten).
-MIN_WAITING = 10
+#: Bytes of a full packet.
+_FULL = 1500
 #: Bytes around a UDP payload: Ethernet 14, which tc counts as well, UDP 8, and IPv4 or IPv6.
 _FRAME_V4 = 14 + 8 + 20
 _FRAME_V6 = 14 + 8 + 40
@@ -192,11 +192,8 @@ class Lane:
 
     def _new_shaper(self) -> Shaper | None:
         rate = min(self._rate, self._breaker.limit or math.inf)
-        if math.isinf(rate):
-            self._queue.max_age = MAX_AGE
-            return None
-        self._queue.max_age = max(MAX_AGE, MIN_WAITING * 1500 * 8 / rate)
-        return Shaper(rate)
+        self._queue.pace(8 * _FULL / rate)
+        return None if math.isinf(rate) else Shaper(rate)
 
 
 def _admits(shaper: Shaper, payloads: list[bytes], connection: Connection, now: float) -> bool:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from mpquic.core.aging import CoDel, Cut
+from mpquic.core.aging import INTERVAL, TARGET, CoDel, Cut
 from mpquic.core.classes import BULK, CRITICAL, DEFAULT, classify
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ CAPACITY = 4096
 CAPACITY_OCTETS = 5_000_000
 #: Seconds that any packet may wait.
 MAX_AGE = 0.04
+#: Full packets for which there is time to wait, however slow the link (RFC 6928: an initial window has ten).
+MIN_WAITING = 10
 #: Bytes of critical packets for one byte of the others, while others wait.
 CRITICAL_SHARE = 3
 #: Bytes per turn of default and bulk; the smallest is a full packet.
@@ -37,11 +39,11 @@ QUANTUM = {DEFAULT: 6000, BULK: 1500}
 class _Fifo:
     """What waits in one class."""
 
-    __slots__ = ("_aging", "_drops", "credit", "items", "octets", "quantum")
+    __slots__ = ("_drops", "aging", "credit", "items", "octets", "quantum")
 
     def __init__(self, drops: Counter[str], aging: Aging, quantum: int) -> None:
         self._drops = drops
-        self._aging = aging
+        self.aging = aging
         self.quantum = quantum
         self.credit = 0
         self.items: deque[tuple[float, bytes]] = deque()
@@ -64,7 +66,7 @@ class _Fifo:
             self.octets -= len(item[1])
             if age > max_age:
                 drops["queue_age"] += 1
-            elif self._aging.drops(age, self.octets, now):
+            elif self.aging.drops(age, self.octets, now):
                 drops["queue_delay"] += 1
             else:
                 return item
@@ -82,8 +84,8 @@ class _Fifo:
 class PacketQueue:
     """Payloads in front of a connection.
 
-    What it drops is counted in ``drops``: ``queue_full`` for want of room, ``queue_age`` what waited longer than
-    ``max_age`` seconds, ``queue_delay`` what was dropped so that the others need not wait so long.
+    What it drops is counted in ``drops``: ``queue_full`` for want of room, ``queue_age`` what waited too long,
+    ``queue_delay`` what was dropped so that the others need not wait so long.
     """
 
     def __init__(
@@ -92,21 +94,29 @@ class PacketQueue:
         *,
         capacity: int = CAPACITY,
         octets: int = CAPACITY_OCTETS,
-        max_age: float = MAX_AGE,
     ) -> None:
-        """Bound every class to so many packets, bytes and seconds."""
-        self.max_age = max_age
+        """Bound every class to so many packets and bytes."""
+        self._max_age = MAX_AGE
         self._bounds = capacity, octets
         self._critical = _Fifo(drops, Cut(), 0)
         self._others = [_Fifo(drops, CoDel(), QUANTUM[index]) for index in (DEFAULT, BULK)]
         self._classes = {CRITICAL: self._critical, DEFAULT: self._others[0], BULK: self._others[1]}
-        self._turn = 0
+        #: The one that had the last turn.
+        self._turn = len(self._others) - 1
         #: Bytes that critical packets are ahead of their share.
         self._ahead = 0
 
     def __len__(self) -> int:
         """Return the number of waiting payloads."""
         return sum([len(fifo.items) for fifo in self._classes.values()])
+
+    def pace(self, packet_time: float) -> None:
+        """Adapt to a link on which a full packet takes ``packet_time`` seconds."""
+        self._max_age = max(MAX_AGE, MIN_WAITING * packet_time)
+        target = max(TARGET, 1.5 * packet_time)
+        for fifo in self._classes.values():
+            fifo.aging.target = target
+            fifo.aging.interval = INTERVAL + target - TARGET
 
     def push(self, payloads: Iterable[bytes], now: float) -> None:
         """Append payloads to their classes; the oldest make room."""
@@ -125,7 +135,7 @@ class PacketQueue:
             fifo = self._next()
             if fifo is None:
                 break
-            item = fifo.pop(now, self.max_age)
+            item = fifo.pop(now, self._max_age)
             if item is None:
                 continue
             size = len(item[1]) + overhead
