@@ -113,6 +113,11 @@ instances:
       type: float
       returned: when it answers
       sample: 31.2
+    key_updates:
+      description: Key updates of the present QUIC connection.
+      type: int
+      returned: when it answers
+      sample: 17
     tx_packets:
       description: Packets sent into the tunnel. Likewise C(rx_packets), C(tx_bytes) and C(rx_bytes).
       type: int

@@ -66,6 +66,10 @@ class Connection(Protocol):
         """What acknowledgements say."""
 
     @property
+    def key_updates(self) -> int:
+        """How often the keys of this connection were updated, whoever began it."""
+
+    @property
     def max_payload(self) -> int:
         """Largest DATAGRAM payload that fits one packet to this peer (bytes). Follows set_datagram_size()."""
 

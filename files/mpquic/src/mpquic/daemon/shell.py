@@ -278,6 +278,7 @@ class Shell(ABC):
             "rate_bps": self.config.rate,
             "held_to_bps": round(tunnel.limit) if tunnel.limit is not None else None,
             "rtt_ms": round(rtt * 1000, 3) if rtt is not None else None,
+            "key_updates": connection.key_updates if connection is not None and up else None,
             "tx_packets": counters.tx_packets,
             "rx_packets": counters.rx_packets,
             "tx_bytes": counters.tx_bytes,
