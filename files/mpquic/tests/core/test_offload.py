@@ -4,14 +4,17 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mpquic.core.offload import BareCodec, VnetCodec
 from packets import ACK, CWR, FIN, PADDING, PSH, RST, SYN, TCP, TIMESTAMPS, UDP, URG, Packet, complete, words
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 SLOW = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CODEC = VnetCodec(udp=True)

@@ -7,106 +7,33 @@ complete its checksums in software before it comes out of the second.
 
 from __future__ import annotations
 
-import ctypes
-import ipaddress
 import os
 import random
 import struct
-import subprocess
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from kernel import V4, V6, Kernel
 from mpquic.core.offload import BareCodec, VnetCodec
-from mpquic.core.types import Frame
-from mpquic.io import tun
 from packets import ACK, CWR, ECE, FIN, PADDING, PSH, TCP, TIMESTAMPS, UDP, URG, Packet
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
-
-LIBC = ctypes.CDLL(None, use_errno=True)
-CLONE_NEWNET = 0x40000000
-
-
-@contextmanager
-def own_namespace() -> Iterator[None]:
-    """Be in a network namespace of its own, which ends with this block."""
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        assert LIBC.unshare(CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
-        yield
-    finally:
-        assert LIBC.setns(home, CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
-        os.close(home)
-
-
-def ip(line: str) -> None:
-    subprocess.run(["ip", *line.split()], check=True)
-
-
-def make(name: str, number: int) -> None:
-    ip(f"tuntap add {name} mode tun")
-    ip(f"link set {name} mtu 1500 txqueuelen 2000 up")
-    ip(f"addr add 10.81.{number}.1/24 dev {name}")
-    ip(f"addr add fd81:{number}::1/64 dev {name} nodad")
-
-
-class Kernel:
-    """Two TUN devices and the way through the kernel from the one to the other."""
-
-    def __init__(self) -> None:
-        self.drops: Counter[str] = Counter()
-        make("mqo1", 1)
-        make("mqo2", 2)
-        for name in ("net/ipv4/ip_forward", "net/ipv6/conf/all/forwarding"):
-            Path("/proc/sys", name).write_text("1")
-        for name in ("all", "default", "mqo1", "mqo2"):
-            Path(f"/proc/sys/net/ipv4/conf/{name}/rp_filter").write_text("0")
-        self.rich = tun.open_tun("mqo1", self.drops)
-        fd = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-        self.plain = tun.TunDevice("mqo2", fd, self.drops, BareCodec())
-        tun.fcntl.ioctl(fd, 0x400454CA, struct.pack("16sH22x", b"mqo2", 0x1001))
-        tun.fcntl.ioctl(fd, 0x400454D0, 0)
-        self.taken()
-
-    def taken(self) -> list[bytes]:
-        """Return what has come out of the plain device."""
-        found: list[bytes] = []
-        while more := self.plain.read():
-            found += more
-        # The kernel says things of its own there, about neighbours and groups.
-        return [packet for packet in found if packet[12:16] == SENDER or packet[8:24] == SENDER_V6]
-
-    def forward(self, frames: Sequence[Frame]) -> list[bytes]:
-        """Return what comes out for what is written: a write returns when its packets are through."""
-        found: list[bytes] = []
-        for frame in frames:
-            self.rich.write([frame])
-            found += self.taken()
-        return found
-
-    def close(self) -> None:
-        self.rich.close()
-        self.plain.close()
 
 
 @pytest.fixture(scope="module")
 def kernel() -> Iterator[Kernel]:
-    with own_namespace():
-        found = Kernel()
-        try:
-            yield found
-        finally:
-            found.close()
+    found = Kernel()
+    try:
+        yield found
+    finally:
+        found.close()
 
 
-V4 = Packet()
-SENDER = ipaddress.ip_address(V4.source).packed
-V6 = Packet(source="fd81:1::2", target="fd81:2::2", flow_label=0x12345)
-SENDER_V6 = ipaddress.ip_address(V6.source).packed
 #: No operation, three times, and the end of the list: IPv4 options that nobody acts on.
 OPTIONS = b"\x01\x01\x01\x00"
 SHAPES = {
