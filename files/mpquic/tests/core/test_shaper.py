@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mpquic.core.shaper import BURST, MIN_BURST, Shaper
+from mpquic.core.shaper import BURST, Shaper
 
 _FULL = 1500
 
@@ -20,7 +20,7 @@ _FULL = 1500
 def test_never_more_than_the_rate_and_a_burst(rate: float, sizes: list[int], waits: list[float]) -> None:
     """Whoever sends as soon as it may gets the rate over any span, and a burst and one packet on top."""
     shaper, start = Shaper(rate), 1000.0
-    burst = max(BURST * rate / 8, MIN_BURST)
+    burst = BURST * rate / 8
     now, sent = start, 0
     for step in range(300):
         size = sizes[step % len(sizes)]
@@ -63,4 +63,4 @@ def test_overdraft_is_paid_back() -> None:
     shaper = Shaper(8e6)
     shaper.spend(1_000_000, 100.0)
     assert shaper.allowance(100.9) == 0
-    assert shaper.due() == pytest.approx(101.0 - MIN_BURST / 1e6)
+    assert shaper.due() == pytest.approx(101.0 - BURST)

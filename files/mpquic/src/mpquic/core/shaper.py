@@ -9,8 +9,6 @@ from __future__ import annotations
 
 #: Seconds of the rate that may leave at once: an event loop wakes up a millisecond late.
 BURST = 0.002
-#: Bytes that may leave at once, at least: two full packets.
-MIN_BURST = 3000
 
 
 class Shaper:
@@ -19,16 +17,15 @@ class Shaper:
     def __init__(self, rate: float) -> None:
         """Start with a full bucket."""
         self._octets = rate / 8
-        self._tolerance = max(BURST, MIN_BURST / self._octets)
         self._full_at = 0.0
 
     def due(self) -> float:
         """Return since when, or from when on, the next packet may leave."""
-        return self._full_at - self._tolerance
+        return self._full_at - BURST
 
     def allowance(self, now: float) -> float:
         """Return how many bytes may leave now: 0, or at least 1 from due() on."""
-        due = max(self.due(), now - self._tolerance)
+        due = max(self.due(), now - BURST)
         return (now - due) * self._octets + 1 if now >= due else 0.0
 
     def spend(self, octets: float, now: float) -> None:
