@@ -15,6 +15,7 @@ HOST_ON_LAN = 1
 ROUTER = 1
 LAN_CLIENT = 2
 KINDS = ("wan", "lan", "subnet")
+MTUS = range(1280, 1501)
 RESERVED_NICS = ("lo", "mgmt0")
 
 
@@ -52,12 +53,13 @@ QUALITY_KEYS = tuple(field.name for field in fields(Quality))
 
 @dataclass(frozen=True)
 class Wan:
-    """An ISP's router with its access network, and the wire to it."""
+    """An ISP's router with its access network, and the wire to it; `mtu` is that of the ISP's own line."""
 
     name: str
     isp: str
     network: IPv4Network
     public: IPv4Address
+    mtu: int
     quality: Quality
 
 

@@ -81,6 +81,8 @@ def create_isp(paths: Paths, wan: Wan, nic: Nic) -> None:
     run("ip", "-n", isp, "route", "add", "default", "via", str(router))
     run("ip", "-n", internet, "address", "add", str(router), "peer", str(wan.public), "dev", wan.isp)
     run("ip", "-n", internet, "link", "set", wan.isp, "up")
+    for place, device in ((isp, "transit"), (internet, wan.isp)):
+        run("ip", "-n", place, "link", "set", device, "mtu", str(wan.mtu))
     # As a real ISP: a source that it did not give out goes nowhere.
     rules = f"""table ip isp {{
         chain forward {{

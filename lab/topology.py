@@ -14,7 +14,21 @@ from typing import Any, NoReturn
 import yaml
 
 from lab.errors import TopologyError
-from lab.model import KINDS, QUALITY_KEYS, RESERVED_NICS, ROUTER, File, Host, Lan, Nic, Quality, Subnet, Topology, Wan
+from lab.model import (
+    KINDS,
+    MTUS,
+    QUALITY_KEYS,
+    RESERVED_NICS,
+    ROUTER,
+    File,
+    Host,
+    Lan,
+    Nic,
+    Quality,
+    Subnet,
+    Topology,
+    Wan,
+)
 
 
 class Reader:
@@ -122,13 +136,17 @@ def load(path: Path) -> Topology:
 def read_wan(reader: Reader, name: str, value: Any) -> Wan:
     """Read one entry of `wans`."""
     where = f"wans.{name}"
-    data = reader.mapping(where, value, ("isp", "network", "public"), QUALITY_KEYS)
+    data = reader.mapping(where, value, ("isp", "network", "public"), ("mtu", *QUALITY_KEYS))
+    mtu = data.get("mtu", MTUS[-1])
+    if type(mtu) is not int or mtu not in MTUS:
+        reader.fail(f"{where}.mtu", f"expected a number from {MTUS[0]} to {MTUS[-1]}, found {mtu!r}")
     quality = {key: data[key] for key in QUALITY_KEYS if key in data}
     return Wan(
         name=name,
         isp=reader.place(f"{where}.isp", data["isp"]),
         network=reader.network(f"{where}.network", data["network"], 28),
         public=reader.address(f"{where}.public", data["public"]),
+        mtu=mtu,
         quality=Quality().changed(quality, f"{reader.path}: {where}.", TopologyError),
     )
 

@@ -48,6 +48,7 @@ options:
     description:
       - MTU in bytes, 576 to 65535.
       - If not given, an existing device keeps its own and a new one gets 1300.
+      - A lower one of a device that a daemon holds is left alone, because the daemon fits it to the path.
     type: int
   owner:
     description:

@@ -98,6 +98,16 @@ instances:
       type: str
       returned: when it answers
       sample: mpq4
+    mtu:
+      description: MTU that its TUN device has now, V(null) when there is none.
+      type: raw
+      returned: when it answers
+      sample: 1441
+    datagram:
+      description: Bytes of UDP payload that the path carries, V(null) when the tunnel is not up.
+      type: raw
+      returned: when it answers
+      sample: 1472
     local:
       description: Own UDP address, V(null) when there is no socket.
       type: str

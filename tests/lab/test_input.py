@@ -14,6 +14,7 @@ WRONG = {
     "bad address": ({"server: 192.0.2.80": "server: here"}, "internet.server: expected an IPv4 address"),
     "missing": ({"isp: isp4, ": ""}, "wans.wan4.isp: missing"),
     "range": ({"rate_up: 20": "rate_up: -1"}, "wans.wan1.rate_up: expected a number from 0 to 10000, found -1"),
+    "mtu": ({"mtu: 1420": "mtu: 1200"}, "wans.wan3.mtu: expected a number from 1280 to 1500, found 1200"),
     "no such end": ({"enp7s3: wan1": "enp7s3: wan9"}, "hosts.client1.nics.enp7s3: expected the name of a WAN"),
     "end twice": ({"enp7s4: wan2": "enp7s4: wan1"}, "hosts.client1.nics.enp7s4: wan1 is already the end of"),
     "nic name": ({"enp7s3: wan1": "enp7s3toolonganame: wan1"}, "expected a NIC's name of 1 to 15 characters"),

@@ -7,7 +7,9 @@ from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.addresses
 
 # 10.200.i.0/30 and 172.16.i.0/30 leave one octet for the id.
 IDS = range(1, 256)
-TUN_MTU = 1300
+# What a path of 1500 bytes carries: IPv4 20, UDP 8, QUIC 30 and one byte of ours are around each packet. The daemons
+# lower it to what the path of their tunnel carries.
+TUN_MTU = 1441
 LOG_LEVEL = "info"
 
 

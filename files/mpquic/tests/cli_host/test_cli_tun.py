@@ -117,6 +117,36 @@ def test_does_not_take_a_device_away_from_a_running_program(netns):
     assert netns.snapshot() == before
 
 
+def held(netns):
+    netns.mpquic(*PRESENT)
+    netns.background(lambda: hold("mpq4"))
+    while not carrier(netns, "mpq4"):
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("low", [1300, 1200])
+def test_a_lower_mtu_of_a_held_device_is_no_drift(netns, low):
+    """The daemon fits it to the path; below 1280 the kernel ends IPv6 on the device, and above begins it anew."""
+    held(netns)
+    for mtu in (low, 1310):
+        netns.ip(f"link set mpq4 mtu {mtu}")
+        done = netns.mpquic(*PRESENT).json
+        assert done["actions"] == []
+        assert done["changed"] is False
+        assert done["after"]["mtu"] == mtu
+    netns.ip("link set mpq4 mtu 1400")
+    assert netns.mpquic(*PRESENT).json["actions"] == ["set MTU of mpq4 from 1400 to 1350"]
+
+
+def test_a_device_that_nobody_holds_gets_its_mtu_back(netns):
+    wanted = netns.mpquic(*PRESENT).json["after"]
+    netns.ip("link set mpq4 mtu 1200")
+    netns.ip("link set mpq4 mtu 1300")
+    done = netns.mpquic(*PRESENT).json
+    assert done["after"] == wanted
+    assert netns.mpquic(*PRESENT).json["before"] == wanted
+
+
 def test_a_failure_half_way_leaves_nothing_behind(netns, monkeypatch):
     def refuse(*_):
         raise PermissionError(1, "Operation not permitted")

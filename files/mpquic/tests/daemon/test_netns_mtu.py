@@ -139,3 +139,12 @@ def test_without_the_capability_the_daemon_answers_what_is_too_big(wan: RoutedWa
         assert wan.transfer(role, data) == hashlib.sha256(data).hexdigest()
         assert wan.status(role)["drops"]["too_big"] > 0
     assert "Traceback" not in wan.log("client") + wan.log("server")
+
+
+def test_a_changed_tun_is_fitted_again(wan: RoutedWan) -> None:
+    wan.narrow(1400)
+    wan.bring_up()
+    fitted(wan, 1400)
+    wan.ip("client", f"link set {TUN} mtu 1500")
+    wan.ping("client", "-c 1 -W 0.5 -M do -s 1400")
+    until(lambda: wan.tun_mtu("client") == 1400 - AROUND, 2)

@@ -31,11 +31,11 @@ def test_the_reference_site_has_the_reference_numbers():
             "remote_port": 45004,
             "tun_name": "mpq4",
             "tun_cidr": "10.200.4.1/30",
-            "tun_mtu": 1300,
+            "tun_mtu": 1441,
             "log_level": "info",
             "lan_routing": {"interface": "enp6s23", "cidrs": ["172.16.4.0/30"], "table": 45004, "priority": 504},
         },
-        "env": {"TUN_NAME": "mpq4", "TUN_CIDR": "10.200.4.1/30", "TUN_MTU": "1300"},
+        "env": {"TUN_NAME": "mpq4", "TUN_CIDR": "10.200.4.1/30", "TUN_MTU": "1441"},
     }
     assert hosts["vps1"]["instances"][3] == {
         "id": 4,
@@ -45,13 +45,13 @@ def test_the_reference_site_has_the_reference_numbers():
             "remote_port": 45004,
             "tun_name": "mpq4",
             "tun_cidr": "10.200.4.2/30",
-            "tun_mtu": 1300,
+            "tun_mtu": 1441,
             "log_level": "info",
             "tls_cert_file": "/etc/mpquic/identity/cert.pem",
             "tls_key_file": "/etc/mpquic/identity/key.pem",
             "lan_routing": {"cidrs": ["172.16.4.0/30"]},
         },
-        "env": {"TUN_NAME": "mpq4", "TUN_CIDR": "10.200.4.2/30", "TUN_MTU": "1300"},
+        "env": {"TUN_NAME": "mpq4", "TUN_CIDR": "10.200.4.2/30", "TUN_MTU": "1441"},
     }
     assert [i["config"]["bind_ip"] for i in hosts["client1"]["instances"]] == [f"if:{wan}" for wan in WANS]
     assert hosts["client1"]["server"] == "vps1"

@@ -110,6 +110,8 @@ class Shell(ABC):
             answers = self.tunnel.fit.answers()
             if answers:
                 self._deliver(answers)
+                # The TUN let them through: somebody has changed its MTU.
+                self._fitted = None
             self._after(now)
 
     def _on_udp(self) -> None:

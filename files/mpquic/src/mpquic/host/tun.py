@@ -40,7 +40,10 @@ _IPV6_MINIMUM_MTU = 1280
 
 @dataclass(frozen=True, slots=True)
 class TunSpec:
-    """A wanted TUN; None keeps what a device has, and means `DEFAULT_MTU` and `default_owner` for a new one."""
+    """A wanted TUN; None keeps what a device has, and means `DEFAULT_MTU` and `default_owner` for a new one.
+
+    The MTU is a ceiling while a daemon holds the device: the daemon lowers it to what the path carries.
+    """
 
     name: str
     address: IPv4Interface
@@ -264,12 +267,16 @@ def _creation(wanted: TunSpec) -> Change:
 
 def _convergence(wanted: TunSpec, link: Link, addresses: tuple[IPv4Interface, ...]) -> Change:
     name = wanted.name
-    mtu = wanted.mtu or link.mtu
+    # A TUN has a carrier as long as a program is attached to it.
+    mtu = min(wanted.mtu or link.mtu, link.mtu) if link.carrier else wanted.mtu or link.mtu
     tun = link.tun
     assert tun is not None
     owner = tun.owner if wanted.owner is None else wanted.owner
     before = view(link, addresses)
     after = _wanted_view(wanted, mtu, owner)
+    if link.carrier:
+        # The kernel forgets them when the MTU falls below what IPv6 needs, and has its defaults when it rises again.
+        after["settings"] |= {key: found for key, found in before["settings"].items() if key in _SETTINGS_6}
     steps: list[Step] = []
     if owner is not None and owner != tun.owner:
         steps.append(_owner_step(name, tun, owner))
@@ -282,7 +289,7 @@ def _convergence(wanted: TunSpec, link: Link, addresses: tuple[IPv4Interface, ..
     if link.queue_length != QUEUE_LENGTH:
         old = {"txqlen": link.queue_length}
         steps.append(_link_step(f"set queue of {name} to {QUEUE_LENGTH}", name, {"txqlen": QUEUE_LENGTH}, old))
-    for key, value in _settings(mtu).items():
+    for key, value in after["settings"].items():
         found = before["settings"].get(key)
         if found != value:
             steps.append(_setting_step(key, name, value, found))
