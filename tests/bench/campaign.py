@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-import tempfile
 import time
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.bench import growth, metrics, wan
 from tests.bench.errors import BenchError, UnavailableError
+from tests.bench.leftovers import scratch
 from tests.bench.measures import SHARED, Place, Values
 from tests.bench.peers import OURS, PEERS
 from tests.bench.results import Problem, Results, Sample
@@ -19,6 +18,7 @@ from tests.bench.wires import Wire
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from tests.bench.peers import Peer
 
@@ -100,9 +100,9 @@ class Campaign:
                 ]
                 self._say(f"{name}: {error}")
         if "wan" in tests:
-            with tempfile.TemporaryDirectory(prefix="mpqbench-") as directory:
+            with scratch() as where:
                 try:
-                    wan.prepare(Path(directory))
+                    wan.prepare(where)
                 except UnavailableError as error:
                     self._results.unavailable["wan"] = str(error)
                     tests.remove("wan")
@@ -111,8 +111,7 @@ class Campaign:
         return peers, tests
 
     def _visit(self, wire: str, peer: Peer, tests: list[str]) -> None:
-        with tempfile.TemporaryDirectory(prefix="mpqbench-") as directory:
-            where = Path(directory)
+        with scratch() as where:
             self._shared(wire, peer, [test for test in tests if test in SHARED], where)
             for test in tests:
                 if test in _OWN:

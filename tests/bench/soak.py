@@ -6,13 +6,13 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.bench import iperf, machine
 from tests.bench.arguments import positive
+from tests.bench.leftovers import scratch
 from tests.bench.measures import UDP_PAYLOAD
 from tests.bench.meter import rss_mb
 from tests.bench.peers import Mpquic
@@ -49,9 +49,9 @@ def _rate(text: str) -> str:
 def _soak(args: argparse.Namespace) -> int:
     machine.expect_usable()
     wire = Wire()
-    with tempfile.TemporaryDirectory(prefix="mpqbench-") as directory, wire.made():
+    with scratch() as where, wire.made():
         wire.set_mode(args.wire)
-        record = _record(wire, Path(directory), args)
+        record = _record(wire, where, args)
     verdicts = judge(record)
     for status, text in verdicts:
         print(f"{status} {text}")

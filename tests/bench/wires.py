@@ -4,20 +4,19 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.bench import leftovers
 from tests.bench.errors import BenchError
 from tests.bench.shell import Process, inside, run, started, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_PREFIX = "mpqbench"
 _OFFLOADS = ("tx-udp-segmentation", "gro", "rx-udp-gro-forwarding")
 #: What a wire does with the 64 kB packets of UDP segmentation offload, by the settings of ethtool.
 WIRES = {
@@ -58,7 +57,7 @@ class Wire:
 
     def __init__(self) -> None:
         """Choose names; nothing is made yet."""
-        self.client, self.server, self.middle = (f"{_PREFIX}-{os.getpid()}-{end}" for end in ("a", "b", "r"))
+        self.client, self.server, self.middle = (leftovers.namespace(end) for end in ("a", "b", "r"))
 
     @property
     def ends(self) -> Ends:
@@ -73,7 +72,7 @@ class Wire:
     @contextlib.contextmanager
     def made(self) -> Iterator[None]:
         """Make both namespaces and the wire; remove them in the end."""
-        remove_stale()
+        leftovers.remove_stale()
         try:
             _add(self.client)
             _add(self.server)
@@ -112,14 +111,6 @@ class Wire:
             _remove(self.middle)
             # A veth goes with its namespace, but not at once.
             wait_until(lambda: not _has(self.client, "wan1") and not _has(self.server, "wan2"), 5, "wan1: still there")
-
-
-def remove_stale() -> None:
-    """Remove the namespaces of benchmarks that were killed."""
-    for line in run("ip", "netns", "list").splitlines():
-        name = line.split()[0]
-        if name.startswith(f"{_PREFIX}-") and not Path("/proc", name.split("-")[1]).exists():
-            _remove(name)
 
 
 def _add(namespace: str) -> None:

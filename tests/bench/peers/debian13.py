@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from pathlib import Path
 
 from tests.bench.errors import BenchError, UnavailableError
+from tests.bench.leftovers import scratch
 from tests.bench.shell import run
 
 CACHE = Path("/var/cache/mpquic-bench")
@@ -26,8 +26,8 @@ def fetch() -> None:
     """Put the program into the cache if it is not there. Raises UnavailableError, naming the step that failed."""
     try:
         if not PROGRAM.exists():
-            with tempfile.TemporaryDirectory(prefix="mpqbench-") as directory:
-                _download(Path(directory))
+            with scratch() as where:
+                _download(where)
         run(PROGRAM, "--version")
     except (BenchError, OSError) as error:
         raise UnavailableError(str(error)) from error

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.bench.leftovers import WIREGUARD, device
 from tests.bench.peers import debian13
 from tests.bench.peers.base import MTU, Peer, Tunnel, carried, inner
 from tests.bench.shell import Process, inside, run, started, wait_until
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from tests.bench.wires import Ends
 
-#: Where wireguard-go listens for wg(8); one directory for all namespaces, so device names differ.
-_SOCKETS = Path("/var/run/wireguard")
 #: It refuses, or warns, where the kernel could do the same.
 _ENV = {"WG_I_PREFER_BUGGY_USERSPACE_TO_POLISHED_KMOD": "1"}
 
@@ -44,7 +42,7 @@ class WireguardGo(Peer):
         """Run both ends; it has no use for ``rate``."""
         tunnel = Tunnel(ends, *inner(number))
         keys = {role: run("wg", "genkey").strip() for role in ("server", "client")}
-        devices = {role: f"wg{os.getpid() % 10**7}{role[0]}{number}" for role in keys}
+        devices = {role: device(role, number) for role in keys}
         namespaces = {"server": ends.server, "client": ends.client}
 
         def make(role: str) -> Process:
@@ -57,7 +55,7 @@ class WireguardGo(Peer):
 
                 def listens(process: Process = process, role: str = role) -> bool:
                     process.expect_alive()
-                    return (_SOCKETS / f"{devices[role]}.sock").exists()
+                    return (WIREGUARD / f"{devices[role]}.sock").exists()
 
                 wait_until(listens, 10, f"{process.name}: does not listen for wg")
             _configure(tunnel, keys, devices, where)
@@ -109,12 +107,12 @@ def _configure(tunnel: Tunnel, keys: dict[str, str], devices: dict[str, str], wh
 @contextlib.contextmanager
 def _sockets(devices: Iterable[str]) -> Iterator[None]:
     """Leave the directory of the sockets as it was, also after a crash."""
-    was_there = _SOCKETS.exists()
+    was_there = WIREGUARD.exists()
     try:
         yield
     finally:
-        for device in devices:
-            (_SOCKETS / f"{device}.sock").unlink(missing_ok=True)
+        for name in devices:
+            (WIREGUARD / f"{name}.sock").unlink(missing_ok=True)
         if not was_there:
             with contextlib.suppress(OSError):
-                _SOCKETS.rmdir()
+                WIREGUARD.rmdir()

@@ -13,6 +13,7 @@ from tests.bench import picture, publish, table
 from tests.bench.errors import BenchError
 from tests.bench.floors import judge
 from tests.bench.results import Problem, Sample, load, save
+from tests.bench.svg import Drawing
 
 BENCH = Path(__file__).resolve().parents[2] / "bench"
 
@@ -84,6 +85,12 @@ def test_the_picture_survives_a_peer_without_figures(results):
     words = shown(picture.draw(results))
     assert "failed" in words
     assert "not available" in words
+
+
+def test_text_in_the_picture_is_text():
+    drawing = Drawing()
+    drawing.text(0, 0, "<less> & more")
+    assert shown(drawing.document(10, 10, "a & b")) == ["<less> & more"]
 
 
 def test_the_page_keeps_what_is_around_the_figures():
