@@ -106,6 +106,10 @@ class PacketQueue:
         #: Bytes that critical packets are ahead of their share.
         self._ahead = 0
 
+    def __bool__(self) -> bool:
+        """Tell whether anything waits."""
+        return bool(self._critical.items) or self._others_wait()
+
     def __len__(self) -> int:
         """Return the number of waiting payloads."""
         return sum([len(fifo.items) for fifo in self._classes.values()])
