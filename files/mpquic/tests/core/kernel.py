@@ -19,7 +19,7 @@ from mpquic.io import tun
 from packets import TCP, Packet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from mpquic.core.types import Frame
 
@@ -71,11 +71,20 @@ def sysctl(name: str, value: object) -> None:
     Path("/proc/sys/net", name).write_text(str(value))
 
 
-def make_tun(name: str, *addresses: str, mtu: int = 1500) -> None:
+def start_tun(
+    name: str,
+    opener: Callable[[str, Counter[str]], tun.TunDevice],
+    drops: Counter[str],
+    *addresses: str,
+    mtu: int = 1500,
+) -> tun.TunDevice:
+    """Make a TUN device, open it, and only then set it up: a carrier that comes later is seen later, by a worker."""
     ip(f"tuntap add {name} mode tun")
+    device = opener(name, drops)
     ip(f"link set {name} mtu {mtu} txqueuelen 2000 addrgenmode none up")
     for address in addresses:
         ip(f"addr add {address} dev {name}" + (" nodad" if ":" in address else ""))
+    return device
 
 
 def open_plain(name: str, drops: Counter[str]) -> tun.TunDevice:
@@ -105,12 +114,10 @@ class Kernel:
         self.drops: Counter[str] = Counter()
         self.namespace = Namespace()
         with self.namespace.entered():
-            make_tun("mqo1", "10.81.1.1/24", "fd81:1::1/64")
-            make_tun("mqo2", "10.81.2.1/24", "fd81:2::1/64")
+            self.rich = start_tun("mqo1", tun.open_tun, self.drops, "10.81.1.1/24", "fd81:1::1/64")
+            self.plain = start_tun("mqo2", open_plain, self.drops, "10.81.2.1/24", "fd81:2::1/64")
             sysctl("ipv4/ip_forward", 1)
             sysctl("ipv6/conf/all/forwarding", 1)
-            self.rich = tun.open_tun("mqo1", self.drops)
-            self.plain = open_plain("mqo2", self.drops)
         self.taken()
 
     def taken(self) -> list[bytes]:

@@ -13,7 +13,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
-from kernel import SENDERS, Kernel, Namespace, ip, make_tun, open_plain, sysctl
+from kernel import SENDERS, Kernel, Namespace, ip, open_plain, start_tun, sysctl
 from mpquic.core.offload import BareCodec, VnetCodec
 from mpquic.io import tun
 from packets import words
@@ -71,13 +71,13 @@ class Pair:
         self.packets = 0
         for number, space in enumerate(self.spaces):
             with space.entered():
-                make_tun("mqo0", f"{HOSTS[number]}/32", f"{HOSTS_V6[number]}/128", mtu=1300)
+                opener = open_plain if plain and number == 1 else tun.open_tun
+                addresses = f"{HOSTS[number]}/32", f"{HOSTS_V6[number]}/128"
+                self.devices.append(start_tun("mqo0", opener, self.drops, *addresses, mtu=1300))
                 ip("link set lo up")
                 ip("route add 10.81.0.0/16 dev mqo0")
                 ip("route add fd81::/16 dev mqo0")
                 sysctl("ipv4/tcp_ecn", 1)
-                without = plain and number == 1
-                self.devices.append((open_plain if without else tun.open_tun)("mqo0", self.drops))
 
     def socket(self, end: int, family: int, kind: int) -> socket.socket:
         with self.spaces[end].entered():

@@ -55,16 +55,17 @@ def test_a_device_that_would_not_last_is_refused() -> None:
 _OFFLOADS = """
 import errno, fcntl, json, os, socket, struct, subprocess, sys
 from collections import Counter
+from pathlib import Path
 from mpquic.io import tun
 
 OFFLOAD, HEADER_SIZE, UDP_SEGMENT = 0x400454D0, 0x400454D8, 103
 refused, giants = map(int, sys.argv[1:])
-for line in (
-    "tuntap add mqt0 mode tun",
-    "link set mqt0 up mtu 1300 addrgenmode none",
-    "addr add 10.83.0.1/24 dev mqt0",
-):
+# The kernel would say things of its own there, to find routers.
+Path("/proc/sys/net/ipv6/conf/default/disable_ipv6").write_text("1")
+def ip(line):
     subprocess.run(["ip", *line.split()], check=True)
+
+ip("tuntap add mqt0 mode tun")
 before = tun.open_tun("mqt0", Counter())
 fcntl.ioctl(before.fileno(), HEADER_SIZE, struct.pack("i", 12))
 before.close()
@@ -78,6 +79,9 @@ fcntl.ioctl = ioctl
 
 drops = Counter()
 device = tun.open_tun("mqt0", drops)
+# Not before: the kernel lets packets through some time after it has seen that somebody holds the device.
+ip("link set mqt0 up mtu 1300")
+ip("addr add 10.83.0.1/24 dev mqt0")
 sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 sender.setsockopt(socket.SOL_UDP, UDP_SEGMENT, 1000)
 for giant in range(giants):
