@@ -74,7 +74,7 @@ def test_a_wrong_or_missing_flow_is_named():
     compare(good, good)
     with pytest.raises(BenchError, match="flow 1 to the server: other bytes"):
         compare(good, good | {"1": {"sent": "x", "received": "y"}})
-    with pytest.raises(BenchError, match="^sha256: flow 1 to the client: other bytes$"):
+    with pytest.raises(BenchError, match=r"^sha256: flow 1 to the client: other bytes$"):
         compare(good | {"1": {"sent": "x", "received": "y"}}, good)
     with pytest.raises(BenchError, match="flow 2 to the client: failed: timed out"):
         compare(good | {"2": {"sent": "x", "received": "failed: timed out"}}, good)
