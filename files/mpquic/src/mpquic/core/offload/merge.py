@@ -72,6 +72,16 @@ class _Run:
         #: How many segments there may be.
         self.most = 0
 
+    def may_take(self, payload: bytes) -> bool:
+        """Tell at small cost whether it is worth to look closer: many datagrams do not count their packets."""
+        if not self.size < len(payload) <= self.full:
+            return False
+        if not self.shape.ipv4:
+            return True
+        first = self.first
+        ident = (first[5] << 8 | first[6]) + len(self.frame) - 1
+        return (payload[5] << 8 | payload[6]) == ident & 0xFFFF
+
     def open(self) -> bool:
         """Prepare for a second segment; tell whether there may be one."""
         shape, body = self.shape, self.body
@@ -91,7 +101,7 @@ class _Run:
         shape, frame, size = self.shape, self.frame, self.size
         body = len(payload) - size
         steps = len(frame) - 1
-        if steps >= self.most or not 0 < body <= self.body:
+        if steps >= self.most:
             return False
         flags = payload[shape.transport + 14] if shape.tcp else ACK
         if flags | PSH != ACK | PSH:
@@ -206,7 +216,7 @@ class Merger:
         run = flows.pop(key, None)
         if run is not None:
             first = not run.head
-            if (run.head or run.open()) and run.add(payload):
+            if run.may_take(payload) and (run.head or run.open()) and run.add(payload):
                 if first:
                     self._grown.append(run)
                 if run.expected != _NEVER:
