@@ -60,6 +60,22 @@ def test_every_path_is_found(world: World, mtu: int) -> None:
     assert [data for _, data in world.at_client] == [packet(3, inner)]
 
 
+@pytest.mark.parametrize("algorithm", ["cubic", "reno"])
+def test_every_congestion_controller_finds_and_follows_the_path(tmp_path: Path, algorithm: str) -> None:
+    world = World(tmp_path, mtu=CEILING, algorithm=algorithm)
+    narrow(world, 1420)
+    world.run_until(lambda: both_up(world), 3)
+    world.run_until(lambda: sizes(world) == (1420 - AROUND, 1420 - AROUND), 3)
+    session = world.client.session
+    world.every(0.01, lambda: world.from_client(packet(1, world.client.fit.mtu or 576)))
+    world.run(1)
+    narrow(world, 1300)
+    before = len(world.at_server)
+    assert world.run_until(lambda: len(world.at_server) > before + 5, 3) < 2
+    assert world.client.fit.mtu == 1300 - AROUND
+    assert world.client.session == session
+
+
 @pytest.mark.parametrize(("up", "down"), [(1500, 1280), (1280, 1500), (1420, 1492)])
 def test_directions_may_differ(world: World, up: int, down: int) -> None:
     narrow(world, up, down)

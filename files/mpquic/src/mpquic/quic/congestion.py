@@ -15,6 +15,7 @@ from aioquic.quic.congestion.cubic import CubicCongestionControl
 from aioquic.quic.congestion.reno import RenoCongestionControl
 
 from mpquic.core.ackclock import AckClock
+from mpquic.quic.ledger import LARGE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,10 +47,14 @@ class TunnelControl(QuicCongestionControl):
     def on_packet_acked(self, *, now: float, packet: QuicSentPacket) -> None:  # noqa: D102
         if packet.is_ack_eliciting:
             self.clock.acked(now)
+            if packet.sent_bytes > LARGE:
+                self.clock.large_lost = 0
 
     def on_packets_lost(self, *, now: float, packets: Iterable[QuicSentPacket]) -> None:  # noqa: D102
         del now
-        self.clock.lost(_ack_eliciting(packets))
+        lost = [packet for packet in packets if packet.is_ack_eliciting]
+        self.clock.lost(len(lost))
+        self.clock.large_lost += sum([packet.sent_bytes > LARGE for packet in lost])
 
     def on_packets_expired(self, *, packets: Iterable[QuicSentPacket]) -> None:  # noqa: D102
         self.clock.expired(_ack_eliciting(packets))

@@ -55,6 +55,7 @@ class Link:
         "_connection",
         "_due",
         "_events",
+        "_fast",
         "_opener",
         "_phases",
         "_probes",
@@ -80,11 +81,12 @@ class Link:
         self._window_used = False
         self._phases: KeyPhases | None = None
         self._opener: Opener | None = None
-        self._recovery: TunnelRecovery | None = None
         control = private.congestion_control(connection)
         self.clock: AckClock = cast("TunnelControl | ObservedControl", control).clock
-        if isinstance(control, TunnelControl):
-            self._recovery = private.install_recovery(connection, self.clock)
+        self._recovery = private.install_recovery(connection, self.clock)
+        #: Whether datagrams are sealed here. Loss-based control must see every packet, so aioquic builds them then.
+        self._fast = isinstance(control, TunnelControl)
+        if self._fast:
             private.disable_pacer(connection)
         self.max_payload = 0
         self.set_datagram_size(self.datagram_size)
@@ -133,11 +135,14 @@ class Link:
         if connection.get_peer_address() is None:
             return [], 0
         try:
-            if self._recovery is None or self._phases is None or not private.may_seal(connection):
+            if not self._fast or self._phases is None or not private.may_seal(connection):
                 for payload in payloads:
                     connection.send_datagram_frame(payload)
                 datagrams = self._general(now)
-                return datagrams, len(payloads) - private.take_back_datagrams(connection)
+                taken = len(payloads) - private.take_back_datagrams(connection)
+                if self._probes and self._phases is not None and private.may_seal(connection):
+                    datagrams += self._seal([], self._recovery, now)
+                return datagrams, taken
             datagrams = self._seal(payloads, self._recovery, now) if payloads or self._probes else []
             if self._due or private.ack_is_due(connection, now):
                 datagrams += self._general(now)
@@ -158,7 +163,7 @@ class Link:
 
     def events(self) -> list[Event]:
         """Return what happened since the last call."""
-        if self._recovery is not None and self._recovery.probes_acked:
+        if self._recovery.probes_acked:
             self._events += map(ProbeAcked, self._recovery.probes_acked)
             self._recovery.probes_acked.clear()
         if not self._events:
