@@ -19,6 +19,8 @@ CEILING = 1441
 #: Bytes around an inner packet: IPv4 20, UDP 8, QUIC 30, context 1.
 AROUND = 59
 FAR = {"client": "10.98.9.1", "server": "10.97.9.2"}
+FAR6 = {"client": "fd00:98::1", "server": "fd00:97::2"}
+NEAR6 = {"client": "fd00:98::fe", "server": "fd00:97::fe"}
 NEAR = {"client": "10.98.9.254", "server": "10.97.9.254"}
 
 #: Takes a stream and writes down when how much of it had arrived.
@@ -70,7 +72,10 @@ class RoutedWan(Wan):
             sh(f"ip -n {self.router} addr add {NEAR[role]}/24 dev {self.near[role]}")
             sh(f"ip -n {self.router} link set {self.near[role]} up")
             self.ip(role, f"route add default via {NEAR[role]}")
-        self.in_router(["sysctl", "-q", "net.ipv4.ip_forward=1"])
+            self.ip(role, f"addr add {FAR6[role]}/64 dev {self.veth[role]} nodad")
+            sh(f"ip -n {self.router} addr add {NEAR6[role]}/64 dev {self.near[role]} nodad")
+            self.ip(role, f"route add default via {NEAR6[role]}")
+        self.in_router(["sysctl", "-q", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"])
 
     def in_router(self, command: list[str]) -> None:
         subprocess.run(["ip", "netns", "exec", self.router, *command], check=True, timeout=20, capture_output=True)

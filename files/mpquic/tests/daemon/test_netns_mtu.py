@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from routed import AROUND, CEILING, RoutedWan, Stream
+from routed import AROUND, CEILING, FAR6, RoutedWan, Stream
 from wan import ADDRESS, OTHER, TUN, sh, until
 
 if TYPE_CHECKING:
@@ -53,6 +53,22 @@ def test_every_path_is_used_to_the_full(wan: RoutedWan, mtu: int) -> None:
         data = os.urandom(1_000_000)
         assert wan.transfer(role, data) == hashlib.sha256(data).hexdigest()
     assert wan.status("client")["connects"] == 1
+
+
+def test_ipv6_outside(wan: RoutedWan) -> None:
+    wan.configure("client", bind_ip=FAR6["client"], remote_addr=FAR6["server"])
+    wan.configure("server", bind_ip=FAR6["server"])
+    wan.narrow(1400)
+    wan.bring_up()
+    inner = 1400 - AROUND - 20
+    until(lambda: [wan.tun_mtu(role) for role in ENDS] == [inner, inner], 3)
+    for role in ENDS:
+        assert wan.full_ping(role, inner)
+    wan.narrow(1300)
+    started = time.monotonic()
+    wan.full_ping("client", inner, "-c 1 -W 0.1")
+    until(lambda: wan.full_ping("client", inner - 100, "-c 1 -W 0.2"), 3)
+    assert time.monotonic() - started < 2
 
 
 @pytest.mark.parametrize("source", ENDS)

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
+import subprocess
+import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -126,3 +129,37 @@ def test_ipv6(drops: Counter[str]) -> None:
 def test_address_of_nobody(drops: Counter[str]) -> None:
     with pytest.raises(OSError, match="Cannot assign requested address"):
         open_udp("192.0.2.1", 0, device=None, remote=None, drops=drops)
+
+
+@pytest.mark.netns
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.parametrize(("address", "around"), [("127.0.0.1", 28), ("::1", 48)])
+def test_nothing_is_fragmented(address: str, around: int) -> None:
+    """One byte more than the link takes is refused, alone and in a run, and what fits beside it leaves."""
+    script = f"""
+import collections, select
+from mpquic.io.udp import open_udp
+drops = collections.Counter()
+server = open_udp({address!r}, 0, device=None, remote=None, drops=drops)
+client = open_udp({address!r}, 0, device=None, remote=server.local, drops=drops)
+fits = 1400 - {around}
+big = fits + 1
+for sizes in ([fits], [big], [big] * 5, [fits] * 3 + [big] * 3 + [500], [big, 1300, big + 1, 1200]):
+    client.send([(bytes(size), server.local) for size in sizes])
+got = []
+while select.select([server], [], [], 0.3)[0]:
+    got += [(len(data), size) for data, size, _ in server.receive()]
+flat = [min(size, length - at) for length, size in got for at in range(0, length, size)]
+assert flat == [fits] * 4 + [500, 1300, 1200], flat
+assert drops == {{"udp_too_big": 11}}, drops
+assert client.take_too_big() and client.gso
+"""
+    name = f"mqu{os.getpid()}"
+    subprocess.run(["ip", "netns", "add", name], check=True)
+    try:
+        subprocess.run(["ip", "-n", name, "link", "set", "lo", "mtu", "1400", "up"], check=True)
+        line = ["ip", "netns", "exec", name, sys.executable, "-c", script]
+        done = subprocess.run(line, capture_output=True, text=True, timeout=20, check=False)
+        assert done.returncode == 0, done.stderr
+    finally:
+        subprocess.run(["ip", "netns", "del", name], check=True)
