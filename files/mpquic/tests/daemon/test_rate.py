@@ -86,7 +86,8 @@ def test_a_rate_holds_and_what_is_critical_does_not_wait(wan: Wan) -> None:
             receiver.kill()
     # One packet in an Ethernet frame: UDP, IP, context, QUIC, UDP and IP again, Ethernet.
     on_the_wire = [8 * (SIZE - 8 + 1 + 30 + 28 + 14) for _ in bulk] + [8 * (200 - 8 + 73) for _ in voice]
-    assert sum(on_the_wire) / (bulk[-1][0] - bulk[0][0]) == pytest.approx(0.98 * RATE, rel=0.04)
+    # A busy host wakes up late and then sends less, never more.
+    assert 0.9 * 0.98 * RATE < sum(on_the_wire) / (bulk[-1][0] - bulk[0][0]) < 1.01 * 0.98 * RATE
     assert len(voice) == pytest.approx(50 * SECONDS, abs=2)
     ages = [sorted(age for _at, age in flow) for flow in (voice, bulk)]
     assert ages[0][len(voice) // 2] < 0.005

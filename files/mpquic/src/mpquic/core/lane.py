@@ -185,7 +185,8 @@ class Lane:
             return
         self._shaper = self._new_shaper()
         if was is None and breaker.limit is not None:
-            why = f"{breaker.loss:.0%} of the packets lost in {WINDOW:.0f} s, sending at most {breaker.limit:.0f} bit/s"
+            limit = f"{breaker.limit / 1e6:.2f} Mbit/s"
+            why = f"{breaker.loss:.0%} of the packets lost in {WINDOW:.0f} s, sending at most {limit}"
             self._changes.append(Change("breaker open", why, failed=True))
         elif breaker.limit is None:
             self._changes.append(Change("breaker closed", "the loss is gone"))

@@ -261,13 +261,14 @@ class Shell(ABC):
         tunnel, connection = self.tunnel, self.tunnel.connection
         blocked = self.blocked()
         up = tunnel.state == "up"
+        held = f"circuit breaker: at most {tunnel.limit / 1e6:.2f} Mbit/s" if tunnel.limit is not None and up else None
         rtt = connection.clock.srtt if connection is not None and up else None
         counters = tunnel.counters
         return {
             "id": self.config.instance_id,
             "role": self.config.role,
             "state": "waiting" if blocked else tunnel.state,
-            "reason": blocked or self._tun_fault or tunnel.reason,
+            "reason": blocked or self._tun_fault or held or tunnel.reason,
             "since_s": round(max(0.0, self.loop.time() - tunnel.since), 3),
             "session": tunnel.session,
             "connects": tunnel.connects,
