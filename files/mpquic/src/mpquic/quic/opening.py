@@ -146,8 +146,9 @@ class _Books:
         self._start = self._stop = -1
         self._largest = -1
         self._first = 0
-        #: One more than the largest packet number received.
-        self.expected = private.packet_space(connection).expected_packet_number
+        #: One more than the largest packet number received. aioquic's own expected_packet_number stays behind when that
+        #: very packet comes, and its duplicate would count as new.
+        self.expected = private.packet_space(connection).largest_received_packet + 1
 
     def seen(self, number: int) -> bool:
         return self._start <= number < self._stop or number in self._window
