@@ -20,6 +20,11 @@ def header(data: bytes | bytearray) -> int:
     return _MODULUS - (int.from_bytes(data) % _MODULUS or _MODULUS)
 
 
+def right(data: bytes, at: int) -> bool:
+    """Tell whether the checksum at ``at`` inside a header of an even length is what ``header`` would say."""
+    return int.from_bytes(data) % _MODULUS == 0 and data[at : at + 2] != b"\xff\xff"
+
+
 def pseudo(addresses: bytes, protocol: int, length: int) -> int:
     """Return the folded sum of a pseudo header: both addresses, the protocol, and the transport length (bytes)."""
     return add(int.from_bytes(addresses) % _MODULUS, protocol + length)

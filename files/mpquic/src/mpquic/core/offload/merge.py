@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mpquic.core import inner, wire
-from mpquic.core.offload import vnet
+from mpquic.core.offload import checksum, vnet
 from mpquic.core.offload.shape import ACK, PSH, TCP, UDP, Shape, locate
 
 if TYPE_CHECKING:
@@ -88,12 +88,16 @@ class _Run:
         head = self.first[: self.size]
         # Wrong checksums are not made right by merging: such a packet stands alone, and the kernel judges.
         at = 1 + shape.transport + shape.checksum
-        if shape.derive(head, 0) != head or int.from_bytes(head[at : at + 2]) != shape.pseudo(head, body):
+        if int.from_bytes(head[at : at + 2]) != shape.pseudo(head, body):
+            return False
+        if shape.ipv4 and not checksum.right(head[1 : 1 + shape.transport], 10):
             return False
         self.head = head
         self.most = min((_MAX_PACKET - shape.end) // body, _MAX_TCP if shape.tcp else _MAX_UDP)
         self.delta = shape.once + shape.sequence * body
         self.room = min(self.most, shape.most(head, body)) - 1
+        if self.room > 0:
+            self.expected = int.from_bytes(head) + self.delta
         return True
 
     def add(self, payload: bytes) -> bool:
@@ -103,20 +107,21 @@ class _Run:
         steps = len(frame) - 1
         if steps >= self.most:
             return False
-        flags = payload[shape.transport + 14] if shape.tcp else ACK
-        if flags | PSH != ACK | PSH:
-            return False
-        if payload[:size] != shape.derive(self.head, body - self.body, steps, steps * self.body, flags):
-            return False
+        if body == self.body and int.from_bytes(payload[:size]) == self.expected:
+            self.room -= 1
+            self.expected = self.expected + self.delta if self.room else _NEVER
+        else:
+            # The last one: shorter, or with PSH set, or after a counter ran over.
+            flags = payload[shape.transport + 14] if shape.tcp else ACK
+            if flags | PSH != ACK | PSH:
+                return False
+            if payload[:size] != shape.derive(self.head, body - self.body, steps, steps * self.body, flags):
+                return False
+            self.flags = flags
+            self.expected = _NEVER
         if steps == 1:
             frame[:] = b"", self.first[size:]
         frame.append(payload[size:])
-        self.flags = flags
-        if body == self.body and flags == ACK and self.room > 1:
-            self.room -= 1
-            self.expected = int.from_bytes(payload[:size]) + self.delta
-        else:
-            self.expected = _NEVER
         return True
 
     def seal(self) -> None:
