@@ -2,13 +2,15 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick tools dev lab site report molecule bench lock clean-lab
+.PHONY: help demo test quick tools dev lab site report molecule interop peers bench lock clean-lab
 
 VENV := .venv
 BIN := $(VENV)/bin
 # The lab builds and boots Debian machines; the rest is what the playbooks need on the controller.
 PACKAGES := python3-venv openssh-client iproute2 nftables systemd-container mmdebstrap dnsmasq-base tinyproxy-bin gcc libc6-dev curl
 DEV_PACKAGES := tcpdump iputils-ping iperf3 openvpn wireguard-go wireguard-tools ethtool git
+# npm of a Node.js that is there already is as good as Debian's, and cannot be installed beside it.
+INTEROP_PACKAGES := golang-go golang-github-lucas-clemente-quic-go-dev $(if $(shell command -v npm),,nodejs npm)
 INSTALL := DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends
 export PATH := $(CURDIR)/$(BIN):/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PYTHONDONTWRITEBYTECODE := 1
@@ -20,7 +22,7 @@ demo: ## Set everything up, run the play on the lab, show the six tunnels
 	@scripts/stage demo tools lab site report
 
 test: ## Run every test
-	@$(MAKE) --no-print-directory dev
+	@$(MAKE) --no-print-directory dev peers
 	@scripts/run-tests all
 
 quick: dev ## Lint, types, unit and namespace tests
@@ -57,6 +59,13 @@ report: ## Measure and show the six tunnels of the lab
 
 molecule: dev ## Run every molecule scenario on the lab
 	@scripts/run-tests molecule
+
+interop: dev peers ## Exchange datagrams with foreign QUIC stacks, quic-go and quiche
+	@scripts/run-tests interop
+
+# Where these cannot be had, the tests that need them are skipped; in continuous integration that is a failure.
+peers: tools
+	@scripts/install-packages $(INTEROP_PACKAGES) || test "$${CI:-}" != true
 
 bench: dev ## Measure against wireguard-go and OpenVPN in one run; ARGS='--quick' takes 90 s
 	@python tests/bench $(ARGS)

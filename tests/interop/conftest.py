@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every exchange needs: two identities, and a peer that is built or a word why not."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from foreign import HERE, Party, Stack
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def _party(folder: Path) -> Party:
+    command = [sys.executable, "-m", "mpquic", "identity", "ensure", "--dir", str(folder), "--owner", "root", "--json"]
+    made = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    return Party(folder, json.loads(made.stdout)["fingerprint"])
+
+
+@pytest.fixture(scope="session")
+def us(tmp_path_factory: pytest.TempPathFactory) -> Party:
+    """Return our identity."""
+    return _party(tmp_path_factory.mktemp("us") / "identity")
+
+
+@pytest.fixture(scope="session")
+def peer(tmp_path_factory: pytest.TempPathFactory) -> Party:
+    """Return the peer's identity."""
+    return _party(tmp_path_factory.mktemp("peer") / "identity")
+
+
+@pytest.fixture
+def stack(request: pytest.FixtureRequest) -> Stack:
+    """Return the stack of the test's parameter, ready to run; where it cannot be had, skip, and fail in CI."""
+    stack: Stack = request.param
+    done = subprocess.run([HERE / "prepare", stack.name], check=False, capture_output=True, text=True, timeout=600)
+    if done.returncode:
+        lines = done.stderr.strip().splitlines() or ["no reason given"]
+        reason = f"no {stack.name} to talk to: {lines[-1] if len(lines) == 1 else done.stderr}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    return stack
