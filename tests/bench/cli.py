@@ -20,7 +20,7 @@ from tests.bench.peers import PEERS
 from tests.bench.wires import WIRES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 OUTPUT = Path("build/bench")
 _QUICK = Plan(rounds=3, seconds=3, wires=(QUOTED,), peers=("mpquic", "wireguard-go", "openvpn"), tests=("tcp", "rtcp"))
@@ -30,7 +30,7 @@ _FULL = Plan(rounds=5, seconds=4, wires=tuple(WIRES), peers=tuple(PEERS), tests=
 def main(argv: Sequence[str]) -> int:
     """Run what is asked for. Returns 0, 1 for a promise not kept, 64 for a wrong command line, 130 when stopped."""
     args = _parser().parse_args(argv)
-    args.command = " ".join(["python tests/bench", *argv])
+    args.command = " ".join(["python tests/bench", *_without_output(argv)])
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     try:
@@ -38,10 +38,23 @@ def main(argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("bench: stopped", file=sys.stderr)
         return 130
-    except (BenchError, OSError, ValueError) as error:
+    except OSError as error:
+        print(f"bench: {error.filename or 'system'}: {error.strerror}", file=sys.stderr)
+        return 1
+    except (BenchError, ValueError) as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
     return code
+
+
+def _without_output(argv: Sequence[str]) -> Iterator[str]:
+    """Yield the command line without the place of its output, which says nothing about the figures."""
+    words = iter(argv)
+    for word in words:
+        if word == "--output":
+            next(words, None)
+        elif not word.startswith("--output="):
+            yield word
 
 
 def _stop(*_args: object) -> NoReturn:

@@ -31,7 +31,7 @@ def describe() -> dict[str, Any]:
     models = [line.split(":", 1)[1].strip() for line in _cpuinfo() if line.startswith("model name")]
     return {
         "date": dt.datetime.now(dt.UTC).date().isoformat(),
-        "kernel": os.uname().release,
+        "kernel": os.uname().release.split("-")[0],
         "cpus": len(os.sched_getaffinity(0)),
         "cpu": models[0] if models else platform.machine(),
         "python": platform.python_version(),

@@ -37,7 +37,7 @@ def draw(results: Results) -> str:
     drawing.text(_MARGIN, 50, "mpquic and the other tunnels, in one run", 24, INK, "bold")
     told = (
         f"Medians of {about['rounds']} interleaved rounds on {about['cpus']} cores shared by both ends; "
-        f"kernel {about['kernel'].split('-')[0]}; inner MTU 1300; {about['date']}"
+        f"kernel {about['kernel']}; inner MTU 1300; {about['date']}"
     )
     drawing.text(_MARGIN, 74, told, 13, FAINT)
     top = 100.0

@@ -31,9 +31,11 @@ def _report(args: argparse.Namespace) -> int:
         print(text, end="")
         return 0
     page = _DOCS / "benchmark.md"
-    page.write_text(insert(page.read_text(), text))
-    picture.save(found, _DOCS / "images" / "benchmark.svg")
-    print(f"written: {page}, {_DOCS / 'images' / 'benchmark.svg'}")
+    drawing = page.parent / "images" / "benchmark.svg"
+    shown = f"![mpquic compared with other tunnels](images/{drawing.name})\n\n"
+    page.write_text(insert(page.read_text(), shown + text))
+    picture.save(found, drawing)
+    print(f"written: {page}, {drawing}")
     return 0
 
 

@@ -26,7 +26,7 @@ class Plain(Peer):
 
     def version(self) -> str:
         """Return the kernel's."""
-        return os.uname().release
+        return os.uname().release.split("-")[0]
 
     @contextlib.contextmanager
     def tunnel(self, ends: Ends, where: Path, number: int = 1, rate: str | None = None) -> Iterator[Tunnel]:

@@ -87,6 +87,12 @@ def test_the_picture_survives_a_peer_without_figures(results):
     assert "not available" in words
 
 
+def test_loss_in_the_picture_is_of_the_whole_offer(results):
+    values = {"mbit": 200.0, "loss_percent": 50.0}
+    results.samples.append(Sample(1, "W2", "mpquic", "udp", values))
+    assert "75.0 %" in shown(picture.draw(results))
+
+
 def test_text_in_the_picture_is_text():
     drawing = Drawing()
     drawing.text(0, 0, "<less> & more")
