@@ -149,8 +149,8 @@ def test_the_rate_counts_what_the_link_carries(peer: Address) -> None:
     frame = _FRAME + (20 if ":" in peer[0] else 0)
     on_the_link, now, stop = 0, 1.0, 3.0
     while now < stop:
-        if end.lane.waiting < 10:
-            end.offer(8, now, size=500)
+        if end.lane.waiting < 20:
+            end.offer(20, now, size=500)
         on_the_link += sum(len(data) + frame for data, _to in end.flush(now))
         now = end.lane.deadline()
         assert now < math.inf

@@ -7,8 +7,9 @@ nothing is refilled, nothing rounds away, and the time at which the next packet 
 
 from __future__ import annotations
 
-#: Seconds of the rate that may leave at once: an event loop wakes up a millisecond late.
-BURST = 0.002
+#: Seconds of the rate that may leave at once. An event loop wakes up a millisecond or two late and then makes good for
+#: it; the link's own queue is never longer.
+BURST = 0.004
 
 
 class Shaper:
