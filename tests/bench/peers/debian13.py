@@ -30,7 +30,8 @@ def fetch() -> None:
                 _download(where)
         run(PROGRAM, "--version")
     except (BenchError, OSError) as error:
-        raise UnavailableError(str(error)) from error
+        # apt's own words, without the command line before them.
+        raise UnavailableError(str(error).rpartition("E: ")[2]) from error
 
 
 def _download(where: Path) -> None:
@@ -48,6 +49,7 @@ def _download(where: Path) -> None:
         "Dir::Etc::sourceparts": "/dev/null",
         "Acquire::Languages": "none",
         "APT::Sandbox::User": "root",
+        "APT::Update::Error-Mode": "any",
     }
     words = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
     run("apt-get", *words, "-qq", "update", timeout=180)
