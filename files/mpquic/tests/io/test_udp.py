@@ -62,6 +62,13 @@ def test_batches_arrive_whole_in_order_with_their_source(pair: tuple[UdpSocket, 
     assert [data for data, _ in _receive(client, len(sent))] == [data for data, _ in sent]
 
 
+def test_an_empty_datagram_is_nothing(pair: tuple[UdpSocket, UdpSocket], drops: Counter[str]) -> None:
+    client, server = pair
+    client.send([(b"", server.local), (b"one", server.local)])
+    assert [data for data, _ in _receive(server, 1)] == [b"one"]
+    assert drops == {"udp_empty": 1}
+
+
 def test_one_wakeup_takes_a_bounded_batch(pair: tuple[UdpSocket, UdpSocket]) -> None:
     client, server = pair
     client.gso = False

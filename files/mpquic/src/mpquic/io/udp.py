@@ -100,11 +100,15 @@ class UdpSocket:
                 self._note(error)
                 break
             length = len(data)
+            if not length:
+                self._drops["udp_empty"] += 1
+                count += 1
+                continue
             size = _segment_size(ancillary) if ancillary else 0
             if not 0 < size < length:
                 size = length
             received.append((data, size, address))
-            count += -(-length // size) if length else 1
+            count += -(-length // size)
         return received
 
     def send(self, datagrams: Sequence[Datagram]) -> None:

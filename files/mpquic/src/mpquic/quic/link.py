@@ -122,7 +122,7 @@ class Link:
                 self._opener.open(arrivals, now, payloads)
             else:
                 for data, size, address in arrivals:
-                    for at in range(0, len(data), size or 1):
+                    for at in range(0, len(data), size):
                         self._receive(data[at : at + size], address, now, None, payloads)
                 self._prepare_fast(now)
         except Exception as error:  # noqa: BLE001 - a fault of the library must end one connection, not the daemon

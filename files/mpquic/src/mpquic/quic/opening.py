@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import struct
 from functools import lru_cache
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidTag
@@ -24,12 +26,15 @@ if TYPE_CHECKING:
 
     #: Takes one datagram the general way, under keys of an earlier phase if given, and appends what it held.
     Slow = Callable[[bytes, Address, float, ReceiveKeys | None, list[bytes]], None]
+    #: A buffer, and where in it a datagram begins and ends; the last one's end may be beyond the buffer's.
+    _Slice = tuple[bytes, int, int]
 
 #: First byte and connection id (RFC 9000 section 17.3).
 _PREFIX = 1 + CID_LENGTH
 #: Where the sample of header protection is (RFC 9001 section 5.4.2).
 _SAMPLE = _PREFIX + 4
 _SAMPLE_END = _SAMPLE + 16
+_ADDRESS = itemgetter(2)
 #: Header form 0, fixed bit 1.
 _FORM_MASK, _FORM = 0xC0, 0x40
 #: Reserved bits, which must be zero, and the key phase.
@@ -56,45 +61,54 @@ class Opener:
 
     def open(self, arrivals: Sequence[Arrival], now: float, payloads: list[bytes]) -> None:
         """Append the DATAGRAM payloads of what arrived, in order."""
-        for arrival in arrivals:
-            data, size, address = arrival
-            at = self._open_run(arrival, 0, now, payloads)
-            while at < len(data):
-                self._general(data[at : at + size], address, now, payloads)
-                at = self._open_run(arrival, at + size, now, payloads)
-
-    def _open_run(self, arrival: Arrival, start: int, now: float, payloads: list[bytes]) -> int:
-        """Open datagrams from offset ``start`` on until one must go the general way; return where that is."""
-        data, size, address = arrival
         connection = self._connection
-        # The last datagram may be shorter, and too short for a sample.
-        offsets = range(start, max(start, len(data) - _SAMPLE_END + 1), size)
-        if not offsets or not private.may_open(connection) or address != private.active_address(connection):
-            return start
-        phases = self._phases
+        for address, group in groupby(arrivals, _ADDRESS):
+            datagrams = [(data, at, at + size) for data, size, _address in group for at in range(0, len(data), size)]
+            masks = self._masks(datagrams) if private.may_open(connection) else ()
+            done = 0
+            while done < len(datagrams):
+                if private.may_open(connection) and address == private.active_address(connection):
+                    done = self._open_run(datagrams, masks, done, now, payloads)
+                    if done == len(datagrams):
+                        break
+                data, at, end = datagrams[done]
+                self._general(data[at:end], address, now, payloads)
+                done += 1
+
+    def _masks(self, datagrams: Sequence[_Slice]) -> tuple[int, ...]:
+        """Return the beginnings of the header protection masks. What is too short for a sample gets any."""
+        samples = [data[at + _SAMPLE : at + _SAMPLE_END] for data, at, _end in datagrams]
+        if sum(map(len, samples)) < 16 * len(samples):
+            samples = [sample.ljust(16, b"\0") for sample in samples]
+        return _words(private.receive_masks(self._connection, samples))
+
+    def _open_run(
+        self, datagrams: Sequence[_Slice], masks: Sequence[int], start: int, now: float, payloads: list[bytes]
+    ) -> int:
+        """Open datagrams from number ``start`` on until one must go the general way; return the number of that."""
+        connection, phases = self._connection, self._phases
         phases.refresh(now)
         decrypt, iv, phase = phases.current.decrypt, phases.current.iv, phases.current.phase << 2
-        cids, starts = private.own_cids(connection), data.startswith
-        masks = private.receive_masks(connection, [data[at + _SAMPLE : at + _SAMPLE_END] for at in offsets])
+        cids = private.own_cids(connection)
         books = _Books(connection, self._window)
-        end = offsets[-1] + size
-        for at, mask in zip(offsets, _words(masks), strict=True):
-            if data[at] & _FORM_MASK != _FORM or not starts(cids, at + 1):
-                end = at
+        done = len(datagrams)
+        for at_number, ((data, at, end), mask) in enumerate(
+            zip(islice(datagrams, start, None), islice(masks, start, None), strict=True), start
+        ):
+            if data[at] & _FORM_MASK != _FORM or not data.startswith(cids, at + 1):
+                done = at_number
                 break
             length, first_at, number_at, ones = _LAYOUT[(data[at] ^ mask >> 56) & 3]
             body = at + length
             header = int.from_bytes(data[at:body], "big") ^ (mask >> 56 & 0x1F) << first_at ^ mask >> number_at & ones
             first = header >> first_at
             if first & _BITS != phase:
-                end = at
+                done = at_number
                 break
             number = header & ones
             number = books.expected if number == books.expected & ones else _decode(number, ones + 1, books.expected)
             try:
-                plain = decrypt(
-                    (iv ^ number).to_bytes(12, "big"), data[body : at + size], header.to_bytes(length, "big")
-                )
+                plain = decrypt((iv ^ number).to_bytes(12, "big"), data[body:end], header.to_bytes(length, "big"))
             except InvalidTag:
                 continue
             if number < books.expected and books.seen(number):
@@ -104,13 +118,13 @@ class Opener:
             elif (several := _frames(plain)) is not None:
                 payloads += several
             else:
-                end = at
+                done = at_number
                 break
             books.note(number, first)
             if phases.changing:
                 phases.received(number, now)
         books.close(now)
-        return end
+        return done
 
     def _general(self, data: bytes, address: Address, now: float, payloads: list[bytes]) -> None:
         """Let aioquic receive one datagram, under the keys it was sent with."""
