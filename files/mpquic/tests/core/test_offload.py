@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from mpquic.core.offload import BareCodec, VnetCodec
+from mpquic.core.offload import BareCodec, VnetCodec, checksum
 from packets import ACK, CWR, FIN, PADDING, PSH, RST, SYN, TCP, TIMESTAMPS, UDP, URG, Packet, complete, words
 
 if TYPE_CHECKING:
@@ -114,6 +114,40 @@ def test_merging_undoes_cutting(giant: tuple[Packet, int]) -> None:
         assert writes == [packet.read(step)]
 
 
+def test_counters_run_over_at_every_place() -> None:
+    """Identification, header checksum and sequence number, on both sides of the end of their range."""
+    step, count = 100, 8
+    giant = Packet(body=bytes(step * count))
+    # The first segment's checksum is so much: the identification is in it.
+    first = int.from_bytes(bytes(replace(giant, body=bytes(step), ident=0))[10:12])
+    cases = [replace(giant, ident=ident) for ident in range(0xFFFF - count - 2, 0x10000)]
+    cases += [replace(giant, ident=first - left) for left in range(count + 3)]
+    cases += [replace(giant, sequence=2**32 - left) for left in range(1, step * count + 200)]
+    for packet in cases:
+        expected = [b"\x06" + bytes(segment) for segment in packet.segments(step)]
+        assert cut([packet.read(step)]) == expected
+        writes = merged(expected)
+        assert cut(writes) == expected
+        assert len(writes) <= 2
+
+
+def test_a_carry_is_no_neighbour() -> None:
+    """What adding to the whole head would make of a counter at its end is another flow, or nothing."""
+    step = 1000
+    last = Packet(body=bytes(step), sequence=2**32 - step)
+    carried = replace(last, ident=2, sequence=0, ports=(40000, 444))
+    assert merged([b"\x06" + bytes(last), b"\x06" + bytes(carried)]) == [last.read(), carried.read()]
+    first = int.from_bytes(bytes(replace(last, ident=0))[10:12])
+    empty = replace(last, ident=first, sequence=1)
+    assert bytes(empty)[10:12] == b"\x00\x00"
+    borrowed = bytearray(b"\x06" + bytes(replace(empty, ident=first + 1, sequence=1 + step)))
+    borrowed[10:13] = b"\x05\xff\xff"
+    drops: Counter[str] = Counter()
+    frames, _packets, _octets = CODEC.egress([b"\x06" + bytes(empty), bytes(borrowed)], drops)
+    assert [b"".join(frame) for frame in frames] == [empty.read()]
+    assert drops == {"partial": 1}
+
+
 def test_one_giant_is_one_write() -> None:
     for packet in (Packet(tcp_options=TIMESTAMPS), Packet(protocol=UDP), Packet(source="::1", target="::2")):
         whole = replace(packet, body=bytes(40000)).read(1236)
@@ -208,10 +242,33 @@ def test_wrong_checksums_stay_wrong() -> None:
         assert merged([b"\x06" + bytes(packet) for packet in pair]) == [packet.read() for packet in pair]
     payloads = [bytearray(b"\x06" + bytes(packet)) for packet in (FIRST, SECOND)]
     for payload in payloads:
-        payload[12] ^= 1
+        payload[11] ^= 1
     assert [write[10:] for write in merged([bytes(payload) for payload in payloads])] == [
         bytes(payload[1:]) for payload in payloads
     ]
+
+
+def test_a_push_ends_a_run() -> None:
+    parts = [replace(FIRST, ident=1 + n, sequence=1 + 1000 * n, flags=ACK | PSH * (n in {0, 3})) for n in range(6)]
+    writes = merged([b"\x06" + bytes(part) for part in parts])
+    assert [len(cut([write])) for write in writes] == [1, 3, 2]
+    assert cut(writes) == [b"\x06" + bytes(part) for part in parts]
+
+
+@pytest.mark.parametrize("flows", [1, 2])
+def test_wrong_lengths_are_refused_within_a_run(flows: int) -> None:
+    parts = [
+        b"\x06" + bytes(replace(FIRST, ident=1 + n, sequence=1 + 1000 * n, ports=(flow, 80)))
+        for n in range(4)
+        for flow in range(flows)
+    ]
+    for wrong in (parts[-1] + b"x", parts[-1][:-1]):
+        drops: Counter[str] = Counter()
+        frames, packets, octets = CODEC.egress([*parts[:-1], wrong], drops)
+        assert drops == {"partial": 1}
+        assert packets == len(parts) - 1
+        assert octets == packets * len(bytes(FIRST))
+        assert sorted(cut([b"".join(frame) for frame in frames])) == sorted(parts[:-1])
 
 
 def test_nothing_overtakes_within_a_flow() -> None:
@@ -223,8 +280,10 @@ def test_nothing_overtakes_within_a_flow() -> None:
         (b"\x00" + replace(FIRST, body=b"").complete(), 3),
         (b"\x06" + bytes(replace(FIRST, body=b"")), 3),
         # A fragment may be of any flow, and so may what stands behind an extension header; another flow may not.
-        (b"\x00" + bytes(replace(FIRST, protocol=UDP, fragment=0x2000)), 3),
-        (b"\x00" + bytes(replace(FIRST, protocol=UDP, fragment=0x0001)), 3),
+        (b"\x00" + bytes(replace(FIRST, ports=(1, 2), fragment=0x2000)), 3),
+        (b"\x00" + bytes(replace(FIRST, ports=(1, 2), protocol=UDP, fragment=0x0001)), 3),
+        (b"\x00" + bytes(replace(FIRST, ports=(1, 2), protocol=UDP, fragment=0x0100)), 3),
+        (b"\x00" + bytes(replace(FIRST, ports=(1, 2), protocol=50, fragment=0x2000)), 2),
         (b"\x00" + replace(other, extension=PADDING).complete(), 3),
         (b"\x00" + other.complete(), 2),
         (b"\x00" + replace(FIRST, ports=(1, 2)).complete(), 2),
@@ -247,6 +306,11 @@ def test_limits_of_a_write() -> None:
     assert [len(cut([write])) for write in merged(cut([Packet(body=bytes(2500)).read(1)]))] == [1000, 1000, 500]
     datagrams = Packet(protocol=UDP, body=bytes(150 * 100))
     assert [len(cut([write])) for write in merged(cut([datagrams.read(100)]))] == [64, 64, 22]
+    flows = [cut([Packet(body=bytes(1500), ports=(flow, 80)).read(1)]) for flow in range(2)]
+    mixed = merged([payload for pair in zip(*flows, strict=True) for payload in pair])
+    assert [len(cut([write])) for write in mixed] == [1000, 1000, 500, 500]
+    edge = Packet(body=bytes(32760))
+    assert len(merged([b"\x06" + bytes(replace(edge, ident=n, sequence=n * 32760)) for n in range(2)])) == 2
     big = Packet(body=bytes(32000))
     both = [b"\x06" + bytes(replace(big, ident=1 + n, sequence=1 + n * 32000)) for n in range(3)]
     assert [len(cut([write])) for write in merged(both)] == [2, 1]
@@ -340,6 +404,10 @@ def test_bad_reads_are_counted_by_reason(change: dict[int, bytes], reason: str) 
 
 def test_a_checksum_outside_of_its_packet_is_refused() -> None:
     read = bytearray(Packet(protocol=132, body=bytes(30)).read())
+    for offset in (35, 36):
+        read[6:10] = b"\x14\x00" + offset.to_bytes(2, "little")
+        ((packet,),) = [cut([bytes(read)])]
+        assert packet == b"\x00" + complete(bytes(read[10:]), 20, offset)
     for start, offset in [(0, 16), (19, 6), (20, 37), (60, 0), (65535, 65535)]:
         read[6:10] = start.to_bytes(2, "little") + offset.to_bytes(2, "little")
         drops: Counter[str] = Counter()
@@ -378,3 +446,18 @@ def test_no_payload_raises(payloads: list[bytes]) -> None:
             assert len(again) == packets
             assert sum(map(len, again)) == octets + packets
             assert Counter(again) <= Counter(payloads) or any(payload[:1] > b"\x3f" for payload in payloads)
+
+
+def test_sums_have_one_form() -> None:
+    assert [checksum.add(total, change) for total, change in [(65535, 0), (1, -1), (65534, 1), (65535, 1)]] == [
+        *[65535] * 3,
+        1,
+    ]
+    header = bytes(Packet())[:20]
+    assert checksum.right(header, 10)
+    full = replace(Packet(), ident=int.from_bytes(bytes(replace(Packet(), ident=0))[10:12]))
+    header = bytes(full)[:20]
+    assert header[10:12] == b"\x00\x00"
+    assert checksum.right(header, 10)
+    # The same sum in another form would not come back when the packet is cut again.
+    assert not checksum.right(header[:10] + b"\xff\xff" + header[12:], 10)
