@@ -90,6 +90,15 @@ def test_refused_segmentation_falls_back_and_loses_nothing(
     assert not drops
 
 
+def test_a_probe_of_the_path_leaves_on_its_own(pair: tuple[UdpSocket, UdpSocket]) -> None:
+    """In one call with larger datagrams it would be dropped with them."""
+    client, server = pair
+    client.send([(bytes(size), server.local) for size in [1400] * 3 + [500] + [1400] * 3 + [1300, 1200]])
+    select.select([server], [], [], 1)
+    got = [(len(data), size) for data, size, _ in server.receive()]
+    assert got == [(3 * 1400 + 500, 1400), (3 * 1400, 1400), (1300, 1300), (1200, 1200)]
+
+
 def test_without_receive_offload(drops: Counter[str]) -> None:
     server = open_udp("127.0.0.1", 0, device=None, remote=None, drops=drops)
     client = open_udp("127.0.0.1", 0, device=None, remote=server.local, drops=drops)

@@ -97,7 +97,23 @@ def test_a_long_way_is_no_narrow_one(world: World, mtu: int) -> None:
     narrow(world, mtu)
     world.up.delay = world.down.delay = 0.3
     assert world.run_until(lambda: both_up(world), 4) < 3
+    assert world.client.connection is not None
+    # The answer to the first Initial that arrived counts, not the size of the last one.
+    assert mtu < 1500 or world.client.connection.datagram_size == 1472
     world.run_until(lambda: sizes(world) == (mtu - AROUND, mtu - AROUND), 12)
+
+
+@pytest.mark.parametrize("mtu", [1492, 1420])
+def test_nobody_sees_the_sizes_of_the_ladder(world: World, mtu: int) -> None:
+    narrow(world, mtu)
+    seen = set()
+
+    def look() -> None:
+        seen.update(sizes(world))
+
+    world.every(0.001, look)
+    world.run(5)
+    assert seen == {None, mtu - AROUND}
 
 
 def test_a_dead_server_costs_no_more_attempts(world: World) -> None:
@@ -179,10 +195,11 @@ def test_plain_loss_shrinks_nothing(world: World, loss: float) -> None:
     assert smallest == CEILING
 
 
-def test_probes_are_few_under_loss(world: World) -> None:
+@pytest.mark.parametrize(("loss", "per_second"), [(0.02, 6), (0.2, 8)])
+def test_probes_are_few_under_loss(world: World, loss: float, per_second: int) -> None:
     world.run_until(lambda: both_up(world), 1)
     world.run(1)
-    world.up.loss = 0.02
+    world.up.loss = loss
     probes = 0
     connection = world.client.connection
     assert connection is not None
@@ -199,7 +216,17 @@ def test_probes_are_few_under_loss(world: World) -> None:
         world.run(60)
     finally:
         type(connection).probe = probe  # type: ignore[method-assign]
-    assert probes < 60 * 100 * 0.05
+    assert probes < 60 * per_second
+
+
+def test_packets_of_a_middle_size_hide_nothing(world: World) -> None:
+    """They count as large and still arrive, while full ones do not."""
+    world.run_until(lambda: both_up(world), 1)
+    world.every(0.003, lambda: world.from_client(packet(1, 1220)))
+    world.every(0.003, lambda: world.from_client(packet(2, world.client.fit.mtu or 576)))
+    world.run(1)
+    narrow(world, 1300)
+    assert world.run_until(lambda: sizes(world)[0] == 1300 - AROUND, 3) < 2
 
 
 def test_a_path_that_grows_is_found_later(world: World) -> None:

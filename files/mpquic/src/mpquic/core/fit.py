@@ -40,7 +40,7 @@ class Fit:
         """Follow the path of a connection that is established, up to ``ceiling`` bytes of UDP payload."""
         self._connection = connection
         self._path = PathMtu(connection, ceiling, now)
-        self._follow(now)
+        self._follow()
 
     def stop(self) -> None:
         """Forget the connection: it is over."""
@@ -51,7 +51,7 @@ class Fit:
         """Take an event of the connection."""
         if self._path is not None and isinstance(event, ProbeAcked):
             self._path.acked(event.size, now)
-            self._follow(now)
+            self._follow()
 
     def hint(self, now: float) -> None:
         """Note that the kernel called a datagram too big (EMSGSIZE)."""
@@ -62,7 +62,7 @@ class Fit:
         """Do what is due."""
         if self._path is not None and now >= self._path.deadline():
             self._path.fire(now)
-            self._follow(now)
+            self._follow()
 
     def deadline(self) -> float:
         """Return when fire() must be called next."""
@@ -75,12 +75,10 @@ class Fit:
         payloads, self._payloads = self._payloads, []
         return self._lane.codec.egress(payloads, self._lane.drops)[0]
 
-    def _follow(self, now: float) -> None:
+    def _follow(self) -> None:
         connection, path = self._connection, self._path
         if connection is None or path is None:
             return
-        if self.proved is not None and path.size < self.proved:
-            self._lane.shrink(connection.max_payload, now)
         self.proved = path.size
         if path.settled:
             self.mtu = connection.max_payload - wire.OVERHEAD

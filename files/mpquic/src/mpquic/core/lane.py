@@ -123,10 +123,6 @@ class Lane:
         self._due = math.inf
         self._breaker.restart()
 
-    def shrink(self, limit: int, now: float) -> None:
-        """Drop what was offered before the connection's limit fell to ``limit`` bytes; flush() looks at the rest."""
-        self._fresh = self._fitting(self._fresh, limit, now)
-
     def changes(self) -> list[Change]:
         """Return what the circuit breaker did since the last call, for the log."""
         if not self._changes:

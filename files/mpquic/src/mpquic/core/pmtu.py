@@ -41,8 +41,6 @@ ROUND = (0.2, 3.0)
 SILENCE = (0.25, 1.5)
 #: Seconds for which nothing is suspect after a suspicion was cleared.
 TRUST = 0.5
-#: Longest pause, in rounds, between questions that nobody answers.
-_PATIENCE = 8
 
 
 class _Mode(Enum):
@@ -83,8 +81,6 @@ class PathMtu:
         self._asked: list[int] = []
         self._high = ceiling
         self._best = 0
-        self._lost_before = 0
-        self._rounds = 0
         self._round_ends = math.inf
         self._trusted_until = now
         self._wait = AGAIN[0]
@@ -114,8 +110,6 @@ class PathMtu:
         """Do what is due."""
         if self._mode is _Mode.IDLE:
             if now >= self._suspect_at():
-                self._rounds = 0
-                self._lost_before = self._clock.large_lost
                 self._ask(now)
             elif now >= self._search_at:
                 self._high = self._ceiling
@@ -149,7 +143,6 @@ class PathMtu:
 
     def _fall(self, now: float) -> None:
         """Ask for every size there is; twice for the present one, since much hangs on the answer."""
-        self._lost_before = self._clock.large_lost
         self._probe(_Mode.FALL, [self.size, *between(BASE, self.size), BASE], now)
 
     def _search(self, now: float) -> None:
@@ -172,14 +165,9 @@ class PathMtu:
                 self._search(now)
             else:
                 self._conclude(now)
-        elif self._clock.large_lost < self._lost_before:
-            # A large packet was acknowledged meanwhile.
-            self._clear(now)
         elif not self._best:
             # Nothing passes, small or large: the path is dead, or about to be. Liveness is the judge of that.
-            self._rounds += 1
             self._ask(now)
-            self._round_ends = now + self._span(ROUND) * min(_PATIENCE, 2**self._rounds)
         elif self._mode is _Mode.ASK:
             self._fall(now)
         else:
