@@ -80,7 +80,7 @@ class _Run:
             return True
         first = self.first
         ident = (first[5] << 8 | first[6]) + len(self.frame) - 1
-        return (payload[5] << 8 | payload[6]) == ident & 0xFFFF
+        return (payload[5] << 8 | payload[6]) == ident
 
     def open(self) -> bool:
         """Prepare for a second segment; tell whether there may be one."""

@@ -86,7 +86,7 @@ def _cut(read: bytes, payloads: list[bytes]) -> str | None:
         at = 1 + shape.transport + shape.checksum
         head = b"".join((head[:at], shape.pseudo(head, body).to_bytes(2), head[at + 2 :]))
     first = len(payloads)
-    payloads.extend(map(add, _heads(shape, head, body, step), _bodies(read, base, step, last)))
+    payloads.extend(map(add, _heads(shape, head, body, step, last), _bodies(read, base, step, last)))
     if not plain:
         payloads[first:] = [
             _BARE + checksum.complete(payload[1:], shape.transport, shape.checksum) for payload in payloads[first:]
@@ -94,10 +94,9 @@ def _cut(read: bytes, payloads: list[bytes]) -> str | None:
     return None
 
 
-def _heads(shape: Shape, whole: bytes, body: int, step: int) -> list[bytes]:
+def _heads(shape: Shape, whole: bytes, body: int, step: int, last: int) -> list[bytes]:
     """Return the heads of all segments of a packet: all but the first and the last by adding to one integer."""
-    last = (body - 1) // step
-    if last < 1:
+    if last == 0:
         return [whole]
     grow = step - body
     flags = whole[shape.transport + 14] if shape.tcp else 0
