@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mpquic.quic.ledger import LARGE, MEMORY, Acked, Ledger
+from mpquic.quic.ledger import LARGE, MEMORY, PROBES, Acked, Ledger
 from mpquic.quic.window import SIZE, ReceiveWindow
 
 
@@ -89,6 +89,17 @@ def test_ledger_keeps_probes_apart() -> None:
     lost = ledger.lost(10, 3, 0.0)
     assert (lost.data, lost.large, lost.probes) == (2, 2, 1)
     assert not ledger
+
+
+def test_a_late_probe_has_arrived_all_the_same() -> None:
+    ledger = Ledger()
+    for number in range(PROBES + 1):
+        ledger.sent(2 * number, [1400 + number], 1.0, probe=1400 + number)
+        ledger.sent(2 * number + 1, [1300], 1.0)
+    assert ledger.lost(2 * PROBES + 9, 3, 0.0).probes == PROBES + 1
+    assert ledger.late_probes([range(1), range(4, 5), range(7, 8)]) == [1402]
+    assert ledger.late_probes([range(5), range(6, 9)]) == [1401, 1403, 1404]
+    assert ledger.late_probes([range(9)]) == []
 
 
 def test_what_was_given_up_is_remembered_for_a_while() -> None:

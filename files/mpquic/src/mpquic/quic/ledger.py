@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 LARGE = 1200
 #: Packets for which it is remembered that they were given up.
 MEMORY = 8192
+#: The same for path MTU probes.
+PROBES = 64
 
 
 @dataclass(slots=True)
@@ -62,7 +64,7 @@ def _ones(count: int) -> int:
 class Ledger:
     """Batches in flight, in the order of their packet numbers."""
 
-    __slots__ = ("_batches", "_given_up", "_given_up_from")
+    __slots__ = ("_batches", "_given_up", "_given_up_from", "_probes_given_up")
 
     def __init__(self) -> None:
         """Start with nothing in flight."""
@@ -70,6 +72,8 @@ class Ledger:
         #: Bit i: packet ``_given_up_from + i`` was lost, and no probe.
         self._given_up = 0
         self._given_up_from = 0
+        #: Sizes of lost probes by packet number, the newest few.
+        self._probes_given_up: dict[int, int] = {}
 
     def __bool__(self) -> bool:
         """Tell whether anything is in flight."""
@@ -140,6 +144,7 @@ class Ledger:
             batch.pending ^= gone
             if batch.probe:
                 probes += gone.bit_count()
+                self._give_up_probe(batch.first, batch.probe)
             else:
                 data += gone.bit_count()
                 self._give_up(batch.first, gone)
@@ -162,6 +167,21 @@ class Ledger:
                 given_up ^= found
         self._given_up = given_up
         return count
+
+    def late_probes(self, ranges: Sequence[range]) -> list[int]:
+        """Return the sizes (bytes) of probes that these ranges acknowledge although they had been given up.
+
+        Three packets that overtake a probe are no sign that it was too large.
+        """
+        probes = self._probes_given_up
+        found = [number for number in probes if any(number in acked for acked in ranges)] if probes else []
+        return [probes.pop(number) for number in found]
+
+    def _give_up_probe(self, number: int, size: int) -> None:
+        probes = self._probes_given_up
+        probes[number] = size
+        if len(probes) > PROBES:
+            del probes[next(iter(probes))]
 
     def _give_up(self, first: int, packets: int) -> None:
         at = first - self._given_up_from

@@ -68,6 +68,7 @@ class TunnelRecovery(QuicPacketRecovery):
             late = self.ledger.late(ack_rangeset)
             if late:
                 self.clock.found(late)
+            self.probes_acked += self.ledger.late_probes(ack_rangeset)
             self._detect_sealed(now, space)
 
     def on_loss_detection_timeout(self, *, now: float) -> None:  # noqa: D102
