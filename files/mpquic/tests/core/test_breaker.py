@@ -47,8 +47,16 @@ def test_opens_after_five_seconds_of_heavy_loss() -> None:
 def test_a_second_of_loss_is_no_flood() -> None:
     path = Path()
     path.run(20, 0.0)
-    path.run(1, 0.9)
+    path.run(2, 0.9)
     assert set(path.run(20, 0.0)) == {None}
+
+
+def test_a_burst_into_a_small_buffer_is_no_flood() -> None:
+    path = Path()
+    for _ in range(20):
+        path.run(1, 0.4)
+        path.now += WINDOW - 1
+        assert path.breaker.limit is None
 
 
 def test_few_packets_prove_nothing() -> None:
@@ -88,12 +96,11 @@ def test_an_idle_path_closes() -> None:
 
 def test_another_connection_counts_from_nothing() -> None:
     path = Path()
-    path.run(3, 0.5)
+    path.run(10, 0.1)
     path.acked = path.lost = 0
     path.breaker.restart()
-    assert set(path.run(4, 0.5)) == {None}
-    path.run(3, 0.5)
-    assert path.breaker.limit is not None
+    assert set(path.run(6, 0.19)) == {None}
+    assert path.breaker.loss == pytest.approx(0.19, abs=0.01)
 
 
 def test_late_packets_are_not_lost() -> None:

@@ -249,7 +249,7 @@ def test_the_breaker_holds_the_tunnel_and_says_so_once() -> None:
     end = End()
     now = _flood(end, 1.0, 10, loss=0.1)
     assert (end.lane.limit, end.lane.changes()) == (None, [])
-    now = _flood(end, now, 3, loss=0.5)
+    now = _flood(end, now, 4.2, loss=0.5)
     limit = end.lane.limit
     assert limit is not None
     before = end.counters.tx_packets

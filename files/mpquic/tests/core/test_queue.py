@@ -70,6 +70,16 @@ def test_default_and_bulk_share_by_bytes(sizes: dict[int, int], octets: int) -> 
     assert shares[DEFAULT] == pytest.approx(0.8, abs=0.02)
 
 
+def test_who_has_asked_for_little_has_saved_nothing() -> None:
+    queue = PacketQueue(Counter())
+    for number in range(200):
+        queue.push([payload(number, 1300) for _ in range(10)], 0.0)
+        queue.push([payload(number, 60, LE)], 0.0)
+        taken(queue, 0.0)
+    shares = _shares(queue, {DEFAULT: 1300, BULK: 1300}, rounds=20)
+    assert shares[BULK] == pytest.approx(0.2, abs=0.05)
+
+
 def test_critical_cannot_starve_the_others() -> None:
     shares = _shares(PacketQueue(Counter()), {CRITICAL: 1300, DEFAULT: 1300, BULK: 1300})
     assert shares[CRITICAL] == pytest.approx(CRITICAL_SHARE / (CRITICAL_SHARE + 1), abs=0.02)
@@ -159,6 +169,8 @@ def test_nothing_is_lost_twice_or_forgotten(data: st.DataObject) -> None:
             queue.put_back(items[kept:])
             out += items[:kept]
             assert all(now - since <= MAX_AGE for since, _packet in items)
+        for fifo in queue._classes.values():
+            assert fifo.octets == sum(len(packet) for _since, packet in fifo.items) <= 15_000
     assert len({packet for _since, packet in out}) == len(out)
     assert all(pushed[packet] == since for since, packet in out)
     assert len(pushed) == len(out) + len(queue) + drops.total()

@@ -84,6 +84,20 @@ def test_below_its_rate_nothing_waits(tmp_path: Path) -> None:
     assert not world.drops()
 
 
+@pytest.mark.parametrize("down", [False, True])
+def test_what_waits_for_the_rate_leaves_when_it_is_due(tmp_path: Path, *, down: bool) -> None:
+    """Nothing else happens meanwhile that would look at the queue."""
+    world = world_of(tmp_path, 5_000_000)
+    send, arrived = (world.from_server, world.at_client) if down else (world.from_client, world.at_server)
+    start = world.now
+    send(*[DEFAULT.packet(number) for number in range(10)])
+    world.run(0.5)
+    times = [at - start - 0.025 for at, _packet in arrived]
+    assert len(times) == 10
+    # The link itself is four times as fast.
+    assert times[-1] == pytest.approx(10 * 1373 * 8 / 4_900_000, abs=0.006)
+
+
 def test_a_slow_link_with_a_rate(tmp_path: Path) -> None:
     world = World(tmp_path, rate=500_000)
     link(world, 500_000)

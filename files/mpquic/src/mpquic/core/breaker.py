@@ -5,7 +5,7 @@ A tunnel leaves congestion control to what it carries (RFC 8085 section 3.1.11).
 what is sent is lost, and so is everybody else's on that path. Then the tunnel itself sends less: half of what got
 through, and half of that again every five seconds while the loss stays. All classes share what is left, critical
 packets first. It never sends nothing: it may be the only way to the site, and a radio can lose a fifth of its packets
-without any flood. When the loss is gone the limit grows by a quarter every five seconds, until there is more room than
+without any flood. When the loss is gone the limit grows by half every five seconds, until there is more room than
 traffic.
 """
 
@@ -17,23 +17,36 @@ from typing import NamedTuple
 #: Share of packets lost, over so many seconds, that opens the breaker.
 LOSS = 0.2
 WINDOW = 5.0
+#: Seconds of the window that must have lost so much each: the losses of one burst are no flood.
+PERSISTENT = 3
 #: Packets in a window below which it tells nothing.
 ENOUGH = 100
 #: Share of packets lost at which sending more is tried.
 RECOVERED = 0.1
 #: Growth of the limit per window.
-GROWTH = 1.25
+GROWTH = 1.5
 #: Bits per second that are always left. One TCP flow gets little more through such loss by itself.
 FLOOR = 256_000.0
 #: Seconds between samples.
 _STEP = 1.0
 
 
-class _Sample(NamedTuple):
+class _Totals(NamedTuple):
     at: float
     acked: int
     lost: int
     octets: int
+
+
+class _Step(NamedTuple):
+    seconds: float
+    answered: int
+    lost: int
+    octets: int
+
+    @property
+    def bad(self) -> bool:
+        return self.answered >= ENOUGH * _STEP / WINDOW and self.lost > LOSS * self.answered
 
 
 class Breaker:
@@ -46,40 +59,40 @@ class Breaker:
         self.loss = 0.0
         #: When check() has something to do.
         self.next_check = 0.0
-        self._samples: deque[_Sample] = deque()
+        self._before: _Totals | None = None
+        self._steps: deque[_Step] = deque()
 
     def restart(self) -> None:
-        """Forget the present window: the counters begin anew with another connection."""
-        self._samples.clear()
+        """Take the next totals as a beginning: they are another connection's."""
+        self._before = None
         self.next_check = 0.0
 
     def check(self, now: float, acked: int, lost: int, octets: int) -> bool:
         """Take running totals of packets acknowledged and lost and of bytes sent; tell whether ``limit`` changed."""
         self.next_check = now + _STEP
-        samples = self._samples
-        sample = _Sample(now, acked, lost, octets)
-        if samples and now - samples[0].at > 2 * WINDOW:
-            # An idle time says nothing about now.
-            samples.clear()
-        samples.append(sample)
-        while len(samples) > 1 and now - samples[1].at >= WINDOW:
-            samples.popleft()
-        first = samples[0]
-        seconds = now - first.at
+        before, self._before = self._before, _Totals(now, acked, lost, octets)
+        if before is None:
+            return False
+        steps = self._steps
+        lost -= before.lost
+        steps.append(_Step(now - before.at, acked - before.acked + lost, lost, octets - before.octets))
+        seconds = sum([step.seconds for step in steps])
+        while seconds - steps[0].seconds >= WINDOW:
+            seconds -= steps.popleft().seconds
         if seconds < WINDOW:
             return False
-        answered = sample.acked - first.acked + sample.lost - first.lost
-        self.loss = max(0.0, (sample.lost - first.lost) / answered) if answered >= ENOUGH else 0.0
-        before = self.limit
-        self.limit = self._judge(8 * (sample.octets - first.octets) / seconds)
-        if self.limit != before:
-            # What is measured next is to show the effect of this.
-            samples.clear()
-            samples.append(sample)
-        return self.limit != before
+        answered = sum([step.answered for step in steps])
+        self.loss = max(0.0, sum([step.lost for step in steps]) / answered) if answered >= ENOUGH else 0.0
+        was = self.limit
+        self.limit = self._judge(8 * sum([step.octets for step in steps]) / seconds)
+        if self.limit == was:
+            return False
+        # What is measured next is to show the effect of this.
+        steps.clear()
+        return True
 
     def _judge(self, sent: float) -> float | None:
-        if self.loss > LOSS:
+        if self.loss > LOSS and sum([step.bad for step in self._steps]) >= PERSISTENT:
             through = sent * (1 - self.loss) if self.limit is None else self.limit
             return max(FLOOR, through / 2)
         if self.limit is None or self.loss > RECOVERED:
