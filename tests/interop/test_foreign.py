@@ -7,6 +7,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aioquic.tls import CipherSuite
 from foreign import QUIC_GO, QUICHE, Party, Process, Stack
 from mpquic.core.wire import CID_LENGTH, OVERHEAD
 from mpquic.quic import ClientEndpoint, Identity, ServerEndpoint, Trust, link
@@ -24,8 +25,8 @@ NEVER = 1 << 40
 #: last update to be acknowledged, we also for the end of its old keys: after 1 means as soon as we may.
 KEY_PACKETS = {"ours": (1, NEVER), "theirs": (NEVER, 150), "both": (150, 600)}
 ON_BAD_WIRE = (150, 150)
-#: Key updates that an exchange must see on a clean wire and on a bad one, where each takes longer.
-UPDATES, UPDATES_ON_BAD_WIRE = 8, 4
+#: Key updates that an exchange must see on a clean wire, and on a bad one, where each takes longer, or in a short run.
+UPDATES, FEW_UPDATES = 8, 4
 WIRES = {
     "worn": Wire(loss=0.01, doubled=0.01, overtaken=0.05),
     "doubling": Wire(loss=0.0, doubled=1.0, overtaken=0.05),
@@ -40,19 +41,32 @@ def cases() -> list[Any]:
 
 @contextlib.contextmanager
 def connected(
-    stack: Stack, role: str, us: Party, peer: Party, *, key_packets: int, relay: Relay | None = None
+    stack: Stack,
+    role: str,
+    us: Party,
+    peer: Party,
+    *,
+    key_packets: int = NEVER,
+    relay: Relay | None = None,
+    suite: CipherSuite | None = None,
 ) -> Iterator[tuple[OurEnd, Process]]:
-    """Make both ends; ``role`` is the foreign one's."""
+    """Make both ends; ``role`` is the foreign one's, ``suite`` all that we offer or take."""
     identity = Identity(us.folder / "cert.pem", us.folder / "key.pem")
     mtu = stack.largest - OVERHEAD + stack.cid_length - CID_LENGTH
+    endpoint: ClientEndpoint | ServerEndpoint
+    if role == "server":
+        endpoint = ClientEndpoint(trust=Trust(pins=(peer.pin,)), identity=identity, tun_mtu=mtu)
+    else:
+        endpoint = ServerEndpoint(identity=identity, tun_mtu=mtu)
+    if suite is not None:
+        endpoint._configuration.cipher_suites = [suite]
     with contextlib.ExitStack() as exits:
         if role == "server":
             process = exits.enter_context(Process(stack, role, (HOST, 0), us, peer, key_packets))
             address = process.listening() if relay is None else relay.between(process.listening())
-            client = ClientEndpoint(trust=Trust(pins=(peer.pin,)), identity=identity, tun_mtu=mtu)
-            ours = exits.enter_context(our_end(client, address))
+            ours = exits.enter_context(our_end(endpoint, address))
         else:
-            ours = exits.enter_context(our_end(ServerEndpoint(identity=identity, tun_mtu=mtu)))
+            ours = exits.enter_context(our_end(endpoint))
             address = ours.address if relay is None else relay.between(ours.address)
             process = exits.enter_context(Process(stack, role, address, us, peer, key_packets))
         yield ours, process
@@ -87,6 +101,22 @@ def test_every_size_comes_back(
 
 @pytest.mark.parametrize("role", ["server", "client"])
 @pytest.mark.parametrize("stack", [QUIC_GO, QUICHE], ids=lambda stack: stack.name, indirect=True)
+def test_the_other_cipher_suite_works_as_well(
+    stack: Stack, role: str, us: Party, peer: Party, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(link, "KEY_UPDATE_PACKETS", 1)
+    traffic = Traffic(COUNT // 4, 1, stack.largest)
+    suite = CipherSuite.CHACHA20_POLY1305_SHA256
+    with connected(stack, role, us, peer, suite=suite) as (end, process):
+        end.exchange(traffic, updates=FEW_UPDATES)
+        report = process.report()
+    assert end.closed is None
+    assert traffic.unexpected == []
+    assert report["received"] == report["sent"] == traffic.sent == traffic.answered
+
+
+@pytest.mark.parametrize("role", ["server", "client"])
+@pytest.mark.parametrize("stack", [QUIC_GO, QUICHE], ids=lambda stack: stack.name, indirect=True)
 @pytest.mark.parametrize("wire", WIRES.values(), ids=WIRES)
 def test_a_bad_wire_costs_only_what_it_loses(
     wire: Wire, stack: Stack, role: str, us: Party, peer: Party, monkeypatch: pytest.MonkeyPatch
@@ -99,14 +129,14 @@ def test_a_bad_wire_costs_only_what_it_loses(
         contextlib.closing(Relay(wire)) as relay,
         connected(stack, role, us, peer, key_packets=theirs, relay=relay) as (end, process),
     ):
-        end.exchange(traffic, updates=UPDATES_ON_BAD_WIRE, relay=relay)
+        end.exchange(traffic, updates=FEW_UPDATES, relay=relay)
         report = process.report()
     assert end.closed is None
     assert traffic.unexpected == []
     assert report["repeated"] == 0
     assert traffic.missing <= relay.up.lost + relay.down.lost
     assert GOODBYE in report["end"]
-    assert end.key_updates >= UPDATES_ON_BAD_WIRE
+    assert end.key_updates >= FEW_UPDATES
     for way in (relay.up, relay.down):
         assert way.overtaken > 0
         assert way.doubled > 0

@@ -68,8 +68,9 @@ class Peer {
     if (!this.trusted && this.connection.isEstablished()) {
       const { publicKey } = new X509Certificate(this.connection.peerCertChain()[0]);
       const spki = publicKey.export({ type: "spki", format: "der" });
-      this.trusted = `sha256:${createHash("sha256").update(spki).digest("hex")}` === this.pin;
-      if (!this.trusted) this.connection.close(true, 1, Buffer.from("not the pinned key"));
+      const pin = `sha256:${createHash("sha256").update(spki).digest("hex")}`;
+      if (pin !== this.pin) throw new Error("not the pinned key");
+      this.trusted = true;
     }
     if (!this.trusted) return;
     let payload;
