@@ -195,7 +195,7 @@ def test_plain_loss_shrinks_nothing(world: World, loss: float) -> None:
     assert smallest == CEILING
 
 
-@pytest.mark.parametrize(("loss", "per_second"), [(0.02, 6), (0.2, 8)])
+@pytest.mark.parametrize(("loss", "per_second"), [(0.02, 6), (0.2, 10)])
 def test_probes_are_few_under_loss(world: World, loss: float, per_second: int) -> None:
     world.run_until(lambda: both_up(world), 1)
     world.run(1)
