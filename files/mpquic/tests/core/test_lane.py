@@ -264,6 +264,17 @@ def test_the_breaker_holds_the_tunnel_and_says_so_once() -> None:
     assert end.lane.waiting == 0
 
 
+def test_the_breaker_watches_the_path_and_not_the_connection() -> None:
+    end = End()
+    now = _flood(end, 1.0, 8, loss=0.0)
+    end.lane.reset()
+    end.wire = Wire()
+    now = _flood(end, now, 4.5, loss=0.5)
+    assert end.lane.limit is not None
+    end.lane.reset()
+    assert end.lane.limit is not None
+
+
 def test_a_rate_below_the_breakers_limit_stays() -> None:
     end = End(1_000_000)
     _flood(end, 1.0, 6, loss=0.5)

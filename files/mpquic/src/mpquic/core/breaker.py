@@ -46,7 +46,7 @@ class _Step(NamedTuple):
 
     @property
     def bad(self) -> bool:
-        return self.answered >= ENOUGH * _STEP / WINDOW and self.lost > LOSS * self.answered
+        return self.lost > LOSS * self.answered
 
 
 class Breaker:
