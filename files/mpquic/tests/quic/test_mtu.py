@@ -106,7 +106,7 @@ def test_a_long_way_is_no_narrow_one(world: World, mtu: int) -> None:
 @pytest.mark.parametrize("mtu", [1492, 1420])
 def test_nobody_sees_the_sizes_of_the_ladder(world: World, mtu: int) -> None:
     narrow(world, mtu)
-    seen = set()
+    seen: set[int | None] = set()
 
     def look() -> None:
         seen.update(sizes(world))
@@ -179,6 +179,18 @@ def test_a_path_that_shrinks_is_survived(world: World, mtu: int, load: str, talk
     assert world.client.counters.drops["queue_full"] == 0
 
 
+def test_a_long_path_that_shrinks(world: World) -> None:
+    world.up.delay = world.down.delay = 0.15
+    world.run_until(lambda: both_up(world), 4)
+    world.every(0.01, lambda: world.from_client(packet(1, world.client.fit.mtu or 576)))
+    world.run(5)
+    narrow(world, 1400)
+    # What was on its way arrives for 0.15 s.
+    world.run(0.2)
+    before = len(world.at_server)
+    assert world.run_until(lambda: len(world.at_server) > before, 3) < 1.6
+
+
 @pytest.mark.parametrize("loss", [0.01, 0.05, 0.2])
 def test_plain_loss_shrinks_nothing(world: World, loss: float) -> None:
     world.run_until(lambda: both_up(world), 1)
@@ -195,7 +207,7 @@ def test_plain_loss_shrinks_nothing(world: World, loss: float) -> None:
     assert smallest == CEILING
 
 
-@pytest.mark.parametrize(("loss", "per_second"), [(0.02, 6), (0.2, 10)])
+@pytest.mark.parametrize(("loss", "per_second"), [(0.02, 6), (0.2, 16)])
 def test_probes_are_few_under_loss(world: World, loss: float, per_second: int) -> None:
     world.run_until(lambda: both_up(world), 1)
     world.run(1)

@@ -18,8 +18,6 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from mpquic.core.connection import Connection
 
 #: Bytes of UDP payload that every path carries (RFC 9000 section 14).
@@ -32,11 +30,17 @@ LADDER = (1352, 1232, BASE)
 USUAL = (1232, 1252, 1292, 1330, 1352, 1372, 1392, 1400, 1432, 1444, 1452, 1464)
 #: Sizes in one round where no usual one is left.
 SPREAD = 8
+#: Lower sizes that are asked for each time that the present one is asked for.
+LOWER = 3
 #: Seconds between the end of a search that stayed below the ceiling and the next: first, last (RFC 8899 section 5.1.1
 #: has 600); doubled each time. The first is short, because a lost probe looks like a size that does not fit.
 AGAIN = (10.0, 600.0)
 #: Seconds a round of probes waits for answers, at least, and in round trips.
-ROUND = (0.2, 3.0)
+ROUND = (0.2, 2.0)
+#: The same for a search. A client may probe only when the server has confirmed the handshake, one round trip later.
+SEARCH_ROUND = (0.2, 3.0)
+#: How long it goes on after the last probe of it, the smallest, was acknowledged: the others may have been overtaken.
+GRACE = (0.03, 0.25)
 #: Seconds without an acknowledgement that make the present size suspect, at least, and in round trips.
 SILENCE = (0.25, 1.5)
 #: Seconds for which nothing is suspect after a suspicion was cleared.
@@ -95,6 +99,8 @@ class PathMtu:
                 self._clear(now)
             else:
                 self._best = max(self._best, size)
+                if size == BASE:
+                    self._round_ends = min(self._round_ends, now + self._span(GRACE))
         if size > self.size:
             self._use(size)
             self._wait = AGAIN[0]
@@ -142,18 +148,24 @@ class PathMtu:
         self._probe(_Mode.ASK, [self.size, BASE], now)
 
     def _fall(self, now: float) -> None:
-        """Ask for every size there is; twice for the present one, since much hangs on the answer."""
-        self._probe(_Mode.FALL, [self.size, *between(BASE, self.size), BASE], now)
+        """Ask for every size there is, and for the present one several times, since much hangs on its answer."""
+        sizes: list[int] = []
+        for at, size in enumerate([*reversed(between(BASE, self.size)[:-1]), BASE]):
+            if at % LOWER == 0:
+                sizes.append(self.size)
+            sizes.append(size)
+        self._probe(_Mode.FALL, sizes, now)
 
     def _search(self, now: float) -> None:
-        self._probe(_Mode.SEARCH, between(self.size, self._high), now)
+        self._probe(_Mode.SEARCH, list(reversed(between(self.size, self._high))), now)
+        self._round_ends = now + self._span(SEARCH_ROUND)
 
-    def _probe(self, mode: _Mode, sizes: Iterable[int], now: float) -> None:
+    def _probe(self, mode: _Mode, sizes: list[int], now: float) -> None:
+        """Send probes, the smallest last: their acknowledgement tells that the others are lost."""
         self._mode = mode
         self._best = 0
-        # The smallest leave last: their acknowledgement tells that the others are lost.
-        self._asked = sorted(sizes, reverse=True)
-        for size in self._asked:
+        self._asked = sizes
+        for size in sizes:
             self._connection.probe(size)
         self._round_ends = now + self._span(ROUND)
 
