@@ -69,6 +69,7 @@ peers: tools
 
 bench: dev ## Measure against wireguard-go and OpenVPN in one run; ARGS='--quick' takes 90 s
 	@python tests/bench $(ARGS)
+	@$(if $(ARGS),:,python tests/bench/lossy.py --json build/bench/lossy.json)
 
 lock: dev ## Make the lock files anew
 	@scripts/lock

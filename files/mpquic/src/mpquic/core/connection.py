@@ -81,7 +81,7 @@ class Connection(Protocol):
         """Send UDP payloads of at most ``size`` bytes from now on (1200 or more)."""
 
     def probe(self, size: int) -> None:
-        """Send a PING padded to ``size`` bytes of UDP payload with the next seal(). The answer is ProbeAcked or nothing.
+        """Send a PING padded to ``size`` bytes of UDP payload with the next seal(); ProbeAcked answers it, or nothing.
 
         As RFC 8899 section 4.1 wants it, its loss is no sign of congestion and nothing is repeated.
         """

@@ -82,7 +82,7 @@ def by_connection(arrivals: Iterable[Arrival]) -> Iterator[Arrival]:
             continue
         start = data[1 : 1 + CID_LENGTH]
         starts = data.startswith
-        if not data[0] & _LONG and all([starts(start, at) for at in range(1 + size, len(data), size)]):
+        if not data[0] & _LONG and all(starts(start, at) for at in range(1 + size, len(data), size)):
             yield arrival
             continue
         for at in range(0, len(data), size):
