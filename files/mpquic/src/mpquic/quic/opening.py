@@ -35,16 +35,17 @@ _PREFIX = 1 + CID_LENGTH
 _SAMPLE = _PREFIX + 4
 _SAMPLE_END = _SAMPLE + 16
 _ADDRESS = itemgetter(2)
-#: Header form 0, fixed bit 1.
-_FORM_MASK, _FORM = 0xC0, 0x40
-#: Reserved bits, which must be zero, and the key phase.
-_BITS = 0x1C
+#: Header form 0 and fixed bit 1; with them the reserved bits, which must be zero, and the key phase.
+_FORM_MASK, _FORM, _SHAPE = 0xC0, 0x40, 0xDC
 _SPIN = 0x20
 #: DATAGRAM frames without and with a length (RFC 9221 section 4).
 _DATAGRAM, _DATAGRAM_WITH_LENGTH = b"\x30", b"\x31"
 #: For each length of a packet number: bytes of the header, where the first byte's mask goes, where the number's mask
 #: comes from, the bits of the number.
 _LAYOUT = tuple((_PREFIX + n, 8 * (_PREFIX + n - 1), 56 - 8 * n, (1 << 8 * n) - 1) for n in range(1, 5))
+#: The same for the three bytes that our own end uses, tried first.
+_LIKELY, _LIKELY_FIRST = _LAYOUT[2][:2]
+_NOTHING = -1
 
 
 class Opener:
@@ -82,49 +83,69 @@ class Opener:
             samples = [sample.ljust(16, b"\0") for sample in samples]
         return _words(private.receive_masks(self._connection, samples))
 
-    def _open_run(
+    def _open_run(  # noqa: C901, PLR0912 - the hot loop; a call per packet would cost as much as the rest of it
         self, datagrams: Sequence[_Slice], masks: Sequence[int], start: int, now: float, payloads: list[bytes]
     ) -> int:
         """Open datagrams from number ``start`` on until one must go the general way; return the number of that."""
-        connection, phases = self._connection, self._phases
+        connection, window, phases = self._connection, self._window, self._phases
         phases.refresh(now)
-        decrypt, iv, phase = phases.current.decrypt, phases.current.iv, phases.current.phase << 2
+        changing, keys = phases.changing, phases.current
+        decrypt, iv, phase = keys.decrypt, keys.iv, _FORM | keys.phase << 2
         cids = private.own_cids(connection)
-        books = _Books(connection, self._window)
+        # Received in this run and not entered yet: the numbers from ``run`` up to ``expected``, which is one more than
+        # the largest so far. aioquic's own expected_packet_number stays behind when that very packet comes.
+        run = expected = private.packet_space(connection).largest_received_packet + 1
+        newest, before = -1, len(payloads)
+        # The header of the packet that usually comes next.
+        likely = _NOTHING
         done = len(datagrams)
-        for at_number, ((data, at, end), mask) in enumerate(
+        for position, ((data, at, end), mask) in enumerate(
             zip(islice(datagrams, start, None), islice(masks, start, None), strict=True), start
         ):
-            if data[at] & _FORM_MASK != _FORM or not data.startswith(cids, at + 1):
-                done = at_number
-                break
-            length, first_at, number_at, ones = _LAYOUT[(data[at] ^ mask >> 56) & 3]
-            body = at + length
-            header = int.from_bytes(data[at:body], "big") ^ (mask >> 56 & 0x1F) << first_at ^ mask >> number_at & ones
-            first = header >> first_at
-            if first & _BITS != phase:
-                done = at_number
-                break
-            number = header & ones
-            number = books.expected if number == books.expected & ones else _decode(number, ones + 1, books.expected)
+            body = at + _LIKELY
+            header = int.from_bytes(data[at:body], "big") ^ (mask >> 56 & 0x1F) << _LIKELY_FIRST ^ mask >> 32 & 0xFFFFFF
+            if header == likely:
+                length, number, first = _LIKELY, expected, newest
+            else:
+                header, length, number = _unprotect(data, at, mask, expected)
+                first = header >> 8 * (length - 1)
+                if first & _SHAPE != phase or not data.startswith(cids, at + 1):
+                    done = position
+                    break
+                body = at + length
             try:
                 plain = decrypt((iv ^ number).to_bytes(12, "big"), data[body:end], header.to_bytes(length, "big"))
             except InvalidTag:
                 continue
-            if number < books.expected and books.seen(number):
+            if number < expected and (number >= run or number in window):
                 continue
             if plain[:1] == _DATAGRAM:
                 payloads.append(plain[1:])
             elif (several := _frames(plain)) is not None:
                 payloads += several
             else:
-                done = at_number
+                done = position
                 break
-            books.note(number, first)
-            if phases.changing:
+            if number < expected:
+                self._enter(number, number + 1)
+            else:
+                if number > expected:
+                    self._enter(run, expected)
+                    run = number
+                expected, newest = number + 1, first
+                likely = header + 1 if length == _LIKELY and expected & 0xFFFFFF else _NOTHING
+            if changing:
                 phases.received(number, now)
-        books.close(now)
+        self._enter(run, expected)
+        if len(payloads) > before:
+            private.note_opened(connection, expected - 1, spin=bool(newest & _SPIN), now=now)
         return done
+
+    def _enter(self, start: int, stop: int) -> None:
+        """Note packets from number ``start`` up to and without ``stop``."""
+        if start < stop:
+            self._window.add_range(start, stop)
+            private.packet_space(self._connection).ack_queue.add(start, stop)
 
     def _general(self, data: bytes, address: Address, now: float, payloads: list[bytes]) -> None:
         """Let aioquic receive one datagram, under the keys it was sent with."""
@@ -143,49 +164,17 @@ class Opener:
         if len(data) < _SAMPLE_END or data[0] & _FORM_MASK != _FORM or not private.may_open(connection):
             return -1, 0
         mask = _words(private.receive_masks(connection, [data[_SAMPLE:_SAMPLE_END]]))[0]
-        length, _first_at, number_at, ones = _LAYOUT[(data[0] ^ mask >> 56) & 3]
-        truncated = (int.from_bytes(data[_PREFIX:length], "big") ^ mask >> number_at) & ones
-        expected = private.packet_space(connection).expected_packet_number
-        return _decode(truncated, ones + 1, expected), (data[0] ^ mask >> 56) >> 2 & 1
+        expected = private.packet_space(connection).largest_received_packet + 1
+        header, length, number = _unprotect(data, 0, mask, expected)
+        return number, header >> 8 * (length - 1) >> 2 & 1
 
 
-class _Books:
-    """Packet numbers of one run: into the acknowledgements and the window in ranges, not one by one."""
-
-    __slots__ = ("_connection", "_first", "_largest", "_start", "_stop", "_window", "expected")
-
-    def __init__(self, connection: QuicConnection, window: ReceiveWindow) -> None:
-        self._connection = connection
-        self._window = window
-        self._start = self._stop = -1
-        self._largest = -1
-        self._first = 0
-        #: One more than the largest packet number received. aioquic's own expected_packet_number stays behind when that
-        #: very packet comes, and its duplicate would count as new.
-        self.expected = private.packet_space(connection).largest_received_packet + 1
-
-    def seen(self, number: int) -> bool:
-        return self._start <= number < self._stop or number in self._window
-
-    def note(self, number: int, first: int) -> None:
-        if number == self._stop:
-            self._stop += 1
-        else:
-            self._enter()
-            self._start, self._stop = number, number + 1
-        if number >= self.expected:
-            self.expected = number + 1
-            self._largest, self._first = number, first
-
-    def _enter(self) -> None:
-        if self._start >= 0:
-            self._window.add_range(self._start, self._stop)
-            private.packet_space(self._connection).ack_queue.add(self._start, self._stop)
-
-    def close(self, now: float) -> None:
-        if self._start >= 0:
-            self._enter()
-            private.note_opened(self._connection, self._largest, spin=bool(self._first & _SPIN), now=now)
+def _unprotect(data: bytes, at: int, mask: int, expected: int) -> tuple[int, int, int]:
+    """Return the header without its protection as an integer, its length (bytes), and the packet number."""
+    length, first_at, number_at, ones = _LAYOUT[(data[at] ^ mask >> 56) & 3]
+    header = int.from_bytes(data[at : at + length], "big")
+    header ^= (mask >> 56 & 0x1F) << first_at ^ mask >> number_at & ones
+    return header, length, _decode(header & ones, ones + 1, expected)
 
 
 def _decode(truncated: int, window: int, expected: int) -> int:
