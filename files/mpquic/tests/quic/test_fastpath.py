@@ -607,3 +607,14 @@ def test_a_duplicate_of_the_first_packet_under_new_keys(tmp_path: Path, who: int
     for _ in range(3):
         pair.deliver(end, data)
     assert pair.other(end).got == payloads(0, 2)
+
+
+def test_a_receiver_keeps_no_record_of_its_acknowledgements(tmp_path: Path) -> None:
+    pair = Pair(tmp_path)
+    most = 0
+    for number in range(1000):
+        pair.send(pair.client, payloads(number, 1))
+        pair.settle(2)
+        most = max(most, len(private.packet_space(pair.server.link._connection).sent_packets))
+    assert most <= 2 * link_module.ACKS_UNANSWERED
+    assert len(pair.server.got) == 1000

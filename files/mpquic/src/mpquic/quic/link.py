@@ -35,6 +35,9 @@ _LATE = 2e-6
 QUIC_OVERHEAD = 30
 #: Seconds after which data is acknowledged: under load one ACK for a hundred packets.
 ACK_DELAY = 0.005
+#: Acknowledgements sent for one PING: nobody acknowledges acknowledgements alone, and without an answer aioquic would
+#: keep a record of each for ever (RFC 9000 section 13.2.4).
+ACKS_UNANSWERED = 64
 #: Packets after which keys are updated. AES-GCM is good for 2^23 (RFC 9001 section 6.6).
 KEY_UPDATE_PACKETS = 1 << 20
 #: Seconds after which keys are updated on a tunnel that carries little.
@@ -235,6 +238,8 @@ class Link:
         datagrams = self._connection.datagrams_to_send(now)
         if self._phases is not None:
             self._phases.refresh(now)
+            if len(private.packet_space(self._connection).sent_packets) % ACKS_UNANSWERED == ACKS_UNANSWERED - 1:
+                self.ping()
         return datagrams
 
     def _seal(self, payloads: Sequence[bytes], recovery: TunnelRecovery, now: float) -> list[Datagram]:
