@@ -28,6 +28,8 @@ _LOG = logging.getLogger("mpquic")
 
 #: Seconds between looks for a TUN device that was removed or is in use.
 TUN_RETRY = 0.5
+#: Batches each way before the event loop gets its turn.
+_TURNS = 4
 #: Sizes that a handshake may go through before the own link takes one.
 _SENDS = 4
 
@@ -97,31 +99,43 @@ class Shell(ABC):
         self.tunnel.fire(now)
         self._after(now)
 
-    def _on_tun(self) -> None:
-        assert self._tun is not None
+    def _pump(self) -> None:
+        """Carry packets both ways while there are any: both ways in turn, so that neither waits for the other."""
         now = self.loop.time()
+        for _turn in range(_TURNS):
+            arrived = self._from_udp(now)
+            if not self._from_tun(now) and not arrived:
+                break
+            self._send(now)
+            now = self.loop.time()
+        self._after(now)
+
+    def _from_udp(self, now: float) -> bool:
+        arrivals = self.udp.receive() if self.udp is not None else []
+        if not arrivals:
+            return False
+        frames = self.tunnel.receive(arrivals, now)
+        if frames:
+            self._deliver(frames)
+        return True
+
+    def _from_tun(self, now: float) -> bool:
+        if self._tun is None:
+            return False
         try:
             reads = self._tun.read()
         except TunGoneError as error:
             self._lose_tun(str(error))
-            return
-        if reads:
-            self.tunnel.send(reads, now)
-            answers = self.tunnel.fit.answers()
-            if answers:
-                self._deliver(answers)
-                # The TUN let them through: somebody has changed its MTU.
-                self._fitted = None
-            self._after(now)
-
-    def _on_udp(self) -> None:
-        assert self.udp is not None
-        now = self.loop.time()
-        arrivals = self.udp.receive()
-        frames = self.tunnel.receive(arrivals, now) if arrivals else []
-        if frames:
-            self._deliver(frames)
-        self._after(now)
+            return False
+        if not reads:
+            return False
+        self.tunnel.send(reads, now)
+        answers = self.tunnel.fit.answers()
+        if answers:
+            self._deliver(answers)
+            # The TUN let them through: somebody has changed its MTU.
+            self._fitted = None
+        return True
 
     def _deliver(self, frames: list[Frame]) -> None:
         if self._tun is None:
@@ -167,7 +181,7 @@ class Shell(ABC):
         """Use this socket from now on."""
         self.detach_udp()
         self.udp = udp
-        self.loop.add_reader(udp.fileno(), self._on_udp)
+        self.loop.add_reader(udp.fileno(), self._pump)
 
     def detach_udp(self) -> None:
         """Close the socket, if there is one."""
@@ -181,7 +195,7 @@ class Shell(ABC):
         self.tunnel.attach(tun.codec)
         self._tun_fault = None
         self._fitted = None
-        self.loop.add_reader(tun.fileno(), self._on_tun)
+        self.loop.add_reader(tun.fileno(), self._pump)
 
     def _detach_tun(self) -> None:
         if self._tun is not None:
