@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from mpquic import __version__
+from mpquic.core.offload.sparse import SMALL, sparse_first
 from mpquic.daemon.logs import RepeatFilter
 from mpquic.io.mtu import get_mtu, set_mtu
 from mpquic.io.tun import TunBusyError, TunDevice, TunError, TunGoneError, open_tun
@@ -114,9 +115,12 @@ class Shell(ABC):
         arrivals = self.udp.receive() if self.udp is not None else []
         if not arrivals:
             return False
-        frames = self.tunnel.receive(arrivals, now)
-        if frames:
-            self._deliver(frames)
+        # What is small and came first is handed on before the work on the rest begins.
+        small = next((i for i, arrival in enumerate(arrivals) if len(arrival[0]) > SMALL), 0)
+        for part in (arrivals[:small], arrivals[small:]) if small else (arrivals,):
+            frames = self.tunnel.receive(part, now)
+            if frames:
+                self._deliver(frames)
         return True
 
     def _from_tun(self, now: float) -> bool:
@@ -129,7 +133,11 @@ class Shell(ABC):
             return False
         if not reads:
             return False
-        self.tunnel.send(reads, now)
+        first, rest = sparse_first(reads, self._tun.codec.header)
+        if first:
+            self.tunnel.send(first, now)
+            self._send(now)
+        self.tunnel.send(rest, now)
         answers = self.tunnel.fit.answers()
         if answers:
             self._deliver(answers)

@@ -24,6 +24,9 @@ __all__ = ["BareCodec", "Codec", "VnetCodec"]
 class Codec(Protocol):
     """How one TUN device speaks. What is refused counts in ``drops`` by reason."""
 
+    #: Bytes of a read before the IP packet.
+    header: int
+
     def ingress(self, reads: Sequence[bytes], drops: Counter[str]) -> list[bytes]:
         """Return the DATAGRAM payloads, context id included, of what was read from the device, in order."""
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 class BareCodec:
     """See mpquic.core.offload.Codec."""
 
+    header = 0
+
     def ingress(self, reads: Sequence[bytes], drops: Counter[str]) -> list[bytes]:
         """Return the payloads of the packets that were read."""
         return wire.wrap(inner.valid(reads, drops))

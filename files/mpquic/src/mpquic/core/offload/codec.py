@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mpquic.core.offload import vnet
 from mpquic.core.offload.merge import Merger
 from mpquic.core.offload.split import split
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 class VnetCodec:
     """See mpquic.core.offload.Codec."""
+
+    header = vnet.SIZE
 
     def __init__(self, *, udp: bool) -> None:
         """Merge UDP as well if the device takes it (USO, Linux 6.2)."""
