@@ -16,7 +16,7 @@ from packets import ACK, CWR, FIN, PADDING, PSH, RST, SYN, TCP, TIMESTAMPS, UDP,
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-SLOW = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 CODEC = VnetCodec(udp=True)
 
 

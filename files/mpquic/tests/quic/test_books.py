@@ -9,7 +9,7 @@ from mpquic.quic.ledger import LARGE, MEMORY, PROBES, Acked, Ledger
 from mpquic.quic.window import SIZE, ReceiveWindow
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 3 * SIZE), st.integers(1, 80)), max_size=30), st.integers(0, 3 * SIZE))
 def test_window_is_a_set_with_a_floor(ranges: list[tuple[int, int]], probe: int) -> None:
     window, model, stop = ReceiveWindow(), set[int](), 0
@@ -34,7 +34,7 @@ def test_a_window_that_jumps() -> None:
 _SIZES = st.lists(st.sampled_from([100, LARGE, LARGE + 1, 1400]), min_size=1, max_size=20)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_ledger_knows_each_packet(data: st.DataObject) -> None:
     ledger = Ledger()

@@ -38,7 +38,7 @@ def lose(world: World, share: float) -> None:
 def test_loss_costs_what_is_lost_and_no_time(tmp_path: Path, percent: float) -> None:
     world = world_of(tmp_path)
     lose(world, percent / 100)
-    (flow,) = carry(world, 10, Flow(LINK / 2))
+    (flow,) = carry(world, 5, Flow(LINK / 2))
     assert flow.delivered >= 100 - percent - 0.5
     assert flow.at(0.99) <= 10
     assert not world.drops()
