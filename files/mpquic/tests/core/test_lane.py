@@ -33,6 +33,7 @@ class Wire:
     def __init__(self, window: float = math.inf, peer: Address = _PEER) -> None:
         self.clock = AckClock()
         self.datagram_size = 1400
+        self.congestion_controlled = False
         self.window, self.peer = window, peer
         self.calls: list[list[bytes]] = []
         self.left: list[bytes] = []

@@ -29,6 +29,15 @@ def payloads(start: int, count: int, size: int = 1300) -> list[bytes]:
     return [b"\0" + number.to_bytes(4, "big") + bytes(size - 5) for number in range(start, start + count)]
 
 
+def paced(pair: Pair, end: End, batch: list[bytes]) -> None:
+    """Send as the pacer of aioquic allows, if it is asked."""
+    while batch:
+        datagrams, taken = end.link.seal(batch, pair.now)
+        end.wire += [data for data, _to in datagrams]
+        batch = batch[taken:]
+        pair.settle(1)
+
+
 def in_flight(end: End) -> int:
     return private.packet_space(end.link._connection).ack_eliciting_in_flight
 
@@ -521,7 +530,7 @@ def test_acknowledgement_ranges_are_bounded(tmp_path: Path) -> None:
     pair.send(pair.client, payloads(0, 400))
     pair.deliver(pair.client, pair.client.wire[::2])
     assert len(pair.server.got) == 200
-    assert len(private.packet_space(pair.server.link._connection).ack_queue) <= 64
+    assert len(private.packet_space(pair.server.link._connection).ack_queue) <= private.ACK_RANGES
 
 
 def test_bytes_are_counted_and_limited_on_an_unproved_path(tmp_path: Path) -> None:
@@ -618,3 +627,98 @@ def test_a_receiver_keeps_no_record_of_its_acknowledgements(tmp_path: Path) -> N
         most = max(most, len(private.packet_space(pair.server.link._connection).sent_packets))
     assert most <= 2 * link_module.ACKS_UNANSWERED
     assert len(pair.server.got) == 1000
+
+
+@pytest.mark.parametrize("algorithm", ["tunnel", "cubic", "reno"])
+def test_every_controller_updates_keys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, algorithm: str) -> None:
+    monkeypatch.setattr(link_module, "KEY_UPDATE_PACKETS", 100)
+    pair = Pair(tmp_path, algorithm=algorithm)
+    for number in range(400):
+        paced(pair, pair.client, payloads(number, 1))
+        if number % 10 == 0:
+            pair.now += 0.2
+    pair.settle()
+    assert pair.client.link.key_updates >= 3
+    assert pair.server.got == payloads(0, 400)
+
+
+def test_an_update_waits_until_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 9001 section 6.1: not before the peer has answered under the present keys."""
+    pair = Pair(tmp_path)
+    monkeypatch.setattr(link_module, "KEY_UPDATE_PACKETS", 10)
+    for number in range(20):
+        pair.send(pair.client, payloads(number * 10, 10))
+    assert pair.client.link.key_updates == 0
+    pair.settle()
+    pair.send(pair.client, payloads(0, 1))
+    for number in range(20):
+        pair.send(pair.client, payloads(number * 10, 10))
+    assert pair.client.link.key_updates == 1
+
+
+@pytest.mark.parametrize("algorithm", ["tunnel", "cubic", "reno"])
+def test_a_lost_packet_is_no_silence(tmp_path: Path, algorithm: str) -> None:
+    pair = Pair(tmp_path, algorithm=algorithm)
+    clock = pair.server.link.clock
+    paced(pair, pair.server, payloads(0, 1, size=100))
+    pair.settle()
+    pair.send(pair.server, payloads(1, 1, size=100))
+    pair.server.wire.clear()
+    for number in range(4):
+        paced(pair, pair.server, payloads(number, 1, size=100))
+    pair.settle()
+    assert clock.lost_total == 1
+    assert clock.outstanding == 0
+    assert clock.pending_since is None
+
+
+def test_what_comes_out_of_order_is_acknowledged(tmp_path: Path) -> None:
+    """Two paths of unequal length: every other packet late, more gaps than one ACK frame of aioquic's would name."""
+    pair = Pair(tmp_path)
+    clock = pair.client.link.clock
+    for number in range(10):
+        pair.send(pair.client, payloads(number * 240, 240))
+        sent, pair.client.wire = pair.client.wire, []
+        pair.deliver(pair.client, sent[::2])
+        pair.tick(0.001)
+        pair.deliver(pair.server)
+        pair.deliver(pair.client, sent[1::2])
+        pair.settle(4)
+    assert len(pair.server.got) == 2400
+    assert clock.lost_total == 0
+    assert clock.acked_total >= 2400
+
+
+def test_a_late_probe_counts(tmp_path: Path) -> None:
+    pair = Pair(tmp_path)
+    link = pair.client.link
+    link.probe(1400)
+    pair.send(pair.client, [])
+    late, pair.client.wire = pair.client.wire, []
+    for number in range(6):
+        pair.send(pair.client, payloads(number, 1))
+    pair.settle()
+    pair.deliver(pair.client, late)
+    pair.settle()
+    assert [event.size for event in link.events() if isinstance(event, ProbeAcked)] == [1400]
+
+
+def test_a_frame_longer_than_its_packet_ends_the_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pair = Pair(tmp_path)
+    monkeypatch.setattr(seal, "plaintexts", lambda _payloads, _room: [b"\x31\x40\xffshort"])
+    pair.send(pair.client, payloads(0, 1))
+    pair.deliver(pair.client)
+    assert pair.server.got == []
+    assert pair.server.closed
+
+
+def test_a_window_put_in_late_knows_what_was_acknowledged(tmp_path: Path) -> None:
+    """After a Retry there are new packet number spaces."""
+    pair = Pair(tmp_path, fast=(True, False))
+    pair.send(pair.client, payloads(0, 5))
+    copies = list(pair.client.wire)
+    pair.deliver(pair.client)
+    link = pair.server.link
+    assert private.use_window(link._connection, link._window)
+    pair.deliver(pair.client, copies)
+    assert pair.server.got == payloads(0, 5)

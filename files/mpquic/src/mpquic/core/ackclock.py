@@ -49,9 +49,11 @@ class AckClock:
         self.pending_since = now if self.outstanding > 0 else None
 
     def lost(self, count: int) -> None:
-        """Note packets given up. That is not an answer, so the silence goes on."""
+        """Note packets given up, which happens on an answer to later ones: nothing more is owed for these."""
         self.outstanding -= count
         self.lost_total += count
+        if self.outstanding <= 0:
+            self.pending_since = None
 
     def found(self, count: int) -> None:
         """Note packets that were acknowledged after they had been given up: late, not lost."""

@@ -70,6 +70,10 @@ class Connection(Protocol):
         """How often the keys of this connection were updated, whoever began it."""
 
     @property
+    def congestion_controlled(self) -> bool:
+        """Tell whether a congestion controller of this connection reacts to loss."""
+
+    @property
     def max_payload(self) -> int:
         """Largest DATAGRAM payload that fits one packet to this peer (bytes). Follows set_datagram_size()."""
 

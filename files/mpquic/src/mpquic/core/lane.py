@@ -87,7 +87,7 @@ class Lane:
 
     def flush(self, connection: Connection, now: float) -> list[Datagram]:
         """Return the datagrams that can leave now; what must wait stays in the queue."""
-        if now >= self._breaker.next_check:
+        if now >= self._breaker.next_check and not connection.congestion_controlled:
             self._check(connection, now)
         fresh, self._fresh = self._fresh, []
         room = MAX_OUTSTANDING - connection.clock.outstanding

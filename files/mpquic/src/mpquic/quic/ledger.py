@@ -110,17 +110,23 @@ class Ledger:
 
     def _hits(self, ranges: Iterable[range]) -> Iterator[tuple[_Batch, int]]:
         """Return each batch of which packets are acknowledged, and which."""
-        lowest = self._batches[0].first if self._batches else 0
-        for acked in ranges:
-            if acked.stop <= lowest:
-                continue
-            for batch in self._batches:
-                if batch.first >= acked.stop:
-                    break
+        # Both are in ascending order: one walk along both, whatever a peer puts into its frame.
+        following = iter(ranges)
+        acked = next(following, None)
+        for batch in self._batches:
+            got = 0
+            while acked is not None and acked.start < batch.stop:
                 low, high = max(acked.start, batch.first), min(acked.stop, batch.stop)
-                got = batch.pending & _ones(high - low) << (low - batch.first) if low < high else 0
-                if got:
-                    yield batch, got
+                if low < high:
+                    got |= _ones(high - low) << (low - batch.first)
+                if acked.stop > batch.stop:
+                    break
+                acked = next(following, None)
+            got &= batch.pending
+            if got:
+                yield batch, got
+            if acked is None:
+                return
 
     def lost(self, largest_acked: int, packet_threshold: int, sent_by: float) -> Lost:
         """Give up packets as RFC 9002 section 6.1 has it.

@@ -106,6 +106,11 @@ class Link:
         return self._phases.updates if self._phases is not None else 0
 
     @property
+    def congestion_controlled(self) -> bool:
+        """Tell whether a congestion controller reacts to loss."""
+        return not self._fast
+
+    @property
     def datagram_size(self) -> int:
         """Largest UDP payload that is sent (bytes)."""
         return private.datagram_size(self._connection)
@@ -143,8 +148,10 @@ class Link:
                     connection.send_datagram_frame(payload)
                 datagrams = self._general(now)
                 taken = len(payloads) - private.take_back_datagrams(connection)
-                if self._probes and self._phases is not None and private.may_seal(connection):
-                    datagrams += self._seal([], self._recovery, now)
+                if self._phases is not None and private.may_seal(connection):
+                    if self._probes:
+                        datagrams += self._seal([], self._recovery, now)
+                    self._keep_keys_fresh(self._phases, now)
                 return datagrams, taken
             datagrams = self._seal(payloads, self._recovery, now) if payloads or self._probes else []
             if self._due or private.ack_is_due(connection, now):
@@ -227,6 +234,8 @@ class Link:
     def _prepare_fast(self, now: float) -> None:
         """Open the fast way once the handshake is confirmed."""
         if self._window_used and private.may_open(self._connection):
+            # A Retry makes the spaces anew.
+            private.use_window(self._connection, self._window)
             self._phases = KeyPhases(self._connection, now)
             self._opener = Opener(self._connection, self._phases, self._window, self._receive)
             private.set_ack_delay(self._connection, ACK_DELAY)

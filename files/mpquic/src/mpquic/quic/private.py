@@ -14,6 +14,7 @@ name                                    use    because
 ``_remote_max_datagram_frame_size``     r      sending more than the peer takes kills the connection
 ``_close_event``, ``_close_pending``    r      the public event comes three probe timeouts after the fact
 ``tls._peer_certificate``               r      pinning needs the certificate that the peer proved to own
+``connection.MAX_ACK_RANGES``           w      64 ranges are too few for a window of 8192: late packets went unanswered
 ``_ack_delay``                          w      an ACK per millisecond costs more than the data it acknowledges
 ``_spaces``                             r      packet number space of 1-RTT packets
 ``_cryptos``                            r      packet protection keys of 1-RTT packets, and their next phase
@@ -35,8 +36,9 @@ import copy
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import aioquic.quic.connection
 from aioquic.quic.connection import END_STATES
-from aioquic.quic.recovery import MAX_ACK_RANGES, QuicPacketPacer
+from aioquic.quic.recovery import QuicPacketPacer
 from aioquic.tls import Epoch
 
 from mpquic.quic.recovery import TunnelRecovery
@@ -56,6 +58,11 @@ if TYPE_CHECKING:
     from mpquic.quic.window import ReceiveWindow
 
 # ruff: noqa: SLF001 - this is the one module that may
+
+#: Ranges of received packets that are kept and told to the peer: as many as an ACK frame of the smallest datagram is
+#: sure to hold with packet numbers of four bytes.
+ACK_RANGES = 140
+setattr(aioquic.quic.connection, "MAX_ACK_RANGES", ACK_RANGES)  # noqa: B010 - imported there, not exported
 
 
 class _NoPacer(QuicPacketPacer):
@@ -303,20 +310,28 @@ def use_window(connection: QuicConnection, window: ReceiveWindow) -> bool:
     """Let duplicates be found by ``window``; False as long as there are no packet number spaces."""
     if Epoch.ONE_RTT not in connection._spaces:
         return False
-    connection._spaces[Epoch.ONE_RTT].received_packets = window  # type: ignore[assignment]  # a drop-in
+    space = connection._spaces[Epoch.ONE_RTT]
+    for received in space.ack_queue:
+        window.add_range(received.start, received.stop)
+    space.received_packets = window  # type: ignore[assignment]  # a drop-in
     return True
 
 
 def note_opened(connection: QuicConnection, largest: int, *, spin: bool, now: float) -> None:
     """Do what follows from having received ack-eliciting packets, ``largest`` the largest number of them."""
     space = connection._spaces[Epoch.ONE_RTT]
-    while len(space.ack_queue) > MAX_ACK_RANGES:
+    ranges = len(space.ack_queue)
+    while ranges > ACK_RANGES:
         space.ack_queue.shift()
+        ranges -= 1
     space.expected_packet_number = max(space.expected_packet_number, largest + 1)
     if largest > space.largest_received_packet:
         space.largest_received_packet = largest
         space.largest_received_time = now
-    if space.ack_at is None:
+    if ranges > ACK_RANGES // 2:
+        # A range is dropped when there are too many: it had better be told before.
+        space.ack_at = now
+    elif space.ack_at is None:
         space.ack_at = now + connection._ack_delay
     if largest > connection._spin_highest_pn:
         connection._spin_bit = spin != connection.configuration.is_client
