@@ -186,3 +186,12 @@ def test_discarded_keys_owe_no_answer() -> None:
     clock.expired(1)
     assert clock.pending_since is None
     assert liveness.deadline() < math.inf
+
+
+def test_nothing_is_owed_once_the_rest_was_given_up() -> None:
+    clock = AckClock()
+    clock.sent(1.0, 2)
+    clock.acked(2.0)
+    assert clock.pending_since == 2.0
+    clock.lost(1)
+    assert clock.pending_since is None
