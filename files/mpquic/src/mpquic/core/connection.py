@@ -15,11 +15,34 @@ if TYPE_CHECKING:
 
     from mpquic.core.ackclock import AckClock
     from mpquic.core.types import Address, Arrival, Datagram
+    from mpquic.core.wire import LongHeader
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the peer proved to be in the handshake."""
+
+    #: Application protocol that was agreed upon (ALPN, RFC 7301).
+    protocol: str
+    #: ``sha256:<hex>`` of the public key whose possession it proved, None when it sent no certificate.
+    pin: str | None = None
+    #: DNS names that a trusted CA vouches for, and why none does.
+    names: tuple[str, ...] = ()
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Established:
-    """The handshake is complete and the peer is who it should be."""
+    """The handshake is complete. A client's server is who it should be; a server has yet to look who its client is."""
+
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
+class ControlData:
+    """The next bytes of the control stream."""
+
+    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +74,7 @@ class ProbeAcked:
     size: int
 
 
-Event = Established | Closed | CidIssued | CidRetired | ProbeAcked
+Event = Established | ControlData | Closed | CidIssued | CidRetired | ProbeAcked
 
 
 class Connection(Protocol):
@@ -60,6 +83,10 @@ class Connection(Protocol):
     @property
     def session(self) -> str:
         """A random id of this connection, the same at both ends."""
+
+    @property
+    def claimed(self) -> str | None:
+        """``sha256:<hex>`` of the key in the certificate that the peer showed, proved or not. For the log only."""
 
     @property
     def clock(self) -> AckClock:
@@ -106,6 +133,9 @@ class Connection(Protocol):
     def events(self) -> list[Event]:
         """Return what happened since the last call."""
 
+    def control(self, data: bytes) -> None:
+        """Append to the control stream; it leaves with the next seal() calls. Only once Established was told."""
+
     def ping(self) -> None:
         """Ask for an acknowledgement."""
 
@@ -117,3 +147,28 @@ class Connection(Protocol):
 
     def deadline(self) -> float:
         """Return when fire() must be called, infinity for never."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """What a Retry token proves: the connection ids that transport parameters must repeat (RFC 9000 section 7.3)."""
+
+    #: Destination of the client's very first Initial, and the source of our Retry.
+    original: bytes
+    source: bytes
+
+
+class Listener(Protocol):
+    """What a server needs to begin connections."""
+
+    def accept(self, destination: bytes, now: float, retried: Retried | None = None) -> Connection:
+        """Return the server's side of a connection whose Initial goes to the connection id ``destination``."""
+
+    def retry(self, header: LongHeader, address: Address, now: float) -> bytes:
+        """Return a Retry packet, which asks the sender of an Initial to prove its address (RFC 9000 section 8.1.2)."""
+
+    def redeem(self, header: LongHeader, address: Address, now: float) -> Retried | None:
+        """Return what the token of an Initial proves, None when it proves nothing about this address and moment."""
+
+    def versions(self, header: LongHeader) -> bytes:
+        """Return a Version Negotiation packet (RFC 9000 section 17.2.1)."""

@@ -102,12 +102,14 @@ def varint(data: bytes) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class LongHeader:
-    """The version-independent part of a long header (RFC 8999 section 5.1), and whether it is a version 1 Initial."""
+    """The version-independent part of a long header (RFC 8999 section 5.1), and what a version 1 Initial adds."""
 
     version: int
     destination: bytes
     source: bytes
-    initial: bool
+    initial: bool = False
+    #: Of an Initial: proof of its sender's address, if it was asked for one.
+    token: bytes = b""
 
 
 def is_short(data: bytes) -> bool:
@@ -131,5 +133,12 @@ def long_header(data: bytes) -> LongHeader | None:
     source_end = destination_end + 1 + data[destination_end]
     if source_end > len(data):
         return None
-    initial = version == VERSION_1 and bool(data[0] & _FIXED) and not data[0] & _TYPE_MASK
-    return LongHeader(version, data[6:destination_end], data[destination_end + 1 : source_end], initial)
+    initial = version == VERSION_1 and data[0] & (_FIXED | _TYPE_MASK) == _FIXED
+    token = b""
+    if initial:
+        length, size = varint(data[source_end : source_end + 8])
+        token_start = source_end + size
+        if size == 0 or len(data) - token_start < length:
+            return None
+        token = data[token_start : token_start + length]
+    return LongHeader(version, data[6:destination_end], data[destination_end + 1 : source_end], initial, token)
