@@ -14,22 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from wan import ADDRESS, OUTER, TUN, Wan, command, until
+from wan import ADDRESS, OUTER, TUN, command, until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from wan import Wan
 
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
-
-
-@pytest.fixture
-def wan() -> Iterator[Wan]:
-    world = Wan()
-    try:
-        world.make()
-        yield world
-    finally:
-        world.close()
 
 
 CAP_DAC_READ_SEARCH = 1 << 2
@@ -51,7 +41,7 @@ def test_tunnel_from_start_to_polite_end(wan: Wan) -> None:
     assert client["remote"] == f"{OUTER['server']}:45009" == server["local"]
     assert client["tx_packets"] == server["rx_packets"] >= 2
     assert 0 < client["rtt_ms"] < 100
-    for line in ("connected remote=10.98.9.2:45009 local=10.98.9.1:", f" session={client['session']}"):
+    for line in ("connected local=10.98.9.1:", " remote=10.98.9.2:45009 ", f" session={client['session']}"):
         assert line in wan.log("client")
     started = time.monotonic()
     assert wan.stop("client") == 0

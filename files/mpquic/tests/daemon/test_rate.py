@@ -10,10 +10,10 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from wan import ADDRESS, Wan
+from wan import ADDRESS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from wan import Wan
 
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
@@ -59,16 +59,6 @@ while readable := select.select(list(sockets), [], [], 3)[0]:
         sockets[it].append((now, now - struct.unpack("d", data[:8])[0]))
 print(json.dumps(list(sockets.values())))
 """
-
-
-@pytest.fixture
-def wan() -> Iterator[Wan]:
-    world = Wan()
-    try:
-        world.make()
-        yield world
-    finally:
-        world.close()
 
 
 def test_a_rate_holds_and_what_is_critical_does_not_wait(wan: Wan) -> None:

@@ -30,6 +30,8 @@ NOBODY = 65534
 ADDRESS = {"client": "10.200.9.1", "server": "10.200.9.2"}
 OUTER = {"client": "10.98.9.1", "server": "10.98.9.2"}
 OTHER = {"client": "server", "server": "client"}
+#: The client's name in the server's list of peers.
+PEER = "client1"
 
 
 def sh(command: str, *, check: bool = True, timeout: float = 20) -> subprocess.CompletedProcess[str]:
@@ -56,6 +58,8 @@ class Wan:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         #: Capabilities of the daemons. To read is the test's own: the checkout may lie in a folder of root's.
         self.capabilities = ["dac_read_search"]
+        #: What a daemon sees elsewhere: (path of this machine, path there).
+        self.mounts: dict[str, list[tuple[Path, Path]]] = {role: [] for role in ADDRESS}
 
     def make(self) -> None:
         for role in ADDRESS:
@@ -66,13 +70,11 @@ class Wan:
             self.make_tun(role)
         os.mknod(self.folder / "tun", stat.S_IFCHR | 0o666, os.makedev(10, 200))
         (self.folder / "tun").chmod(0o666)
-        key, certificate = _self_signed()
-        self._owned("cert.pem", certificate.public_bytes(Encoding.PEM))
-        self._owned("key.pem", key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         self.configure("client", bind_ip=f"if:{self.veth['client']}", remote_addr=OUTER["server"])
-        self.configure("client", tls_server_pin=spki_pin(certificate))
+        self.configure("client", tls_server_pin=self.identify("server"))
         self.configure("server", bind_ip=OUTER["server"])
-        self.configure("server", tls_cert_file=str(self.folder / "cert.pem"), tls_key_file=str(self.folder / "key.pem"))
+        peer = {"name": PEER, "pins": [self.identify("client")], "allowed": [f"{ADDRESS['client']}/32"]}
+        self.configure("server", peers=[peer])
 
     def join(self) -> None:
         """Lay the wire."""
@@ -84,14 +86,27 @@ class Wan:
 
     def make_tun(self, role: str, mtu: int = 1300) -> None:
         sh(f"ip netns exec {self.ns[role]} ip tuntap add {TUN} mode tun user {NOBODY}")
+        # As on a host of ours: no link-local address, or the kernel would send packets of its own into the tunnel.
+        self.ip(role, f"link set {TUN} addrgenmode none")
         self.ip(role, f"addr add {ADDRESS[role]}/30 dev {TUN}")
         self.ip(role, f"link set {TUN} mtu {mtu} up")
 
-    def _owned(self, name: str, data: bytes) -> None:
+    def identify(self, role: str) -> str:
+        """Give an end a new key, and return its pin. What the other end trusts is left as it is."""
+        key, certificate = _self_signed()
+        self.owned(f"{role}.crt", certificate.public_bytes(Encoding.PEM))
+        self.owned(f"{role}.key", key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        files = {f"tls_{kind}_file": str(self.folder / f"{role}.{end}") for kind, end in (("cert", "crt"), ("key", "key"))}
+        self.configure(role, **files)
+        return spki_pin(certificate)
+
+    def owned(self, name: str, data: bytes) -> Path:
+        """Write a file that only the daemons may read."""
         path = self.folder / name
         path.write_bytes(data)
         path.chmod(0o600)
         os.chown(path, NOBODY, NOBODY)
+        return path
 
     def configure(self, role: str, **keys: Any) -> Path:
         path = self.folder / f"{role}.yaml"
@@ -118,7 +133,9 @@ class Wan:
             drop += f" --{kind}=-all,+{',+'.join(self.capabilities)}"
         config = self.folder / f"{role}.yaml"
         command = f"{sys.executable} -m mpquic run --config {config} --control {self.control(role)}"
-        script = f"mount --bind {self.folder / 'tun'} /dev/net/tun && exec {drop} --no-new-privs {command}"
+        mounts = [(self.folder / "tun", Path("/dev/net/tun")), *self.mounts[role]]
+        script = "".join(f"mount --bind {here} {there} && " for here, there in mounts)
+        script += f"exec {drop} --no-new-privs {command}"
         with (self.folder / f"{role}.log").open("ab") as log:
             return subprocess.Popen(["ip", "netns", "exec", self.ns[role], "sh", "-c", script], stdout=log, stderr=log)
 

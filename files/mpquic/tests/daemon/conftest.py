@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Fixture: the two ends of a tunnel, not started yet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from wan import Wan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def wan() -> Iterator[Wan]:
+    world = Wan()
+    try:
+        world.make()
+        yield world
+    finally:
+        world.close()
