@@ -26,6 +26,7 @@ SUBCOMMANDS = {
     "routing": "check or fix rules and routes from the LAN into the tunnels",
     "health": "check or fix tunnels, end to end",
     "identity": "make this host's key once, and show its fingerprint",
+    "keeper": "set the MTU of TUN devices for the daemons (started by mpquic-keeper.socket)",
 }
 
 

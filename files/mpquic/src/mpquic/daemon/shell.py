@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mpquic import __version__
 from mpquic.core.offload.sparse import SMALL, sparse_first
 from mpquic.daemon.logs import RepeatFilter
-from mpquic.io.mtu import get_mtu, set_mtu
+from mpquic.io.mtu import MtuSetter, get_mtu
 from mpquic.io.tun import TunBusyError, TunDevice, TunError, TunGoneError, open_tun
 
 if TYPE_CHECKING:
@@ -56,9 +56,9 @@ class Shell(ABC):
         self._timer_at = math.inf
         self._repeats = RepeatFilter()
         self._tun_fault: str | None = None
-        #: What the TUN's MTU was last fitted to, and why that is not possible.
+        #: What the TUN's MTU was last fitted to.
         self._fitted: int | None = None
-        self._fit_fault: str | None = None
+        self._setter = MtuSetter(config.tun_name, loop)
         self._stopped = False
 
     def start(self) -> None:
@@ -206,6 +206,7 @@ class Shell(ABC):
         self.loop.add_reader(tun.fileno(), self._pump)
 
     def _detach_tun(self) -> None:
+        self._setter.stop()
         if self._tun is not None:
             self.loop.remove_reader(self._tun.fileno())
             self._tun.close()
@@ -231,19 +232,8 @@ class Shell(ABC):
     def _fit_tun(self) -> None:
         """Give the TUN the MTU that the path carries. What exceeds it until then, the tunnel answers itself."""
         fits = self._fitted = self.tunnel.fit.mtu
-        if fits is None or self._tun is None:
-            return
-        name, mtu = self.config.tun_name, min(fits, self.config.tun_mtu)
-        try:
-            found = get_mtu(name)
-            if found != mtu:
-                set_mtu(name, mtu)
-                _LOG.info("tun fitted name=%s mtu=%d before=%d", name, mtu, found)
-        except OSError as error:
-            fault = error.strerror or str(error)
-            if fault != self._fit_fault:
-                _LOG.error('tun not fitted name=%s mtu=%d reason="%s"', name, mtu, fault)
-            self._fit_fault = fault
+        if fits is not None and self._tun is not None:
+            self._setter.set(min(fits, self.config.tun_mtu))
 
     def _mtu(self) -> int | None:
         try:

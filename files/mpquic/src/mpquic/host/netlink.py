@@ -97,6 +97,11 @@ class Kernel:
         with _refusals():
             self._ipr.link("set", index=self._index(name), **attributes)
 
+    def set_mtu(self, index: int, mtu: int) -> None:
+        """Set the MTU (bytes) of the link with this index, whatever it is called by now."""
+        with _refusals():
+            self._ipr.link("set", index=index, mtu=mtu)
+
     def delete_link(self, name: str) -> None:
         """Delete a link."""
         with _refusals():
