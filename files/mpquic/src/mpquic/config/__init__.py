@@ -4,19 +4,25 @@
 from mpquic.config.clashes import between
 from mpquic.config.errors import ConfigError
 from mpquic.config.fields import Bind
-from mpquic.config.loader import load
-from mpquic.config.model import InstanceConfig, LanRouting
+from mpquic.config.loader import load, parse
+from mpquic.config.model import InstanceConfig, LanRouting, LegacyPeerConfig, PeerConfig
+from mpquic.config.reload import RELOADABLE, needs_restart
 from mpquic.config.runtime import HostConditionError, interface_exists, interface_ipv4, preflight
 
 __all__ = [
+    "RELOADABLE",
     "Bind",
     "ConfigError",
     "HostConditionError",
     "InstanceConfig",
     "LanRouting",
+    "LegacyPeerConfig",
+    "PeerConfig",
     "between",
     "interface_exists",
     "interface_ipv4",
     "load",
+    "needs_restart",
+    "parse",
     "preflight",
 ]

@@ -24,6 +24,7 @@ def across_keys(valid: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[
     reported already).
     """
     yield from _role(valid, given)
+    yield from _misplaced(valid, given)
     yield from _tunnel(valid)
     yield from _lan(valid, given)
     yield from _tls(valid, given)
@@ -40,6 +41,13 @@ def _role(valid: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
         if _is_v6(remote) != wanted:
             family = "IPv6" if wanted else "IPv4"
             yield f"remote_addr: found {remote}, expected an {family} address because bind_ip is {bind}"
+
+
+def _misplaced(valid: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
+    role = valid.get("role")
+    for key, owner in (("peers", "server"), ("legacy_peers", "server"), ("legacy_server", "client")):
+        if role is not None and role != owner and given.get(key) is not None:
+            yield f"{key}: found on a {role}, expected on a {owner} only"
 
 
 def _is_v6(address: str) -> bool | None:

@@ -17,6 +17,7 @@ _RATE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)([kmg]?bit)")
 _UNITS = {"bit": 1, "kbit": 1_000, "mbit": 1_000_000, "gbit": 1_000_000_000}
 #: Bits per second that a tunnel can be held to. Below, a full packet would take 0.4 s.
 _RATES = range(32_000, 100_000_000_001)
+_PEER_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PIN = re.compile(r"sha256:[0-9a-fA-F]{64}")
 
 
@@ -37,12 +38,15 @@ def interface_name(value: object) -> str:
     """Accept what Linux accepts as a device name (dev_valid_name in net/core/dev.c: 1 to 15 bytes)."""
     if not isinstance(value, str) or not _INTERFACE.fullmatch(value) or value in {".", ".."}:
         raise ValueError
-    if len(value.encode()) > 15:
+    if len(value.encode()) > 15 or not value.isprintable():
         raise ValueError
     return value
 
 
 def _address(text: str) -> str:
+    # RFC 4007 section 11: what follows is a zone, an interface to us.
+    if "%" in text:
+        interface_name(text.partition("%")[2])
     try:
         return str(ipaddress.ip_address(text))
     except ValueError:
@@ -78,7 +82,7 @@ def tun_address(value: object) -> ipaddress.IPv4Interface | ipaddress.IPv6Interf
     """Accept an address with its prefix, which is a host's address in that prefix."""
     if isinstance(value, (ipaddress.IPv4Interface, ipaddress.IPv6Interface)):
         return value
-    if not isinstance(value, str) or "/" not in value:
+    if not isinstance(value, str) or "/" not in value or "%" in value:
         raise ValueError
     try:
         found = ipaddress.ip_interface(value)
@@ -95,38 +99,40 @@ def tun_address(value: object) -> ipaddress.IPv4Interface | ipaddress.IPv6Interf
     return found
 
 
-def network(value: object) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
-    """Accept a prefix without host bits."""
-    if isinstance(value, (ipaddress.IPv4Network, ipaddress.IPv6Network)):
-        return value
-    if not isinstance(value, str):
-        raise ValueError  # noqa: TRY004 - pydantic reports ValueError only
-    try:
-        return ipaddress.ip_network(value)
-    except ValueError:
-        pass
-    try:
-        loose = ipaddress.ip_network(value, strict=False)
-    except ValueError:
-        raise ValueError from None
-    raise ValueError(f"host bits set, did you mean {loose}?")
+def pin(value: object) -> str:
+    """Accept the fingerprint of a key; answer in lower case."""
+    if not isinstance(value, str) or not _PIN.fullmatch(value):
+        raise ValueError
+    return value.lower()
 
 
 def pins(value: object) -> tuple[str, ...]:
-    """Accept one pin or a list of pins (the old and the new key during a rotation); answer in lower case."""
+    """Accept one pin or a list of pins (the old and the new key during a rotation)."""
     items = [value] if isinstance(value, str) else value
     if not isinstance(items, (list, tuple)) or not items:
         raise ValueError
-    if not all(isinstance(item, str) and _PIN.fullmatch(item) for item in items):
+    return tuple(map(pin, items))
+
+
+def dns_name(value: object) -> str:
+    """Accept a DNS name as a certificate has it; answer in lower case, as names are compared (RFC 4343)."""
+    if not isinstance(value, str) or len(value) > 253 or not all(map(_HOST_LABEL.fullmatch, value.split("."))):
         raise ValueError
-    return tuple(item.lower() for item in items)
+    return value.lower()
+
+
+def peer_name(value: object) -> str:
+    """Accept the name of a peer, which also stands in logs."""
+    if not isinstance(value, str) or not _PEER_NAME.fullmatch(value):
+        raise ValueError
+    return value
 
 
 def file_path(value: object) -> Path:
     """Accept an absolute path: the daemon's working directory means nothing to the one who writes the file."""
     if isinstance(value, Path):
         return value
-    if not isinstance(value, str) or not value.startswith("/"):
+    if not isinstance(value, str) or not value.startswith("/") or not value.isprintable():
         raise ValueError
     return Path(value)
 
@@ -149,7 +155,9 @@ InterfaceName = Annotated[str, BeforeValidator(interface_name)]
 BindField = Annotated[Bind, BeforeValidator(bind)]
 HostField = Annotated[str, BeforeValidator(host)]
 TunAddress = Annotated[ipaddress.IPv4Interface | ipaddress.IPv6Interface, BeforeValidator(tun_address)]
-Network = Annotated[ipaddress.IPv4Network | ipaddress.IPv6Network, BeforeValidator(network)]
 PinsField = Annotated[tuple[str, ...], BeforeValidator(pins)]
+PinField = Annotated[str, BeforeValidator(pin)]
+NameField = Annotated[str, BeforeValidator(dns_name)]
+PeerNameField = Annotated[str, BeforeValidator(peer_name)]
 RateField = Annotated[int, BeforeValidator(rate)]
 PathField = Annotated[Path, BeforeValidator(file_path)]

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The model of one instance file. A field's description is what its error message says was expected."""
+"""The model of one instance file.
+
+A field's description is what its error message says was expected; a list's title is the same for one entry of it.
+"""
 
 from __future__ import annotations
 
@@ -7,37 +10,118 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator
 
-from mpquic.config.fields import (  # noqa: TC001 - pydantic reads them at run time
+from mpquic.config.fields import (
     BindField,
     HostField,
     InterfaceName,
-    Network,
+    NameField,
     PathField,
+    PeerNameField,
+    PinField,
     PinsField,
     RateField,
     TunAddress,
 )
+from mpquic.config.prefixes import Network, PeerAddress, PeerNetwork
 
-_MODEL = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
+
+class Model(BaseModel):
+    """What all mappings of the file have in common."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
 
 
-class LanRouting(BaseModel):
+class _Remembering(Model):
+    @field_validator("*", mode="after")
+    @classmethod
+    def _remember(cls, value: object, info: ValidationInfo) -> object:
+        """Leave every valid value in the context, so that checks across keys run also when some other key is wrong."""
+        if isinstance(info.context, dict) and info.field_name is not None:
+            info.context[info.field_name] = value
+        return value
+
+
+class LanRouting(Model):
     """How LAN traffic gets into the tunnel (client), or which LAN prefixes lie behind it (server)."""
 
-    model_config = _MODEL
-
     interface: Annotated[InterfaceName | None, Field(description="an interface name of 1 to 15 characters")] = None
-    cidrs: Annotated[tuple[Network, ...], Field(strict=False, description="a list of prefixes such as 172.16.4.0/30")]
+    cidrs: Annotated[
+        tuple[Network, ...],
+        Field(
+            strict=False,
+            title="a prefix such as 172.16.4.0/30",
+            description="a list of prefixes such as 172.16.4.0/30",
+        ),
+    ]
     # 0 is "unspec", 253 to 255 are default, main and local (linux/rtnetlink.h).
     table: Annotated[int | None, Field(ge=1, le=4294967295, description="a table from 1 to 4294967295")] = None
     # 0 is the rule of table local, 32766 and 32767 those of main and default.
     priority: Annotated[int | None, Field(ge=1, le=32765, description="a rule priority from 1 to 32765")] = None
 
 
-class InstanceConfig(BaseModel):
-    """One tunnel end, as its YAML file describes it."""
+_PeerName = Annotated[PeerNameField, Field(description="1 to 64 of A-Z a-z 0-9 . _ -")]
+_BudgetRate = Annotated[RateField | None, Field(description="a rate from 32kbit to 100gbit such as 500mbit")]
+_BudgetPackets = Annotated[
+    int | None, Field(ge=1, le=1_000_000_000, description="UDP datagrams per second from 1 to 1000000000")
+]
+# What it may send from, and gets packets for.
+_Prefixes = Annotated[
+    tuple[PeerNetwork, ...],
+    Field(
+        strict=False,
+        min_length=1,
+        title="a prefix of the peer's own such as 10.200.4.1/32",
+        description="a list of the peer's own prefixes such as 10.200.4.1/32",
+    ),
+]
 
-    model_config = _MODEL
+
+class PeerConfig(_Remembering):
+    """A client that may connect to this server, and what is inside the tunnel to it."""
+
+    name: _PeerName
+    pins: Annotated[
+        tuple[PinField, ...],
+        Field(strict=False, title="sha256: and 64 hex digits", description="a list of sha256: and 64 hex digits each"),
+    ] = ()
+    # Names that tls_ca_file vouches for, in lower case.
+    cert_names: Annotated[
+        tuple[NameField, ...], Field(strict=False, title="a DNS name", description="a list of DNS names")
+    ] = ()
+    allowed: _Prefixes
+    # What it may send; None: whatever arrives.
+    budget_rate: _BudgetRate = None
+    budget_packets: _BudgetPackets = None
+
+
+class LegacyPeerConfig(_Remembering):
+    """A client of the older implementation (ALPN mpquic-ip): it has no key, its UDP source is all that is known."""
+
+    name: _PeerName
+    # Its TUN's, and one of its prefixes.
+    address: Annotated[PeerAddress, Field(description="the IPv4 address of the peer's TUN such as 10.200.4.1")]
+    # UDP source networks that it may come from.
+    from_: Annotated[
+        tuple[Network, ...],
+        Field(
+            alias="from",
+            strict=False,
+            min_length=1,
+            title="a network such as 198.51.100.0/24",
+            description="a list of networks such as 198.51.100.0/24",
+        ),
+    ]
+    # Prefixes beside its address.
+    allowed: Annotated[
+        tuple[PeerNetwork, ...],
+        Field(strict=False, title="a prefix of the peer's own", description="a list of the peer's own prefixes"),
+    ] = ()
+    budget_rate: _BudgetRate = None
+    budget_packets: _BudgetPackets = None
+
+
+class InstanceConfig(_Remembering):
+    """One tunnel end, as its YAML file describes it."""
 
     role: Annotated[Literal["client", "server"], Field(description="client or server")]
     bind_ip: Annotated[BindField, Field(description="an IP address or if:<interface>")]
@@ -64,6 +148,13 @@ class InstanceConfig(BaseModel):
     tls_server_pin: Annotated[
         PinsField | None, Field(description="sha256: and 64 hex digits, or a list of such pins")
     ] = None
+    # A client's: speak ALPN mpquic-ip to a server of the older implementation.
+    legacy_server: Annotated[bool, Field(description="true or false")] = False
+    # A server's: who may connect. mpquic.config.peers reads the entries.
+    peers: Annotated[tuple[PeerConfig, ...], Field(description="a list of mappings of name, pins, allowed")] = ()
+    legacy_peers: Annotated[
+        tuple[LegacyPeerConfig, ...], Field(description="a list of mappings of name, address, from")
+    ] = ()
     lan_routing: Annotated[LanRouting | None, Field(description="a mapping of interface, cidrs, table, priority")] = (
         None
     )
@@ -78,13 +169,10 @@ class InstanceConfig(BaseModel):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the file this was read from, in hex: tells whether a daemon runs what the file says."""
-        return self._digest
+        """SHA-256 of the file this was read from, in hex.
 
-    @field_validator("*", mode="after")
-    @classmethod
-    def _remember(cls, value: object, info: ValidationInfo) -> object:
-        """Leave every valid value in the context, so that checks across keys run also when some other key is wrong."""
-        if isinstance(info.context, dict) and info.field_name is not None:
-            info.context[info.field_name] = value
-        return value
+        A daemon runs what the file says if it reports this digest of the configuration it runs. One that takes over a
+        changed file while it runs takes over the digest with it; one that cannot (``needs_restart``) keeps the old one.
+        What the key, certificate and CA files hold is not part of it.
+        """
+        return self._digest

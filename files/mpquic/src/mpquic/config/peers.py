@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Who may connect to a server: the lists ``peers`` and ``legacy_peers``, and what must hold between their entries."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from mpquic.config import explain, fields
+from mpquic.config.errors import quoted
+from mpquic.config.model import LegacyPeerConfig, PeerConfig
+from mpquic.config.prefixes import overlap, overlaps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from mpquic.config.model import InstanceConfig
+    from mpquic.config.prefixes import IPNetwork
+
+_KINDS: dict[str, type[PeerConfig | LegacyPeerConfig]] = {"peers": PeerConfig, "legacy_peers": LegacyPeerConfig}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of either list: how messages call it, and those of its keys that are right."""
+
+    label: str
+    valid: Mapping[str, Any]
+
+    def prefixes(self) -> Iterator[tuple[IPNetwork, str]]:
+        """Yield what the entry owns, each with its name in messages."""
+        if "address" in self.valid:
+            yield ipaddress.ip_network(self.valid["address"]), f"{self.label}: address"
+        for index, prefix in enumerate(self.valid.get("allowed", ())):
+            yield prefix, f"{self.label}: allowed[{index}]"
+
+
+def take(rest: dict[str, Any]) -> tuple[list[Entry], list[str]]:
+    """Replace both lists in ``rest`` by tuples of their right entries, and return all entries and the faults in them.
+
+    One after the other, so that the checks across entries see what is right beside what is wrong.
+    """
+    entries: list[Entry] = []
+    errors: list[str] = []
+    for key, model in _KINDS.items():
+        # A key without a value is an empty list; what is no list is left to the model to refuse.
+        given = [] if rest.get(key) is None else rest[key]
+        if not isinstance(given, list):
+            continue
+        found = []
+        for index, raw in enumerate(given):
+            label = _label(f"{key}[{index}]", raw)
+            valid: dict[str, Any] = {}
+            entries.append(Entry(label, valid))
+            if not isinstance(raw, dict):
+                errors.append(f"{label}: found {quoted(raw)}, expected a mapping of {', '.join(explain.keys(model))}")
+                continue
+            try:
+                found.append(model.model_validate(raw, context=valid))
+            except ValidationError as error:
+                errors += explain.lines(error, model, f"{label}: ")
+            if model is PeerConfig and not raw.get("pins") and not raw.get("cert_names"):
+                errors.append(
+                    f"{label}: pins: missing, expected a list of sha256: and 64 hex digits "
+                    "(mpquic identity ensure on the peer), or cert_names with tls_ca_file"
+                )
+        rest[key] = tuple(found)
+    return entries, errors
+
+
+def _label(place: str, raw: object) -> str:
+    try:
+        return f"{place} ({fields.peer_name(raw.get('name') if isinstance(raw, dict) else None)})"
+    except ValueError:
+        return place
+
+
+def across(entries: Sequence[Entry], valid: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
+    """Yield one line for every contradiction between entries, or of an entry with other keys of the file."""
+    for name, labels in _by_name(entries).items():
+        for label in labels[1:]:
+            yield f"{label}: name: found {name}, expected another name than that of {labels[0]}"
+    if given.get("tls_ca_file") is None:
+        for entry in entries:
+            if entry.valid.get("cert_names"):
+                yield f"{entry.label}: cert_names: found without tls_ca_file, expected there the CA that signs them"
+    owned = [(prefix, name) for entry in entries for prefix, name in entry.prefixes()]
+    if "tun_cidr" in valid:
+        own = ipaddress.ip_network(valid["tun_cidr"].ip)
+        for prefix, name in owned:
+            if overlap(prefix, own):
+                yield f"{name}: found {prefix}, expected a prefix without the own address, {valid['tun_cidr']}"
+    for (inner, name), (outer, other) in overlaps(owned):
+        yield f"{name}: found {inner}, expected a prefix that does not overlap {outer} of {other}"
+
+
+def _by_name(entries: Sequence[Entry]) -> dict[str, list[str]]:
+    found = defaultdict(list)
+    for entry in entries:
+        if "name" in entry.valid:
+            found[entry.valid["name"]].append(entry.label)
+    return found
+
+
+def warnings(config: InstanceConfig) -> Iterator[str]:
+    """Yield what a server's operator should know about its peers."""
+    if not config.peers and not config.legacy_peers:
+        yield (
+            "peers: found none, so nobody can connect; list each client with its name, pins (the fingerprint that "
+            "mpquic identity ensure shows there) and allowed (its tunnel address and LAN prefixes)"
+        )
+    for index, peer in enumerate(config.legacy_peers):
+        yield (
+            f"legacy_peers[{index}] ({peer.name}): UNAUTHENTICATED: whoever can send from its networks (from) owns its "
+            "traffic; move this client to mpq/1 and list its key in peers"
+        )
