@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import socket
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from mpquic.io import udp
 from mpquic.io.udp import BATCH, UdpSocket, open_udp
 
 if TYPE_CHECKING:
@@ -145,6 +148,31 @@ def test_ipv6(drops: Counter[str]) -> None:
 def test_address_of_nobody(drops: Counter[str]) -> None:
     with pytest.raises(OSError, match="Cannot assign requested address"):
         open_udp("192.0.2.1", 0, device=None, remote=None, drops=drops)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_buffers_of_an_ordinary_user_are_as_large_as_may_be_and_small_ones_are_told_once(
+    drops: Counter[str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    udp._tell_small.cache_clear()
+    monkeypatch.setattr(udp, "BUFFER", 1 << 30)
+    limits = {name: int(Path("/proc/sys/net/core", name).read_text()) for name in ("rmem_max", "wmem_max")}
+    os.seteuid(65534)
+    try:
+        for _socket in range(2):
+            open_udp("127.0.0.1", 0, device=None, remote=None, drops=drops).close()
+    finally:
+        os.seteuid(0)
+    assert caplog.messages == [
+        f'udp buffer small bytes={limit} wanted={1 << 30} note="bursts may be lost, raise net.core.{name}"'
+        for name, limit in limits.items()
+    ]
+    caplog.clear()
+    monkeypatch.setattr(udp, "BUFFER", min(limits.values()))
+    udp._tell_small.cache_clear()
+    open_udp("127.0.0.1", 0, device=None, remote=None, drops=drops).close()
+    assert not caplog.messages
 
 
 @pytest.mark.netns

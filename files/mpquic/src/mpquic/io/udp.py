@@ -8,6 +8,7 @@ datagram per call.
 from __future__ import annotations
 
 import errno
+import functools
 import logging
 import socket
 import struct
@@ -231,6 +232,18 @@ def _grow(sock: socket.socket, force: int, plain: int) -> None:
         sock.setsockopt(socket.SOL_SOCKET, force, BUFFER)
     except PermissionError:
         sock.setsockopt(socket.SOL_SOCKET, plain, BUFFER)
+    # The kernel doubles what it is told, for its own bookkeeping (socket(7)).
+    granted = sock.getsockopt(socket.SOL_SOCKET, plain) // 2
+    if granted < BUFFER // 2:
+        _tell_small("rmem_max" if plain == socket.SO_RCVBUF else "wmem_max", granted)
+
+
+@functools.cache
+def _tell_small(limit: str, granted: int) -> None:
+    """Say it once, not for every socket."""
+    _LOG.info(
+        'udp buffer small bytes=%d wanted=%d note="bursts may be lost, raise net.core.%s"', granted, BUFFER, limit
+    )
 
 
 def _try_option(sock: socket.socket, option: int, value: int) -> bool:
