@@ -152,7 +152,7 @@ def test_without_the_capability_the_daemon_answers_what_is_too_big(wan: RoutedWa
     wan.narrow(1400)
     wan.bring_up()
     inner = 1400 - AROUND
-    line = f'tun not fitted name={TUN} mtu={inner} reason="Operation not permitted"'
+    line = f'tun not fitted name={TUN} mtu={inner} reason="Operation not permitted, keeper /run/mpquic/keeper.sock: '
     until(lambda: all(line in wan.log(role) for role in ENDS), 3)
     assert wan.tun_mtu("client") == CEILING
     for role in ENDS:
