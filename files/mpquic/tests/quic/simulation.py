@@ -9,10 +9,13 @@ import math
 import random
 from collections import Counter
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_interface, ip_network
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from mpquic.core.client import ClientTunnel
+from mpquic.core.client import ClientTunnel, Settings
+from mpquic.core.offload import BareCodec
+from mpquic.core.roster import Member, Roster
 from mpquic.core.server import ServerTunnel
 from mpquic.quic import ClientEndpoint, Identity, ServerEndpoint, Trust, spki_pin
 from mpquic.quic.selftest import _self_signed
@@ -25,6 +28,20 @@ if TYPE_CHECKING:
     from mpquic.core.types import Address, Arrival, Datagram
 
 SERVER: Address = ("192.0.2.2", 45001)
+#: The TUN's addresses and a network behind the client.
+CLIENT_TUN, SERVER_TUN = ip_interface("10.200.1.1/30"), ip_interface("10.200.1.2/30")
+PREFIXES = (ip_network("10.200.1.1/32"), ip_network("172.16.1.0/30"))
+
+
+def packet(number: int, size: int = 84, source: str = "10.200.1.1", destination: str = "203.0.113.77") -> bytes:
+    """Return an IPv4 packet like no other, from the client into the world."""
+    addresses = ip_address(source).packed + ip_address(destination).packed
+    return b"\x45\x00" + size.to_bytes(2, "big") + number.to_bytes(8, "big") + addresses + bytes(size - 20)
+
+
+def turned(data: bytes) -> bytes:
+    """Return an IPv4 packet with its addresses exchanged."""
+    return data[:12] + data[16:20] + data[12:16] + data[20:] if data[0] >> 4 == 4 else data
 
 
 @dataclass
@@ -81,9 +98,13 @@ class World:
         self.random = random.Random(seed)
         self.up, self.down = Way(), Way()
         self.identity, certificate = identity(folder)
+        self.client_identity, client_certificate = identity(folder, "client")
+        self.members = [Member("client1", PREFIXES, frozenset({spki_pin(client_certificate)}))]
         self.mtu, self.algorithm, self.rate = mtu, algorithm, rate
         trust = trust or Trust(pins=(spki_pin(certificate),))
-        self.client_endpoint = ClientEndpoint(trust=trust, identity=None, tun_mtu=mtu, algorithm=algorithm)
+        self.client_endpoint = ClientEndpoint(
+            trust=trust, identity=self.client_identity, tun_mtu=mtu, algorithm=algorithm
+        )
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._serial = 0
         self._ports = 50000
@@ -91,6 +112,7 @@ class World:
         self.at_server: list[tuple[float, bytes]] = []
         self.wire: Counter[str] = Counter()
         self.history: list[tuple[float, str, str]] = []
+        self.told: list[tuple[str, str]] = []
         self.no_socket: str | None = None
         #: What else arrives before a datagram: a forgery made of it.
         self.forge: Callable[[bytes], bytes] | None = None
@@ -104,10 +126,12 @@ class World:
 
     def start_server(self) -> None:
         endpoint = ServerEndpoint(identity=self.identity, tun_mtu=self.mtu, algorithm=self.algorithm)
-        self.server = ServerTunnel(endpoint.accept, self.now, rate=self.rate)
+        self.server = ServerTunnel(endpoint, Roster(self.members), self.now, rate=self.rate, own=SERVER_TUN)
+        self.server.attach(BareCodec())
 
     def start_client(self) -> None:
-        self.client = ClientTunnel(self.client_endpoint.connect, self.random.random, self.now, rate=self.rate)
+        settings = Settings(CLIENT_TUN, PREFIXES, rate=self.rate)
+        self.client = ClientTunnel(self.client_endpoint.connect, self.random.randbytes, self.now, settings)
         self.address: Address = ("198.51.100.1", 0)
 
     def call(self, delay: float, action: Callable[[], None]) -> None:
@@ -118,8 +142,9 @@ class World:
         self.client.send(packets, self.now)
 
     def from_server(self, *packets: bytes) -> None:
+        """Send the answers to these packets; ``at_client`` has them as they are here."""
         if self.server is not None:
-            self.server.send(packets, self.now)
+            self.server.send([turned(data) for data in packets], self.now)
 
     def every(self, interval: float, action: Callable[[], None]) -> None:
         def again() -> None:
@@ -170,7 +195,9 @@ class World:
                 assert not connection._connection._datagrams_pending  # type: ignore[attr-defined]
         for name, tunnel in (("client", self.client), ("server", self.server)):
             if tunnel is not None:
-                self.history += [(self.now, name, f"{item.state}: {item.reason}") for item in tunnel.changes()]
+                changes = tunnel.changes()
+                self.history += [(self.now, name, f"{item.state}: {item.reason}") for item in changes]
+                self.told += [(name, item.detail) for item in changes]
         if self.client.needs_socket:
             if self.no_socket is not None:
                 self.client.socket_failed(self.no_socket, self.now)
@@ -213,10 +240,13 @@ class World:
             self.on_stray(data, to)
             return
         batch = arrivals(SERVER, data) if self.forge is None else arrivals(SERVER, self.forge(data), data)
-        self.at_client += [(self.now, b"".join(frame)) for frame in self.client.receive(batch, self.now)]
+        self.at_client += [(self.now, turned(b"".join(frame))) for frame in self.client.receive(batch, self.now)]
 
     def states(self, who: str) -> list[str]:
         return [text for _, name, text in self.history if name == who]
+
+    def details(self, who: str) -> str:
+        return " ".join(detail for name, detail in self.told if name == who)
 
     def drops(self) -> dict[str, Any]:
         return dict(self.client.counters.drops)

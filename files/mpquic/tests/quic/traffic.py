@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from simulation import packet
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -25,12 +27,8 @@ class Flow:
 
     def packet(self, number: int) -> bytes:
         """Return an IPv4 packet that is like no other."""
-        return (
-            bytes([0x45, self.dscp << 2])
-            + self.size.to_bytes(2, "big")
-            + number.to_bytes(8, "big")
-            + bytes(self.size - 12)
-        )
+        data = packet(number, self.size)
+        return data[:1] + bytes([self.dscp << 2]) + data[2:]
 
 
 @dataclass
@@ -80,9 +78,9 @@ class Load:
     def outcomes(self, arrived: Sequence[tuple[float, bytes]], delay: float) -> list[Outcome]:
         """Return what became of each flow, in the order in which they were started."""
         results = {flow: Outcome(sent) for flow, sent in self._sent.items()}
-        for at, packet in arrived:
-            if packet in self._offered:
-                flow, since = self._offered[packet]
+        for at, data in arrived:
+            if data in self._offered:
+                flow, since = self._offered[data]
                 results[flow].delays.append(at - since - delay)
         for outcome in results.values():
             outcome.delays.sort()

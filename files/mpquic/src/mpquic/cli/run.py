@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"warning: {line}", file=sys.stderr)
     control = args.control or RUN_DIR / config.instance_id / "control.sock"
     try:
-        run_daemon(config, control)
+        run_daemon(config, args.config, control)
     except StartError as error:
         print(f"{args.config}: {error}", file=sys.stderr)
         return exitcodes.FAILED

@@ -31,6 +31,7 @@ _COLUMNS = (
     "session",
     "reason",
 )
+_PEER_COLUMNS = ("peer", "address", "state", "since", "remote", "rtt", "tx", "rx", "drops", "session", "reason")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +56,13 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"instances": instances}))
     elif instances:
-        print(_table(instances))
+        print(_table([_COLUMNS, *(_row(item) for item in instances)]))
+        for item in instances:
+            peers = item.get("peers", [])
+            # One ordinary peer is what the line above shows.
+            if len(peers) > 1 or any(peer["legacy"] for peer in peers):
+                print(f"\npeers of {item['id']}:")
+                print(_table([_PEER_COLUMNS, *(_peer_row(peer) for peer in peers)]))
     else:
         print(f"no instance (nothing in {_INSTANCES} or {args.run_dir})")
     return exitcodes.OK
@@ -75,35 +82,54 @@ def _natural(name: str) -> tuple[int, str]:
     return (int(name), "") if name.isdigit() else (sys.maxsize, name)
 
 
-def _table(instances: list[dict[str, Any]]) -> str:
-    rows = [_COLUMNS, *(_row(item) for item in instances)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_COLUMNS))]
+def _table(rows: list[tuple[str, ...]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
 
 
-def _row(item: dict[str, Any]) -> tuple[str, ...]:
-    def plain(key: str) -> str:
-        value = item.get(key)
-        return "-" if value is None or value == "" else str(value)
+def _plain(item: dict[str, Any], key: str) -> str:
+    value = item.get(key)
+    return "-" if value is None or value == "" else str(value)
 
-    rtt = item.get("rtt_ms")
+
+def _milliseconds(value: float | None) -> str:
+    return f"{value:.1f}ms" if value is not None else "-"
+
+
+def _row(item: dict[str, Any]) -> tuple[str, ...]:
     return (
-        plain("id"),
-        plain("role"),
-        plain("state"),
+        _plain(item, "id"),
+        _plain(item, "role"),
+        _plain(item, "state"),
         f"{item['since_s']:.0f}s" if "since_s" in item else "-",
-        plain("tun"),
-        plain("mtu"),
-        plain("local"),
-        plain("remote"),
-        f"{rtt:.1f}ms" if rtt is not None else "-",
+        _plain(item, "tun"),
+        _plain(item, "mtu"),
+        _plain(item, "local"),
+        _plain(item, "remote"),
+        _milliseconds(item.get("rtt_ms")),
         _size(item.get("tx_bytes")),
         _size(item.get("rx_bytes")),
         str(sum(item.get("drops", {}).values())),
-        plain("session"),
-        plain("reason"),
+        _plain(item, "session"),
+        _plain(item, "reason"),
+    )
+
+
+def _peer_row(peer: dict[str, Any]) -> tuple[str, ...]:
+    return (
+        peer["name"],
+        peer["address"],
+        peer["state"],
+        f"{peer['since_s']:.0f}s",
+        _plain(peer, "remote"),
+        _milliseconds(peer["rtt_ms"]),
+        _size(peer["tx_bytes"]),
+        _size(peer["rx_bytes"]),
+        str(sum(peer["drops"].values())),
+        _plain(peer, "session"),
+        "NO IDENTITY (mpquic-ip)" if peer["legacy"] else _plain(peer, "reason"),
     )
 
 

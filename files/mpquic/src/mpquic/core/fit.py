@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mpquic.core import wire
 from mpquic.core.connection import ProbeAcked
+from mpquic.core.gate import OPEN
 from mpquic.core.icmp import TooBig
 from mpquic.core.pmtu import PathMtu
 
@@ -73,7 +74,7 @@ class Fit:
         if not self._payloads:
             return []
         payloads, self._payloads = self._payloads, []
-        return self._lane.codec.egress(payloads, self._lane.drops)[0]
+        return self._lane.codec.egress(payloads, self._lane.drops, OPEN)[0]
 
     def _follow(self) -> None:
         connection, path = self._connection, self._path

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from mpquic.core import wire
 from mpquic.core.breaker import WINDOW, Breaker
+from mpquic.core.gate import OPEN
 from mpquic.core.offload import BareCodec
 from mpquic.core.queue import PacketQueue
 from mpquic.core.shaper import Shaper
@@ -57,6 +58,8 @@ class Lane:
         self.on_too_big: Callable[[list[bytes], int, float], None] = lambda _payloads, _limit, _now: None
         #: How the TUN device speaks that is open now.
         self.codec: Codec = BareCodec()
+        #: What a peer may send into this tunnel.
+        self.gate = OPEN
 
     @property
     def drops(self) -> Counter[str]:
@@ -111,10 +114,14 @@ class Lane:
     def accept(self, payloads: Sequence[bytes]) -> list[Frame]:
         """Return what to write to the TUN out of a peer's DATAGRAM payloads."""
         counters = self._counters
-        frames, packets, octets = self.codec.egress(payloads, counters.drops)
+        frames, packets, octets = self.codec.egress(payloads, counters.drops, self.gate)
         counters.rx_packets += packets
         counters.rx_bytes += octets
         return frames
+
+    def move(self) -> None:
+        """Go on with another connection: what waits stays."""
+        self._breaker.restart()
 
     def reset(self) -> None:
         """Forget waiting packets, when their connection is gone."""

@@ -1,59 +1,46 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The server's end of a tunnel: many may knock, one is active.
+"""The server's end of its peers' tunnels, all on one port and one TUN device.
 
-Datagrams are routed by connection id. A new connection starts with an Initial and nothing else; it is half open until
-its handshake completes, and half-open ones are few and short-lived. The newest completed handshake is the tunnel: a
-client that was restarted is served at once, and its predecessor is told that it was superseded.
+Datagrams are routed by connection id, inner packets by destination address. A connection starts with an Initial and
+nothing else, proves a key, registers what that key owns, and becomes its peer's tunnel when the client has confirmed:
+only then an older connection of that peer is told that it was superseded.
+
+    Initial ──admission──> handshake ──Established──> identity ──REGISTER──> registered ──CONFIRM──> active
 """
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from typing import TYPE_CHECKING
 
-from mpquic.core import pmtu, wire
-from mpquic.core.connection import CidIssued, CidRetired, Closed, Established
-from mpquic.core.fit import Fit
-from mpquic.core.lane import Lane
+from mpquic.core import messages, pmtu
+from mpquic.core.capsules import ProtocolError
+from mpquic.core.connection import CidIssued, CidRetired, Closed, ControlData, Established
+from mpquic.core.guest import REFUSED_STAYS, Guest
 from mpquic.core.liveness import SERVER_SILENCE, Liveness, Verdict
-from mpquic.core.types import Change, Counters
+from mpquic.core.messages import Register
+from mpquic.core.registration import VersionError
+from mpquic.core.roster import RefusalError
+from mpquic.core.schedule import Schedule
+from mpquic.core.session import Session
+from mpquic.core.switchboard import Switchboard
+from mpquic.core.types import Change, Counters, text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterable, Sequence
     from ipaddress import IPv4Interface, IPv6Interface
 
-    from mpquic.core.connection import Connection
+    from mpquic.core.connection import Connection, Identity, Listener
     from mpquic.core.offload import Codec
+    from mpquic.core.roster import Member, Roster
     from mpquic.core.types import Arrival, Datagram, Frame
 
-#: Half-open connections in all. Each costs about 140 kB.
-MAX_HALF_OPEN = 64
-#: Half-open connections from one IP address.
-MAX_HALF_OPEN_PER_SOURCE = 8
-#: Seconds a handshake may take.
-HANDSHAKE_DEADLINE = 5.0
-#: RFC 9000 section 7.2: a client's first destination connection id has at least 8 bytes; section 17.2: at most 20.
-_ODCID_LENGTHS = range(8, 21)
-
-
-class _Peer:
-    """One connection and how it is found."""
-
-    __slots__ = ("answered", "ceiling", "cids", "connection", "expires", "liveness", "source")
-
-    def __init__(self, connection: Connection, source: str, now: float) -> None:
-        self.connection = connection
-        self.ceiling = connection.datagram_size
-        self.source = source
-        self.cids: set[bytes] = set()
-        self.expires = now + HANDSHAKE_DEADLINE
-        self.answered = False
-        self.liveness: Liveness | None = None
-
-    def mirror(self, size: int) -> None:
-        """Answer in datagrams no larger than the client's: it makes them smaller until an answer arrives."""
-        self.connection.set_datagram_size(min(self.connection.datagram_size, size))
+#: Protocol of clients without identities (ALPN).
+LEGACY_PROTOCOL = "mpquic-ip"
+#: Reasons in a CONNECTION_CLOSE.
+SUPERSEDED = "superseded"
+NO_LONGER = "no longer a peer"
+_IPV4 = 4
+_NO_REGISTRATION = "no registration in time"
 
 
 class ServerTunnel:
@@ -61,266 +48,413 @@ class ServerTunnel:
 
     def __init__(
         self,
-        accept: Callable[[bytes, float], Connection],
+        listener: Listener,
+        roster: Roster,
         now: float,
         *,
         rate: int | None = None,
         own: IPv4Interface | IPv6Interface | None = None,
     ) -> None:
-        """Listen. ``accept(destination connection id, now)`` makes a connection out of a client's first Initial.
+        """Listen for the members of ``roster``; ``listener`` makes their connections.
 
-        The datagram size of a new connection is the largest to be tried. ``rate`` is that of the link to the client
+        The datagram size of a new connection is the largest to be tried. ``rate`` is that of the link to each client
         (bits per second), if it is known; ``own`` is the TUN's address.
         """
-        self._accept = accept
+        self._rate = rate
+        self._own = own
+        self._codec: Codec | None = None
         self.counters = Counters()
-        self._lane = Lane(self.counters, rate)
-        self.fit = Fit(self._lane, own)
-        self._by_cid: dict[bytes, _Peer] = {}
-        self._half_open: set[_Peer] = set()
-        self._per_source: Counter[str] = Counter()
-        self._active: _Peer | None = None
+        self.sessions: dict[str, Session] = {}
+        self._board = Switchboard(listener, self.counters.drops)
+        self._schedule: Schedule[Guest] = Schedule()
+        #: What must be looked at by the next flush(), in the order it came up; and what the last one looked at.
+        self._touched: dict[Guest, None] = {}
+        self._flushed: dict[Guest, None] = {}
         self._farewell: list[Datagram] = []
         self._changes: list[Change] = []
+        self._latest: Session | None = None
+        self._mtu: int | None = None
+        self._mtu_is_known = True
         self.state = "listening"
         self.reason = "waiting for a client"
         self.since = now
         self.connects = 0
+        self._roster = roster
+        self.configure(listener, roster, now)
+
+    # --- what is asked about it -------------------------------------------------------------------------------------
 
     @property
     def connection(self) -> Connection | None:
-        """The active connection."""
-        return self._active.connection if self._active is not None else None
+        """The connection that became a tunnel last, of those that still are."""
+        session = self._latest
+        return session.guest.connection if session is not None and session.guest is not None else None
 
     @property
     def session(self) -> str | None:
-        """Id of the active connection."""
-        return self._active.connection.session if self._active is not None else None
+        """Id of that connection."""
+        connection = self.connection
+        return connection.session if connection is not None else None
 
     @property
     def limit(self) -> float | None:
-        """Bits per second to which the circuit breaker holds this end, None while it is closed."""
-        return self._lane.limit
+        """Bits per second to which the circuit breaker holds the narrowest tunnel, None while all are closed."""
+        return min((s.lane.limit for s in self.sessions.values() if s.lane.limit is not None), default=None)
+
+    @property
+    def mtu(self) -> int | None:
+        """Bytes of an inner packet that fit to every peer, None while unknown."""
+        if self._mtu_is_known:
+            return self._mtu
+        self._mtu_is_known = True
+        self._mtu = min((s.fit.mtu for s in self._active() if s.fit.mtu is not None), default=None)
+        return self._mtu
+
+    def totals(self) -> Counters:
+        """Return what all tunnels carried and refused since the start."""
+        totals = Counters()
+        for counters in (self.counters, *(session.counters for session in self.sessions.values())):
+            totals.add(counters)
+        return totals
 
     # --- what the shell reports -------------------------------------------------------------------------------------
 
+    def configure(self, listener: Listener, roster: Roster, now: float) -> None:
+        """Serve these peers from now on. Tunnels of those that stay what they are go on undisturbed."""
+        self._board.listener = listener
+        self._roster = roster
+        kept = {member.name for member in roster.members if self._keeps(member)}
+        for name in self.sessions.keys() - kept:
+            self.counters.add(self.sessions.pop(name).counters)
+        for member in roster.members:
+            session = self.sessions.get(member.name) or Session(member, self._rate, self._own, now)
+            self.sessions[member.name] = session
+            session.configure(member, roster.table)
+            if self._codec is not None:
+                session.attach(self._codec)
+        for guest in list(self._board.guests):
+            if guest.session is not None and not self._still_allowed(guest):
+                self._end(guest, NO_LONGER, now)
+
     def attach(self, codec: Codec) -> None:
         """Speak to the TUN device like this from now on."""
-        self._lane.codec = codec
+        self._codec = codec
+        for session in self.sessions.values():
+            session.attach(codec)
 
     def receive(self, arrivals: Sequence[Arrival], now: float) -> list[Frame]:
         """Take UDP datagrams and return what to write to the TUN."""
         frames: list[Frame] = []
-        for peer, batch in self._route(arrivals, now):
-            payloads = peer.connection.open(batch, now)
-            self._handle_events(peer, now)
+        for guest, batch in self._board.route(arrivals, now):
+            admitted: Sequence[Arrival] = batch
+            if guest.session is not None:
+                admitted, refused = guest.session.budget.admit(batch, now)
+                if refused:
+                    guest.session.counters.drops["budget"] += refused
+            self._touched[guest] = None
+            payloads = guest.connection.open(admitted, now)
+            self._handle_events(guest, now)
+            if payloads and guest.legacy and guest.session is None:
+                payloads = self._introduce(guest, payloads, now)
             if not payloads:
                 continue
-            if peer is self._active:
-                frames += self._lane.accept(payloads)
+            if guest.session is not None:
+                frames += guest.session.lane.accept(payloads)
             else:
-                self.counters.drops["not_established"] += len(payloads)
+                self.counters.drops["not_registered"] += len(payloads)
         return frames
 
     def send(self, reads: Sequence[bytes], now: float) -> None:
-        """Take reads of the TUN."""
-        self._lane.offer(reads, self.connection, now)
+        """Take reads of the TUN: each goes to the peer that owns its destination."""
+        if self._codec is None:
+            return
+        at = self._codec.header
+        owner, sessions, drops = self._roster.table.owner, self.sessions, self.counters.drops
+        batches: dict[str, list[bytes]] = {}
+        for read in reads:
+            version = read[at] >> 4 if len(read) > at else 0
+            destination = read[at + 16 : at + 20] if version == _IPV4 else read[at + 24 : at + 40]
+            member = owner(destination)
+            if member is None:
+                drops["no_peer"] += 1
+            else:
+                batches.setdefault(member.name, []).append(read)
+        for name, batch in batches.items():
+            session = sessions[name]
+            guest = session.guest
+            session.lane.offer(batch, guest.connection if guest is not None else None, now)
+            if guest is not None:
+                self._touched[guest] = None
+
+    def answers(self) -> list[Frame]:
+        """Return what to write to the TUN: answers to packets that did not fit."""
+        frames: list[Frame] = []
+        for guest in self._touched:
+            if guest.active and guest.session is not None:
+                frames += guest.session.fit.answers()
+        return frames
 
     def too_big(self, now: float) -> None:
-        """Note that the kernel called a datagram too big (EMSGSIZE), a hint that the path carries less."""
-        self.fit.hint(now)
-        for peer in self._half_open:
-            lower = pmtu.rungs(peer.connection.datagram_size)
-            if lower:
-                peer.mirror(lower[0])
+        """Note that the kernel called a datagram too big (EMSGSIZE), a hint that a path carries less."""
+        for guest in self._flushed:
+            if guest.gone:
+                continue
+            self._touched[guest] = None
+            if guest.active and guest.session is not None:
+                guest.session.fit.hint(now)
+            else:
+                lower = pmtu.rungs(guest.connection.datagram_size)
+                if lower:
+                    guest.mirror(lower[0])
 
     def flush(self, now: float) -> list[Datagram]:
         """Return the UDP datagrams that are to be sent now. Call after every batch."""
-        datagrams, self._farewell = self._farewell, []
-        for peer in list(self._half_open):
-            answer = peer.connection.seal([], now)[0]
-            if not answer and not peer.answered:
-                # What started it was no Initial that could be decrypted: every real one is acknowledged at once.
-                self.counters.drops["malformed"] += 1
-                self._leave_half_open(peer)
-                self._release(peer)
+        datagrams, self._farewell, self._board.answers = self._farewell + self._board.answers, [], []
+        self._flushed, self._touched = self._touched, {}
+        for guest in self._flushed:
+            if guest.gone:
                 continue
-            peer.answered = True
-            datagrams += answer
-        if self._active is not None:
-            datagrams += self._lane.flush(self._active.connection, now)
+            session = guest.session
+            if session is not None and session.guest is guest:
+                datagrams += session.lane.flush(guest.connection, now)
+            else:
+                sealed = guest.connection.seal([], now)[0]
+                if not sealed and not guest.answered:
+                    # What started it was no Initial that could be decrypted.
+                    self.counters.drops["malformed"] += 1
+                    self._release(guest)
+                    continue
+                guest.answered = True
+                datagrams += sealed
+            self._schedule.put(guest, guest.deadline())
         return datagrams
 
     def fire(self, now: float) -> None:
         """Run what is due."""
-        for peer in list(self._half_open):
-            peer.connection.fire(now)
-            self._handle_events(peer, now)
-            if peer in self._half_open and now >= peer.expires:
-                self.counters.drops["handshake_timeout"] += 1
-                # Without a word: the address is not proved, and what it may be sent is used up (RFC 9000 section 8.1).
-                self._leave_half_open(peer)
-                self._release(peer)
-        active = self._active
-        if active is None:
-            return
-        active.connection.fire(now)
-        self.fit.fire(now)
-        self._handle_events(active, now)
-        if active is not self._active or active.liveness is None:
-            return
-        # No probes from here: the client probes, and QUIC repeats what is outstanding.
-        if active.liveness.check(now) is Verdict.DEAD:
-            self._end(active, f"no acknowledgement for {active.liveness.limit():.1f} s", now)
+        for guest in self._schedule.due(now):
+            if guest.gone:
+                continue
+            self._touched[guest] = None
+            guest.connection.fire(now)
+            if guest.active and guest.session is not None:
+                guest.session.fit.fire(now)
+                self._mtu_is_known = False
+            self._handle_events(guest, now)
+            if guest.gone:
+                continue
+            if now >= guest.expires:
+                self._expire(guest, now)
+            elif guest.liveness is not None and guest.liveness.check(now) is Verdict.DEAD:
+                # No probes from here: the client probes, and QUIC repeats what is outstanding.
+                self._end(guest, f"no acknowledgement for {guest.liveness.limit():.1f} s", now)
 
     def deadline(self) -> float:
         """Return when fire() must be called next."""
-        deadline = math.inf
-        for peer in self._half_open:
-            deadline = min(deadline, peer.expires, peer.connection.deadline())
-        if self._active is not None:
-            deadline = min(deadline, self._active.connection.deadline(), self._lane.deadline())
-            if self._active.liveness is not None:
-                deadline = min(deadline, self._active.liveness.deadline(), self.fit.deadline())
-        return deadline
+        return self._schedule.next()
 
     def close(self, now: float) -> None:
         """End every connection politely: flush() afterwards returns the goodbyes."""
-        active, self._active = self._active, None
-        for peer in [*self._half_open, *([active] if active else [])]:
-            self._end(peer, "server stops", now)
+        for guest in list(self._board.guests):
+            self._end(guest, "server stops", now)
         self._enter("stopped", "told to stop", now)
 
     def changes(self) -> list[Change]:
-        """Return the state changes since the last call, for the log."""
-        changes, self._changes = self._changes + self._lane.changes(), []
+        """Return what happened since the last call, for the log."""
+        for guest in self._flushed:
+            if guest.session is not None:
+                self._changes += guest.session.lane.changes()
+        changes, self._changes = self._changes, []
         return changes
 
-    # --- routing by connection id -----------------------------------------------------------------------------------
+    # --- who it is --------------------------------------------------------------------------------------------------
 
-    def _route(self, arrivals: Sequence[Arrival], now: float) -> list[tuple[_Peer, list[Arrival]]]:
-        """Group datagrams by connection; runs of the same connection, the normal case, share one group."""
-        groups: list[tuple[_Peer, list[Arrival]]] = []
-        last: _Peer | None = None
-        by_cid = self._by_cid
-        for arrival in wire.by_connection(arrivals):
-            data = arrival[0]
-            peer = by_cid.get(data[1 : 1 + wire.CID_LENGTH]) if wire.is_short(data) else self._long(arrival, now)
-            if peer is None:
-                if wire.is_short(data):
-                    self.counters.drops["unknown_connection"] += 1
-            elif peer is last:
-                groups[-1][1].append(arrival)
-            else:
-                groups.append((peer, [arrival]))
-                last = peer
-        return groups
-
-    def _long(self, arrival: Arrival, now: float) -> _Peer | None:
-        """Find the connection of a long header packet, or start one."""
-        data, _size, address = arrival
-        drops = self.counters.drops
-        header = wire.long_header(data)
-        if header is None:
-            drops["malformed"] += 1
-            return None
-        known = self._by_cid.get(header.destination)
-        if known is not None:
-            if header.initial and len(data) >= wire.MIN_INITIAL and known in self._half_open:
-                known.mirror(len(data))
-            return known
-        source = str(address[0])
-        refusal = self._refusal(data, header, source)
-        if refusal is not None:
-            drops[refusal] += 1
-            return None
-        peer = _Peer(self._accept(header.destination, now), source, now)
-        peer.mirror(len(data))
-        self._half_open.add(peer)
-        self._per_source[source] += 1
-        self._claim(peer, header.destination)
-        self._handle_events(peer, now)
-        return peer
-
-    def _refusal(self, data: bytes, header: wire.LongHeader, source: str) -> str | None:
-        if header.version != wire.VERSION_1:
-            return "version"
-        if not header.initial:
-            return "unknown_connection"
-        if len(data) < wire.MIN_INITIAL:
-            return "initial_small"
-        # A peer id of another length would change what fits a packet.
-        if len(header.destination) not in _ODCID_LENGTHS or len(header.source) != wire.CID_LENGTH:
-            return "malformed"
-        if len(self._half_open) >= MAX_HALF_OPEN or self._per_source[source] >= MAX_HALF_OPEN_PER_SOURCE:
-            return "half_open_full"
-        return None
-
-    def _claim(self, peer: _Peer, cid: bytes) -> None:
-        peer.cids.add(cid)
-        self._by_cid[cid] = peer
-
-    # --- inside -----------------------------------------------------------------------------------------------------
-
-    def _handle_events(self, peer: _Peer, now: float) -> None:
-        for event in peer.connection.events():
-            if peer is self._active:
-                self.fit.note(event, now)
+    def _handle_events(self, guest: Guest, now: float) -> None:
+        for event in guest.connection.events():
+            if guest.active and guest.session is not None:
+                guest.session.fit.note(event, now)
+                self._mtu_is_known = False
             if isinstance(event, CidIssued):
-                self._claim(peer, event.cid)
+                self._board.claim(guest, event.cid)
             elif isinstance(event, CidRetired):
-                peer.cids.discard(event.cid)
-                self._by_cid.pop(event.cid, None)
+                self._board.disclaim(guest, event.cid)
             elif isinstance(event, Established):
-                self._activate(peer, now)
+                self._identify(guest, event.identity, now)
+            elif isinstance(event, ControlData):
+                self._control(guest, event.data, now)
             elif isinstance(event, Closed):
-                self._end(peer, f"client closed: {event.reason}" if event.by_peer else event.reason, now)
+                self._closed(guest, event, now)
+            if guest.gone:
                 return
 
-    def _activate(self, peer: _Peer, now: float) -> None:
-        previous = self._active
-        self._leave_half_open(peer)
-        self._active = peer
+    def _identify(self, guest: Guest, identity: Identity, now: float) -> None:
+        guest.identity = identity
+        if identity.protocol != LEGACY_PROTOCOL:
+            return
+        guest.legacy = True
+        # It says who it is when it has something to send; until then it counts as half open.
+        guest.confirmed()
+        if self._roster.legacy(guest.host) is None:
+            self._refuse_legacy(guest, "no legacy peer comes from this network", now)
+
+    def _control(self, guest: Guest, data: bytes, now: float) -> None:
+        if guest.identity is None or guest.legacy or guest.registration.refused:
+            return
+        try:
+            for wanted in guest.registration.receive(data):
+                if isinstance(wanted, Register):
+                    self._register(guest, guest.identity, wanted)
+                elif guest.session is not None:
+                    self._activate(guest, guest.session, now)
+        except VersionError as error:
+            self._refuse(guest, RefusalError(messages.VERSION, str(error)), now)
+        except ProtocolError as error:
+            self._refuse(guest, RefusalError(messages.MALFORMED, str(error)), now)
+        except RefusalError as refusal:
+            self._refuse(guest, refusal, now)
+
+    def _register(self, guest: Guest, identity: Identity, wanted: Register) -> None:
+        member = self._roster.claim(identity, wanted.prefixes)
+        guest.session = self.sessions[member.name]
+        guest.connection.control(guest.registration.accept(member.allowed))
+
+    def _keeps(self, member: Member) -> bool:
+        """Tell whether a member has a session that can go on: it speaks the same protocol as before."""
+        session = self.sessions.get(member.name)
+        return session is not None and session.legacy == bool(member.sources)
+
+    def _still_allowed(self, guest: Guest) -> bool:
+        """Tell whether a registration would be accepted today as it was."""
+        session, identity = guest.session, guest.identity
+        if session is None or identity is None or self.sessions.get(session.member.name) is not session:
+            return False
+        if guest.legacy:
+            return self._roster.legacy(guest.host, session.member.allowed[0].network_address.packed) is session.member
+        try:
+            return self._roster.claim(identity, guest.registration.prefixes) is session.member
+        except RefusalError:
+            return False
+
+    def _introduce(self, guest: Guest, payloads: list[bytes], now: float) -> list[bytes]:
+        """Learn who a legacy client is, from the address it says or sends from; return what is left to deliver."""
+        for position, payload in enumerate(payloads):
+            said = len(payload) == _IPV4
+            if not said and (len(payload) < 20 or payload[0] >> 4 != _IPV4):
+                self.counters.drops["not_registered"] += 1
+                continue
+            member = self._roster.legacy(guest.host, payload if said else payload[12:16])
+            if member is None:
+                self._refuse_legacy(guest, "its address belongs to no legacy peer from this network", now)
+                return []
+            guest.session = self.sessions[member.name]
+            self._activate(guest, guest.session, now)
+            return payloads[position + said :]
+        return []
+
+    def _refuse(self, guest: Guest, refusal: RefusalError, now: float) -> None:
+        """Say no, and leave the client a moment to read it."""
+        self._tell_refused(guest, refusal.reason)
+        if guest.session is not None:
+            # It was registered, and broke the protocol since.
+            self._end(guest, refusal.reason, now)
+            return
+        guest.connection.control(guest.registration.refuse(refusal.code, refusal.reason))
+        guest.expires = min(guest.expires, now + REFUSED_STAYS)
+
+    def _refuse_legacy(self, guest: Guest, reason: str, now: float) -> None:
+        self._tell_refused(guest, reason)
+        self._end(guest, "refused", now)
+
+    def _tell_refused(self, guest: Guest, reason: str) -> None:
+        self.counters.drops["refused"] += 1
+        name = self._roster.name_of(guest.identity) if guest.identity is not None else ""
+        detail = [
+            f"remote={text(guest.connection.peer)}",
+            *([f"key={guest.connection.claimed}"] if guest.connection.claimed else []),
+            *([f"peer={name}"] if name else []),
+        ]
+        self._changes.append(Change("refused", reason, failed=True, detail=" ".join(detail)))
+
+    # --- becoming and ending a tunnel -------------------------------------------------------------------------------
+
+    def _activate(self, guest: Guest, session: Session, now: float) -> None:
+        previous, session.guest = session.guest, guest
+        guest.confirmed()
+        self._board.settle(guest)
         if previous is not None:
-            self._forget(previous, "superseded", now)
-        clock = peer.connection.clock
+            session.lane.move()
+            previous.linger(now)
+            self._touched[previous] = None
+        clock = guest.connection.clock
         clock.restart(now)
-        peer.liveness = Liveness(clock, silence=SERVER_SILENCE, keepalive=None)
-        self.fit.start(peer.connection, peer.ceiling, now)
+        guest.liveness = Liveness(clock, silence=SERVER_SILENCE, keepalive=None)
+        session.fit.start(guest.connection, guest.ceiling, now)
+        self._mtu_is_known = False
+        session.connects += 1
+        session.since = now
+        session.reason = "connected" if previous is None else "connected, superseding the previous connection"
         self.connects += 1
+        self._latest = session
         self.since = now
-        self._enter("up", "connected" if previous is None else "connected, superseding the previous connection", now)
+        rtt = f" rtt_ms={clock.srtt * 1000:.0f}" if clock.srtt is not None else ""
+        detail = f"peer={session.member.name} remote={text(guest.connection.peer)}{rtt}"
+        if session.legacy:
+            detail += f" protocol={LEGACY_PROTOCOL} identity=none"
+        self._enter("up", session.reason, now, detail=f"{detail} session={guest.connection.session}")
 
-    def _end(self, peer: _Peer, reason: str, now: float) -> None:
-        self._leave_half_open(peer)
-        self._forget(peer, reason, now)
-        if peer is self._active:
-            self._active = None
-            self.fit.stop()
-            self._enter("listening", reason, now, failed=True)
+    def _closed(self, guest: Guest, event: Closed, now: float) -> None:
+        if guest.session is None and guest.answered and not guest.registration.refused and not event.by_peer:
+            # It got as far as TLS and failed there: that is news. Those who only knocked are counted.
+            self._tell_refused(guest, event.reason)
+        self._end(guest, f"client closed: {event.reason}" if event.by_peer else event.reason, now)
 
-    def _forget(self, peer: _Peer, reason: str, now: float) -> None:
-        peer.connection.close(reason)
-        self._farewell += peer.connection.seal([], now)[0]
-        self._release(peer)
-        if peer.liveness is not None:
-            self._lane.reset()
+    def _expire(self, guest: Guest, now: float) -> None:
+        if guest.identity is None:
+            self.counters.drops["handshake_timeout"] += 1
+            # Without a word: the address is not proved, and what it may be sent is used up (RFC 9000 section 8.1).
+            self._release(guest)
+            return
+        if guest.superseded:
+            self._end(guest, SUPERSEDED, now)
+        elif guest.registration.refused:
+            self._end(guest, "refused", now)
+        else:
+            self._tell_refused(guest, _NO_REGISTRATION)
+            self._end(guest, _NO_REGISTRATION, now)
 
-    def _release(self, peer: _Peer) -> None:
-        for cid in peer.cids:
-            self._by_cid.pop(cid, None)
-        peer.cids.clear()
+    def _end(self, guest: Guest, reason: str, now: float) -> None:
+        session, active = guest.session, guest.active
+        self._forget(guest, reason, now)
+        if session is None or not active:
+            return
+        session.guest = None
+        session.lane.reset()
+        session.fit.stop()
+        self._mtu_is_known = False
+        session.since = now
+        session.reason = reason
+        if session is self._latest:
+            self._latest = next(iter(self._active()), None)
+        detail = f"peer={session.member.name}"
+        if self._latest is None:
+            self._enter("listening", reason, now, failed=True, detail=detail)
+        else:
+            self._changes.append(Change("listening", reason, failed=True, detail=detail))
 
-    def _leave_half_open(self, peer: _Peer) -> None:
-        if peer in self._half_open:
-            self._half_open.remove(peer)
-            self._per_source[peer.source] -= 1
-            if not self._per_source[peer.source]:
-                del self._per_source[peer.source]
+    def _forget(self, guest: Guest, reason: str, now: float) -> None:
+        guest.connection.close(reason)
+        self._farewell += guest.connection.seal([], now)[0]
+        self._release(guest)
 
-    def _enter(self, state: str, reason: str, now: float, *, failed: bool = False) -> None:
+    def _release(self, guest: Guest) -> None:
+        self._board.release(guest)
+        self._schedule.discard(guest)
+
+    def _active(self) -> Iterable[Session]:
+        return (session for session in self.sessions.values() if session.guest is not None)
+
+    def _enter(self, state: str, reason: str, now: float, *, failed: bool = False, detail: str = "") -> None:
         if state != self.state:
             self.since = now
         self.state = state
         self.reason = reason
-        self._changes.append(Change(state, reason, failed))
+        self._changes.append(Change(state, reason, failed, detail))

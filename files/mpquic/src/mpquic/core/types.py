@@ -6,10 +6,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
 #: A socket address as the socket module gives it: (host, port) or, for IPv6, (host, port, flow, scope).
 Address = tuple[Any, ...]
+Network = IPv4Network | IPv6Network
 #: A UDP payload and where it goes to.
 Datagram = tuple[bytes, Address]
 #: What one receive call gave: datagrams of one size one after the other, the last may be shorter; their size; their
@@ -29,6 +31,14 @@ class Counters:
     rx_bytes: int = 0
     drops: Counter[str] = field(default_factory=Counter)
 
+    def add(self, other: Counters) -> None:
+        """Add what another counted."""
+        self.tx_packets += other.tx_packets
+        self.rx_packets += other.rx_packets
+        self.tx_bytes += other.tx_bytes
+        self.rx_bytes += other.rx_bytes
+        self.drops.update(other.drops)
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -38,3 +48,11 @@ class Change:
     reason: str
     failed: bool = False
     detail: str = ""
+
+
+def text(address: Address | None) -> str:
+    """Return a socket address as people write it."""
+    if address is None:
+        return "-"
+    host, port = address[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
-import random
+import os
+from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from mpquic.config import HostConditionError
-from mpquic.core.client import ClientTunnel
+from mpquic.core.client import ClientTunnel, Settings
+from mpquic.daemon.identity import own_pin
 from mpquic.daemon.shell import Shell
 from mpquic.io.resolve import local_address, remote_address
 from mpquic.io.udp import open_udp
@@ -16,6 +18,7 @@ from mpquic.quic import ClientEndpoint, Identity, Trust
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
+    from pathlib import Path
 
     from mpquic.config import InstanceConfig
 
@@ -27,16 +30,22 @@ class ClientShell(Shell):
 
     def __init__(self, config: InstanceConfig, loop: asyncio.AbstractEventLoop, notify: Callable[[str], None]) -> None:
         """Read identity and trust. Raises OSError or ValueError."""
-        identity = None
-        if config.tls_cert_file is not None and config.tls_key_file is not None:
-            identity = Identity(config.tls_cert_file, config.tls_key_file)
-        trust = Trust(config.tls_server_pin or (), config.tls_ca_file, config.tls_server_name)
-        endpoint = ClientEndpoint(
-            trust=trust, identity=identity, tun_mtu=config.tun_mtu, algorithm=config.congestion_algorithm
-        )
-        tunnel = ClientTunnel(endpoint.connect, random.random, loop.time(), rate=config.rate, own=config.tun_cidr)
+        tunnel = ClientTunnel(_endpoint(config).connect, os.urandom, loop.time(), _settings(config))
         super().__init__(config, tunnel, loop, notify)
+        self.identity = own_pin(config.tls_cert_file)
         self._attempt: asyncio.Task[None] | None = None
+
+    def reload(self, config: InstanceConfig) -> None:
+        """Take over identity and trust; connect anew if the present connection stands for neither any more."""
+        endpoint, identity = _endpoint(config), own_pin(config.tls_cert_file)
+        connection = self.tunnel.connection
+        seen = connection.claimed if connection is not None else None
+        before = (self.identity, self.config.tls_server_name, _content(self.config.tls_ca_file))
+        after = (identity, config.tls_server_name, _content(config.tls_ca_file))
+        trusted = not config.tls_server_pin or seen in config.tls_server_pin
+        self.config, self.identity = config, identity
+        self.tunnel.renew(endpoint.connect, self.loop.time(), redial=before != after or not trusted)
+        self.tick()
 
     def prepare(self, now: float) -> None:
         """Open a socket when the tunnel wants one, and pass on ICMP hints."""
@@ -76,3 +85,32 @@ class ClientShell(Shell):
             tunnel.socket_ready(remote, self.loop.time())
         self._attempt = None
         self.tick()
+
+
+def _endpoint(config: InstanceConfig) -> ClientEndpoint:
+    identity = None
+    if config.tls_cert_file is not None and config.tls_key_file is not None:
+        identity = Identity(config.tls_cert_file, config.tls_key_file)
+    return ClientEndpoint(
+        trust=Trust(config.tls_server_pin or (), config.tls_ca_file, config.tls_server_name),
+        identity=identity,
+        tun_mtu=config.tun_mtu,
+        algorithm=config.congestion_algorithm,
+        legacy=config.legacy_server,
+    )
+
+
+def _settings(config: InstanceConfig) -> Settings:
+    """Return what this client registers; without lan_routing, others decide what the host routes into its TUN."""
+    behind = config.lan_routing.cidrs if config.lan_routing is not None else ()
+    return Settings(
+        config.tun_cidr,
+        (ip_network(config.tun_cidr.ip), *behind),
+        complete=config.lan_routing is not None,
+        rate=config.rate,
+        legacy=config.legacy_server,
+    )
+
+
+def _content(path: Path | None) -> bytes | None:
+    return path.read_bytes() if path is not None else None

@@ -6,8 +6,13 @@ from __future__ import annotations
 import logging
 import sys
 
+from mpquic.core.budget import Bucket
+
 #: Seconds in which a line that says the same again is only counted.
 REPEAT = 60.0
+
+#: Lines per second, and at once, of a kind that strangers can cause.
+RATE, BURST = 1.0, 20
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "error": logging.ERROR}
 
@@ -23,6 +28,28 @@ def set_up(level: str) -> None:
     # What the library says about single packets and connections, the daemon says itself, in its own terms.
     logging.getLogger("quic").setLevel(logging.CRITICAL)
     logging.getLogger("asyncio").setLevel(logging.ERROR)
+
+
+def set_level(level: str) -> None:
+    """Log lines of ``level`` and above from now on."""
+    logging.getLogger().setLevel(_LEVELS[level])
+
+
+class RateFilter:
+    """Lets RATE lines per second through and counts the others: strangers must not fill the journal."""
+
+    def __init__(self) -> None:
+        """Start with nothing said."""
+        self._bucket = Bucket(RATE, BURST)
+        self._hidden = 0
+
+    def line(self, text: str, now: float) -> str | None:
+        """Return the line to write for ``text``, or None when there were too many lately."""
+        if not self._bucket.take(now):
+            self._hidden += 1
+            return None
+        hidden, self._hidden = self._hidden, 0
+        return f"{text} suppressed={hidden}" if hidden else text
 
 
 class RepeatFilter:

@@ -10,6 +10,7 @@ import signal
 from typing import TYPE_CHECKING
 
 from mpquic import __version__, quic
+from mpquic.config import ConfigError, load, needs_restart
 from mpquic.daemon import logs
 from mpquic.daemon.client import ClientShell
 from mpquic.daemon.server import ServerShell
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mpquic.config import InstanceConfig
+    from mpquic.daemon.shell import Shell
 
 _LOG = logging.getLogger("mpquic")
 
@@ -29,12 +31,12 @@ class StartError(Exception):
     """The instance cannot run on this host as it is; the text says why."""
 
 
-def run(config: InstanceConfig, control: Path) -> None:
-    """Carry packets until SIGTERM or SIGINT. Raises StartError."""
+def run(config: InstanceConfig, path: Path, control: Path) -> None:
+    """Carry packets until SIGTERM or SIGINT; read ``path`` anew at SIGHUP. Raises StartError."""
     logs.set_up(config.log_level)
     try:
         quic.self_test()
-        asyncio.run(_run(config, control))
+        asyncio.run(_run(config, path, control))
     except (quic.SelfTestError, TunError, ValueError) as error:
         raise StartError(str(error)) from error
     except OSError as error:
@@ -42,7 +44,7 @@ def run(config: InstanceConfig, control: Path) -> None:
         raise StartError(f"{where}{error.strerror or error}") from error
 
 
-async def _run(config: InstanceConfig, control_path: Path) -> None:
+async def _run(config: InstanceConfig, path: Path, control_path: Path) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -55,6 +57,7 @@ async def _run(config: InstanceConfig, control_path: Path) -> None:
     kind = ClientShell if config.role == "client" else ServerShell
     shell = kind(config, loop, notify)
     control = ControlServer(control_path, {"status": shell.status})
+    loop.add_signal_handler(signal.SIGHUP, _reload, shell, path)
     shell.start()
     try:
         try:
@@ -73,6 +76,27 @@ async def _run(config: InstanceConfig, control_path: Path) -> None:
     finally:
         shell.stop()
         control.stop()
+
+
+def _reload(shell: Shell, path: Path) -> None:
+    """Take over what can change in a running instance, all of it or nothing."""
+    try:
+        found, warnings = load(path)
+        fixed = needs_restart(shell.config, found)
+        if fixed:
+            _LOG.error('not reloaded reason="%s: only a restart changes %s"', path, ", ".join(fixed))
+            return
+        shell.reload(found)
+    except ConfigError as error:
+        for line in error.messages:
+            _LOG.error('not reloaded reason="%s"', line)
+    except (OSError, ValueError) as error:
+        _LOG.error('not reloaded reason="%s"', error)
+    else:
+        for line in warnings:
+            _LOG.info("warning %s", line)
+        logs.set_level(found.log_level)
+        _LOG.info("reloaded identity=%s", shell.identity)
 
 
 async def _watchdog(notifier: Notifier) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 
 import logging
 import socket
-from typing import TYPE_CHECKING
+from ipaddress import ip_network
+from typing import TYPE_CHECKING, Any
 
 from mpquic.config import HostConditionError
+from mpquic.core.roster import Member, Roster
 from mpquic.core.server import ServerTunnel
-from mpquic.daemon.shell import Shell, text
+from mpquic.core.types import text
+from mpquic.daemon.identity import own_pin
+from mpquic.daemon.shell import Shell
 from mpquic.io.resolve import local_address
 from mpquic.io.udp import open_udp
 from mpquic.quic import Identity, ServerEndpoint
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mpquic.config import InstanceConfig
+    from mpquic.core.session import Session
 
 _LOG = logging.getLogger("mpquic")
 
@@ -33,19 +38,24 @@ class ServerShell(Shell):
 
     def __init__(self, config: InstanceConfig, loop: asyncio.AbstractEventLoop, notify: Callable[[str], None]) -> None:
         """Read the identity. Raises OSError or ValueError."""
-        if config.tls_cert_file is None or config.tls_key_file is None:
-            raise ValueError("a server needs tls_cert_file and tls_key_file")
-        endpoint = ServerEndpoint(
-            identity=Identity(config.tls_cert_file, config.tls_key_file),
-            tun_mtu=config.tun_mtu,
-            algorithm=config.congestion_algorithm,
-        )
-        super().__init__(
-            config, ServerTunnel(endpoint.accept, loop.time(), rate=config.rate, own=config.tun_cidr), loop, notify
-        )
+        tunnel = ServerTunnel(_endpoint(config), _roster(config), loop.time(), rate=config.rate, own=config.tun_cidr)
+        super().__init__(config, tunnel, loop, notify)
+        self.identity = own_pin(config.tls_cert_file)
         self._bind_fault: str | None = None
         self._next_bind = 0.0
         self._bound: tuple[str, int] | None = None
+
+    def reload(self, config: InstanceConfig) -> None:
+        """Take over identity and peers. Who is a peer no more is told so; the others notice nothing."""
+        endpoint, roster, identity = _endpoint(config), _roster(config), own_pin(config.tls_cert_file)
+        self.config, self.identity = config, identity
+        self.tunnel.configure(endpoint, roster, self.loop.time())
+        self.tick()
+
+    def status(self) -> dict[str, Any]:
+        """Return this instance's line of ``mpquic status``, with its peers."""
+        now = self.loop.time()
+        return {**super().status(), "peers": [_peer(session, now) for session in self.tunnel.sessions.values()]}
 
     def blocked(self) -> str | None:
         """Return why no port is bound."""
@@ -103,3 +113,64 @@ class ServerShell(Shell):
         # The client finds out by itself and connects anew: its connection is left to end of silence.
         self.detach_udp()
         self.tick()
+
+
+def _endpoint(config: InstanceConfig) -> ServerEndpoint:
+    if config.tls_cert_file is None or config.tls_key_file is None:
+        raise ValueError("a server needs tls_cert_file and tls_key_file")
+    return ServerEndpoint(
+        identity=Identity(config.tls_cert_file, config.tls_key_file),
+        tun_mtu=config.tun_mtu,
+        algorithm=config.congestion_algorithm,
+        ca_file=config.tls_ca_file,
+        legacy=bool(config.legacy_peers),
+    )
+
+
+def _roster(config: InstanceConfig) -> Roster:
+    members = [
+        Member(
+            peer.name,
+            peer.allowed,
+            frozenset(peer.pins),
+            frozenset(peer.cert_names),
+            budget_rate=peer.budget_rate,
+            budget_packets=peer.budget_packets,
+        )
+        for peer in config.peers
+    ]
+    members += [
+        Member(
+            peer.name,
+            (ip_network(peer.address), *peer.allowed),
+            budget_rate=peer.budget_rate,
+            budget_packets=peer.budget_packets,
+            sources=peer.from_,
+        )
+        for peer in config.legacy_peers
+    ]
+    return Roster(members)
+
+
+def _peer(session: Session, now: float) -> dict[str, Any]:
+    guest, counters = session.guest, session.counters
+    connection = guest.connection if guest is not None else None
+    rtt = connection.clock.srtt if connection is not None else None
+    return {
+        "name": session.member.name,
+        "address": str(session.member.allowed[0].network_address),
+        "state": "up" if connection is not None else "waiting",
+        "reason": session.reason,
+        "since_s": round(max(0.0, now - session.since), 3),
+        "session": connection.session if connection is not None else None,
+        "connects": session.connects,
+        "remote": text(connection.peer) if connection is not None else None,
+        "rtt_ms": round(rtt * 1000, 3) if rtt is not None else None,
+        "key": connection.claimed if connection is not None else None,
+        "legacy": session.legacy,
+        "tx_packets": counters.tx_packets,
+        "rx_packets": counters.rx_packets,
+        "tx_bytes": counters.tx_bytes,
+        "rx_bytes": counters.rx_bytes,
+        "drops": {reason: count for reason, count in sorted(counters.drops.items()) if count},
+    }

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from mpquic import __version__
 from mpquic.core.offload.sparse import SMALL, sparse_first
-from mpquic.daemon.logs import RepeatFilter
+from mpquic.core.types import text
+from mpquic.daemon.logs import RateFilter, RepeatFilter
 from mpquic.io.mtu import MtuSetter, get_mtu
 from mpquic.io.tun import TunBusyError, TunDevice, TunError, TunGoneError, open_tun
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from mpquic.config import InstanceConfig
     from mpquic.core.client import ClientTunnel
     from mpquic.core.server import ServerTunnel
-    from mpquic.core.types import Address, Change, Frame
+    from mpquic.core.types import Change, Frame
     from mpquic.io.udp import UdpSocket
 
 _LOG = logging.getLogger("mpquic")
@@ -55,6 +56,9 @@ class Shell(ABC):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._repeats = RepeatFilter()
+        self._refusals = RateFilter()
+        #: ``sha256:<hex>`` of the key this end shows, None without one.
+        self.identity: str | None = None
         self._tun_fault: str | None = None
         #: What the TUN's MTU was last fitted to.
         self._fitted: int | None = None
@@ -81,6 +85,13 @@ class Shell(ABC):
             self._timer.cancel()
         self.detach_udp()
         self._detach_tun()
+
+    @abstractmethod
+    def reload(self, config: InstanceConfig) -> None:
+        """Go on with another configuration, which differs in nothing that needs a restart.
+
+        Raises OSError or ValueError, having changed nothing, when a file that it names is not usable.
+        """
 
     @abstractmethod
     def prepare(self, now: float) -> None:
@@ -138,7 +149,7 @@ class Shell(ABC):
             self.tunnel.send(first, now)
             self._send(now)
         self.tunnel.send(rest, now)
-        answers = self.tunnel.fit.answers()
+        answers = self.tunnel.answers()
         if answers:
             self._deliver(answers)
             # The TUN let them through: somebody has changed its MTU.
@@ -157,7 +168,7 @@ class Shell(ABC):
     def _after(self, now: float) -> None:
         """Send what the tunnel has to say, tell what changed, and set the timer."""
         self._send(now)
-        if self.tunnel.fit.mtu != self._fitted:
+        if self.tunnel.mtu != self._fitted:
             self._fit_tun()
         for change in self.tunnel.changes():
             self._tell(change, now)
@@ -231,7 +242,7 @@ class Shell(ABC):
 
     def _fit_tun(self) -> None:
         """Give the TUN the MTU that the path carries. What exceeds it until then, the tunnel answers itself."""
-        fits = self._fitted = self.tunnel.fit.mtu
+        fits = self._fitted = self.tunnel.mtu
         if fits is not None and self._tun is not None:
             self._setter.set(min(fits, self.config.tun_mtu))
 
@@ -245,28 +256,22 @@ class Shell(ABC):
 
     def _tell(self, change: Change, now: float) -> None:
         level = logging.ERROR if change.failed else logging.INFO
+        detail = f" {change.detail}" if change.detail else ""
         if change.state == "up":
-            line: str | None = f"connected {self._where()}"
-            if change.reason != "connected":
-                line = f'{line} note="{change.reason}"'
+            local = text(self.udp.local) if self.udp is not None else "-"
+            note = "" if change.reason == "connected" else f' note="{change.reason}"'
+            line: str | None = f"connected local={local}{detail}{note}"
         elif change.state == "connecting":
-            level, line = logging.DEBUG, f"connecting {self._where()}"
+            level, line = logging.DEBUG, "connecting"
+        elif change.state == "refused":
+            line = self._refusals.line(f'refused{detail} reason="{change.reason}"', now)
         else:
             line = self._repeats.note(f'{change.state} reason="{change.reason}"', now)
-            if line is not None and change.detail:
-                line = f"{line} {change.detail}"
+            line = line + detail if line is not None else None
         if line is not None:
             _LOG.log(level, line)
-        self._notify(f"{change.state}: {change.reason}")
-
-    def _where(self) -> str:
-        connection = self.tunnel.connection
-        if connection is None:
-            return ""
-        local = text(self.udp.local) if self.udp is not None else "-"
-        rtt = connection.clock.srtt
-        shown = f" rtt_ms={rtt * 1000:.0f}" if rtt is not None else ""
-        return f"remote={text(connection.peer)} local={local}{shown} session={connection.session}"
+        if change.state == self.tunnel.state:
+            self._notify(f"{change.state}: {change.reason}")
 
     def status(self) -> dict[str, Any]:
         """Return this instance's line of ``mpquic status``."""
@@ -275,7 +280,7 @@ class Shell(ABC):
         up = tunnel.state == "up"
         held = f"circuit breaker: at most {tunnel.limit / 1e6:.2f} Mbit/s" if tunnel.limit is not None and up else None
         rtt = connection.clock.srtt if connection is not None and up else None
-        counters = tunnel.counters
+        counters = tunnel.totals()
         return {
             "id": self.config.instance_id,
             "role": self.config.role,
@@ -300,14 +305,7 @@ class Shell(ABC):
             "rx_bytes": counters.rx_bytes,
             "drops": {reason: count for reason, count in sorted(counters.drops.items()) if count},
             "pid": os.getpid(),
+            "identity": self.identity,
             "config": self.config.digest,
             "version": __version__,
         }
-
-
-def text(address: Address | None) -> str:
-    """Return a socket address as people write it."""
-    if address is None:
-        return "-"
-    host, port = address[:2]
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Sequence
 
+    from mpquic.core.gate import Gate
     from mpquic.core.types import Frame
 
 __all__ = ["BareCodec", "Codec", "VnetCodec"]
@@ -30,5 +31,8 @@ class Codec(Protocol):
     def ingress(self, reads: Sequence[bytes], drops: Counter[str]) -> list[bytes]:
         """Return the DATAGRAM payloads, context id included, of what was read from the device, in order."""
 
-    def egress(self, payloads: Sequence[bytes], drops: Counter[str]) -> tuple[list[Frame], int, int]:
-        """Return what to write to the device for a peer's payloads, and how many IP packets and bytes they are."""
+    def egress(self, payloads: Sequence[bytes], drops: Counter[str], gate: Gate) -> tuple[list[Frame], int, int]:
+        """Return what to write to the device for those of a peer's payloads that ``gate`` lets pass.
+
+        And how many IP packets and bytes they are.
+        """

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Sequence
 
+    from mpquic.core.gate import Gate
     from mpquic.core.types import Frame
 
 
@@ -25,14 +26,14 @@ class BareCodec:
         """Return the payloads of the packets that were read."""
         return wire.wrap(inner.valid(reads, drops))
 
-    def egress(self, payloads: Sequence[bytes], drops: Counter[str]) -> tuple[list[Frame], int, int]:
+    def egress(self, payloads: Sequence[bytes], drops: Counter[str], gate: Gate) -> tuple[list[Frame], int, int]:
         """Return one write per packet."""
-        packets = inner.valid(wire.unwrap(payloads, drops, _complete), drops)
+        packets = gate.passing(inner.valid(wire.unwrap(payloads, drops, complete), drops), 0, drops)
         frames: list[Frame] = [(packet,) for packet in packets]
         return frames, len(packets), sum([len(packet) for packet in packets])
 
 
-def _complete(packet: bytes) -> bytes | None:
+def complete(packet: bytes) -> bytes | None:
     """Return a packet of CONTEXT_PARTIAL with its checksum completed, None when it is not plain TCP or UDP."""
     shape = locate(packet, 0)
     return None if shape is None else checksum.complete(packet, shape.transport, shape.checksum)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Sequence
 
+    from mpquic.core.gate import Gate
     from mpquic.core.types import Frame
 
 
@@ -29,8 +30,8 @@ class VnetCodec:
         """Return the payloads of the packets that were read, packets of many segments cut."""
         return split(reads, drops)
 
-    def egress(self, payloads: Sequence[bytes], drops: Counter[str]) -> tuple[list[Frame], int, int]:
+    def egress(self, payloads: Sequence[bytes], drops: Counter[str], gate: Gate) -> tuple[list[Frame], int, int]:
         """Return as few writes as may be."""
-        merger = Merger(drops, udp=self._udp)
+        merger = Merger(drops, gate, udp=self._udp)
         merger.merge(payloads)
         return merger.frames, merger.packets, merger.octets

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Sequence
 
+    from mpquic.core.gate import Gate
     from mpquic.core.types import Frame
 
 #: Length of the largest packet (bytes): what the length field of an IPv4 header can say.
@@ -140,13 +141,14 @@ _NO_RUN = _Run(b"", Shape(TCP, 20, 40, ipv4=True), [])
 class Merger:
     """Works on one batch of payloads."""
 
-    def __init__(self, drops: Counter[str], *, udp: bool) -> None:
-        """Count what is refused in ``drops``; merge UDP only if the device takes that."""
+    def __init__(self, drops: Counter[str], gate: Gate, *, udp: bool) -> None:
+        """Count what is refused, by its form or by ``gate``, in ``drops``; merge UDP only if the device takes that."""
         self.frames: list[Frame] = []
         #: IP packets and bytes that were accepted.
         self.packets = 0
         self.octets = 0
         self._drops = drops
+        self._gate = gate
         self._udp = udp
         #: The runs that may still grow, by addresses and ports; and all that have grown.
         self._flows: dict[bytes, _Run] = {}
@@ -195,8 +197,8 @@ class Merger:
         self.octets -= len(payload) - wire.OVERHEAD
 
     def _bare(self, payload: bytes) -> None:
-        fault = inner.fault(payload, wire.OVERHEAD)
-        if fault is not None:
+        fault = inner.fault(payload, wire.OVERHEAD) or self._gate.fault(payload, wire.OVERHEAD)
+        if fault:
             self._refuse(payload, fault)
             return
         if self._flows:
@@ -228,6 +230,12 @@ class Merger:
                     flows[key] = run
                 return run
             run.expected = _NEVER
+        else:
+            # Whoever belongs to a run has its addresses.
+            fault = self._gate.fault(payload, wire.OVERHEAD)
+            if fault:
+                self._refuse(payload, fault)
+                return None
         frame = [shape.partial, payload[wire.OVERHEAD :]]
         self.frames.append(frame)
         if len(payload) > shape.head and (payload[shape.transport + 14] == ACK if shape.tcp else self._udp):

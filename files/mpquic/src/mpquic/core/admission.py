@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whom a server answers before it knows who it is: a stranger gets little, and a flood of strangers gets less.
+
+An Initial costs its sender nothing and the server a handshake. So handshakes are few at a time; when they come fast,
+a sender first has to prove its address with a Retry (RFC 9000 section 8.1.2), which costs the server no memory.
+Addresses of peers that were here before are not held up by strangers.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from mpquic.core import wire
+from mpquic.core.budget import Bucket
+
+if TYPE_CHECKING:
+    from mpquic.core.connection import Retried
+
+#: Half-open connections in all. Each costs about 140 kB.
+MAX_HALF_OPEN = 256
+#: Half-open connections from one source: an IPv4 address or an IPv6 /64.
+MAX_HALF_OPEN_PER_SOURCE = 8
+#: Half-open connections above which every address must be proved, and Initials per second above which it must.
+RETRY_HALF_OPEN = 16
+RETRY_INITIALS = 50.0
+#: Retries and Version Negotiations per second. Each answers something larger than itself, but is an answer.
+MAX_RETRIES = 2000.0
+MAX_VERSIONS = 10.0
+#: Sources of known peers that are remembered.
+MAX_FAMILIAR = 1024
+#: RFC 9000 section 7.2: a client's first destination connection id has at least 8 bytes; section 17.2: at most 20.
+_DESTINATION_LENGTHS = range(8, 21)
+
+#: Verdicts beside the reason for a drop.
+ACCEPT, RETRY, NEGOTIATE = "accept", "retry", "negotiate"
+
+
+class Admission:
+    """Counts half-open connections and judges what might begin one."""
+
+    def __init__(self) -> None:
+        """Start with nobody at the door."""
+        self._half_open: Counter[str] = Counter()
+        self._total = 0
+        self._initials = Bucket(RETRY_INITIALS, RETRY_INITIALS)
+        self._retries = Bucket(MAX_RETRIES, MAX_RETRIES / 10)
+        self._versions = Bucket(MAX_VERSIONS, MAX_VERSIONS)
+        self._familiar: OrderedDict[str, None] = OrderedDict()
+
+    def judge(self, header: wire.LongHeader, size: int, host: str, retried: Retried | None, now: float) -> str:
+        """Return ACCEPT, RETRY, NEGOTIATE or the reason to drop a datagram of ``size`` bytes that no connection knows.
+
+        ``retried`` is what the Initial's token proved.
+        """
+        if header.version != wire.VERSION_1:
+            # RFC 9000 section 6.1: only a datagram that could begin a connection is answered. Version 0 is itself an
+            # answer (RFC 8999 section 6).
+            answered = size >= wire.MIN_INITIAL and header.version != 0 and self._versions.take(now)
+            return NEGOTIATE if answered else "version"
+        return _malformed(header, size) or self._crowded(source_of(host), retried, now)
+
+    def _crowded(self, source: str, retried: Retried | None, now: float) -> str:
+        """Judge an Initial by how many there are."""
+        if self._half_open[source] >= MAX_HALF_OPEN_PER_SOURCE:
+            return "half_open_full"
+        if retried is None and not (self._initials.take(now) and self._total < RETRY_HALF_OPEN):
+            return RETRY if self._retries.take(now) else "retry_limit"
+        if self._total >= MAX_HALF_OPEN and source not in self._familiar:
+            return "half_open_full"
+        return ACCEPT
+
+    def enter(self, host: str) -> None:
+        """Count a half-open connection."""
+        self._half_open[source_of(host)] += 1
+        self._total += 1
+
+    def leave(self, host: str, *, familiar: bool = False) -> None:
+        """Count it no more: it ended, or (``familiar``) it turned out to be a peer's."""
+        source = source_of(host)
+        self._half_open[source] -= 1
+        self._total -= 1
+        if self._half_open[source] <= 0:
+            del self._half_open[source]
+        if familiar:
+            self._familiar[source] = None
+            self._familiar.move_to_end(source)
+            if len(self._familiar) > MAX_FAMILIAR:
+                self._familiar.popitem(last=False)
+
+
+def _malformed(header: wire.LongHeader, size: int) -> str | None:
+    if not header.initial:
+        return "unknown_connection"
+    if size < wire.MIN_INITIAL:
+        return "initial_small"
+    # A peer id of another length would change what fits a packet.
+    fits = len(header.destination) in _DESTINATION_LENGTHS and len(header.source) == wire.CID_LENGTH
+    return None if fits else "malformed"
+
+
+def source_of(host: str) -> str:
+    """Return what counts as one source: an IPv4 address, or the /64 of an IPv6 address."""
+    if ":" not in host:
+        return host
+    return ip_address(host.partition("%")[0]).packed[:8].hex()

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One connection at a server, from its first Initial to its end."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from mpquic.core.registration import ServerRegistration
+
+if TYPE_CHECKING:
+    from mpquic.core.connection import Connection, Identity
+    from mpquic.core.liveness import Liveness
+    from mpquic.core.session import Session
+
+#: Seconds from the first Initial to CONFIRM.
+DEADLINE = 5.0
+#: Seconds a refused client has to read why.
+REFUSED_STAYS = 1.0
+#: Seconds in which a connection whose place another took is still heard: packets overtake each other on their way.
+LINGER = 1.0
+
+
+class Guest:
+    """A connection and how far it has come: handshake, identity, registration (``session``), the tunnel itself."""
+
+    __slots__ = (
+        "answered",
+        "ceiling",
+        "cids",
+        "connection",
+        "counted",
+        "expires",
+        "gone",
+        "host",
+        "identity",
+        "legacy",
+        "liveness",
+        "registration",
+        "session",
+        "superseded",
+    )
+
+    def __init__(self, connection: Connection, host: str, now: float) -> None:
+        """Begin with an Initial that came from ``host``."""
+        self.connection = connection
+        self.host = host
+        #: Largest UDP payload to be tried (bytes).
+        self.ceiling = connection.datagram_size
+        self.cids: set[bytes] = set()
+        self.expires = now + DEADLINE
+        #: What started it was an Initial that could be decrypted: every real one is answered at once.
+        self.answered = False
+        #: It counts as half open.
+        self.counted = True
+        self.gone = False
+        self.identity: Identity | None = None
+        #: It speaks the protocol without identities and registration.
+        self.legacy = False
+        self.registration = ServerRegistration()
+        #: The tunnel it may send into. It is the tunnel's connection only once ``session.guest`` is this.
+        self.session: Session | None = None
+        self.liveness: Liveness | None = None
+        self.superseded = False
+
+    @property
+    def active(self) -> bool:
+        """Tell whether its session is served by this connection."""
+        return self.session is not None and self.session.guest is self
+
+    def mirror(self, size: int) -> None:
+        """Answer in datagrams no larger than the client's: it makes them smaller until an answer arrives."""
+        self.connection.set_datagram_size(min(self.connection.datagram_size, size))
+
+    def deadline(self) -> float:
+        """Return when something is to be done about it (seconds)."""
+        deadline = min(self.connection.deadline(), self.expires)
+        if self.session is not None and self.session.guest is self:
+            deadline = min(deadline, self.session.lane.deadline(), self.session.fit.deadline())
+            if self.liveness is not None:
+                deadline = min(deadline, self.liveness.deadline())
+        return deadline
+
+    def confirmed(self) -> None:
+        """Stop the clock that runs until CONFIRM."""
+        self.expires = math.inf
+
+    def linger(self, now: float) -> None:
+        """Stay a moment: another connection is the tunnel now."""
+        self.superseded = True
+        self.liveness = None
+        self.expires = now + LINGER
