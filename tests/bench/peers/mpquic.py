@@ -41,8 +41,8 @@ class Mpquic(Peer):
     @contextlib.contextmanager
     def tunnel(self, ends: Ends, where: Path, number: int = 1, rate: str | None = None) -> Iterator[Tunnel]:
         """Run ``mpquic tun ensure`` and ``mpquic run`` at both ends."""
-        identity = where / "identity"
-        made = json.loads(run(*_COMMAND, "identity", "ensure", "--dir", identity, "--owner", "root", "--json"))
+        server_files, server_pin = _identity(where / "identity-server")
+        client_files, client_pin = _identity(where / "identity-client")
         device = f"mpq{number}"
         tunnel = Tunnel(ends, *inner(number))
         common: dict[str, Any] = {
@@ -57,15 +57,16 @@ class Mpquic(Peer):
             "role": "server",
             "bind_ip": ends.server_address,
             "tun_cidr": f"{tunnel.server_inner}/30",
-            "tls_cert_file": str(identity / "cert.pem"),
-            "tls_key_file": str(identity / "key.pem"),
+            "peers": [{"name": "client", "pins": [client_pin], "allowed": [f"{tunnel.client_inner}/32"]}],
+            **server_files,
         }
         client = {
             "role": "client",
             "bind_ip": ends.client_address,
             "tun_cidr": f"{tunnel.client_inner}/30",
             "remote_addr": ends.remote,
-            "tls_server_pin": made["fingerprint"],
+            "tls_server_pin": server_pin,
+            **client_files,
         }
         with contextlib.ExitStack() as stack:
             makers = []
@@ -93,6 +94,12 @@ class Mpquic(Peer):
         answer = json.loads(run(*_COMMAND, "status", instance.name, "--run-dir", instance.parent, "--json"))
         status: dict[str, Any] = answer["instances"][0]
         return status
+
+
+def _identity(folder: Path) -> tuple[dict[str, str], str]:
+    """Return what an end's configuration says about its key, and the pin that the other end knows it by."""
+    made = json.loads(run(*_COMMAND, "identity", "ensure", "--dir", folder, "--owner", "root", "--json"))
+    return {"tls_cert_file": str(folder / "cert.pem"), "tls_key_file": str(folder / "key.pem")}, made["fingerprint"]
 
 
 def expect_rate(where: Path, rate: str) -> None:
