@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick tools dev lab site report molecule interop peers bench lock clean-lab
+.PHONY: help demo test quick tools dev lab site report molecule interop peers hostile bench lock clean-lab
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -66,6 +66,9 @@ interop: dev peers ## Exchange datagrams with foreign QUIC stacks, quic-go and q
 # Where these cannot be had, the tests that need them are skipped; in continuous integration that is a failure.
 peers: tools
 	@scripts/install-packages $(INTEROP_PACKAGES) || test "$${CI:-}" != true
+
+hostile: dev ## Attack whole daemons at full length, and print what it cost them; wants an idle machine
+	@MPQUIC_HOSTILE=full python -m pytest -n 0 files/mpquic/tests/hostile
 
 bench: dev ## Measure against wireguard-go and OpenVPN in one run; ARGS='--quick' takes 90 s
 	@python tests/bench $(ARGS)

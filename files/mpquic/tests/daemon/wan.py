@@ -58,6 +58,8 @@ class Wan:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         #: Capabilities of the daemons. To read is the test's own: the checkout may lie in a folder of root's.
         self.capabilities = ["dac_read_search"]
+        #: What Python runs as a daemon.
+        self.program = dict.fromkeys(ADDRESS, "-m mpquic")
         #: What a daemon sees elsewhere: (path of this machine, path there).
         self.mounts: dict[str, list[tuple[Path, Path]]] = {role: [] for role in ADDRESS}
 
@@ -93,11 +95,17 @@ class Wan:
 
     def identify(self, role: str) -> str:
         """Give an end a new key, and return its pin. What the other end trusts is left as it is."""
+        pin = self.make_key(role)
+        self.configure(
+            role, tls_cert_file=str(self.folder / f"{role}.crt"), tls_key_file=str(self.folder / f"{role}.key")
+        )
+        return pin
+
+    def make_key(self, name: str) -> str:
+        """Make a key, with its certificate, in files of this name; return its pin."""
         key, certificate = _self_signed()
-        self.owned(f"{role}.crt", certificate.public_bytes(Encoding.PEM))
-        self.owned(f"{role}.key", key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        files = {f"tls_{kind}_file": str(self.folder / f"{role}.{end}") for kind, end in (("cert", "crt"), ("key", "key"))}
-        self.configure(role, **files)
+        self.owned(f"{name}.crt", certificate.public_bytes(Encoding.PEM))
+        self.owned(f"{name}.key", key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         return spki_pin(certificate)
 
     def owned(self, name: str, data: bytes) -> Path:
@@ -118,6 +126,11 @@ class Wan:
         path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | keys))
         return path
 
+    def configured(self, role: str) -> dict[str, Any]:
+        """Return what an end's file says."""
+        found: dict[str, Any] = yaml.safe_load((self.folder / f"{role}.yaml").read_text())
+        return found
+
     def ip(self, role: str, command: str) -> None:
         sh(f"ip -n {self.ns[role]} {command}")
 
@@ -132,7 +145,7 @@ class Wan:
         for kind in ("bounding-set", "inh-caps", "ambient-caps"):
             drop += f" --{kind}=-all,+{',+'.join(self.capabilities)}"
         config = self.folder / f"{role}.yaml"
-        command = f"{sys.executable} -m mpquic run --config {config} --control {self.control(role)}"
+        command = f"{sys.executable} {self.program[role]} run --config {config} --control {self.control(role)}"
         mounts = [(self.folder / "tun", Path("/dev/net/tun")), *self.mounts[role]]
         script = "".join(f"mount --bind {here} {there} && " for here, there in mounts)
         script += f"exec {drop} --no-new-privs {command}"
@@ -143,6 +156,16 @@ class Wan:
         process = self.processes.pop(role)
         process.send_signal(number)
         return process.wait(10)
+
+    def reload(self, role: str) -> None:
+        """Let a daemon read its file anew, and wait until it has."""
+        done = self.log(role).count("reloaded identity=")
+        self.processes[role].send_signal(signal.SIGHUP)
+        until(
+            lambda: self.log(role).count("reloaded identity=") > done,
+            5,
+            f"{role} reloaded, log: {self.log(role)[-800:]}",
+        )
 
     def control(self, role: str) -> Path:
         return self.folder / role / "control.sock"

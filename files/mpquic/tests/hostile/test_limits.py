@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a stranger and what a peer may ask of a server."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from ipaddress import ip_network
+from typing import TYPE_CHECKING
+
+import forged
+import places
+import pytest
+from caller import Caller, drive, let
+from flood import initials
+from mpquic.core import admission, guest
+from mpquic.core.capsules import MAX_VALUE, encode
+from mpquic.core.registration import MAX_CONTROL
+from pinger import Pinger
+from wan import ADDRESS, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from hosts import Hosts
+
+pytestmark = [pytest.mark.netns, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
+
+NET = {name: ip_network(text) for name, text in (("good", "10.200.9.51"), ("bad", "10.200.9.52"))}
+#: A capsule type that nobody knows.
+UNKNOWN = 0x1234
+
+
+@pytest.fixture
+def server(hosts: Hosts) -> Hosts:
+    """A server alone, with two peers, who are yet to come."""
+    for name, net in NET.items():
+        hosts.know(name, f"{net}")
+    hosts.start("server")
+    hosts.wait_state("server", "listening")
+    return hosts
+
+
+def connected(hosts: Hosts, name: str) -> Caller:
+    caller = hosts.caller(name, NET[name])
+    drive(caller, until=lambda: caller.registered is not None and hosts.peer(name)["state"] == "up", seconds=5)
+    return caller
+
+
+def works(hosts: Hosts, caller: Caller, name: str) -> bool:
+    """Tell whether a peer's packets get through."""
+    before = hosts.peer(name)["rx_packets"]
+    caller.send([forged.packet(str(NET[name].network_address), ADDRESS["server"])])
+    drive(caller, until=lambda: hosts.peer(name)["rx_packets"] > before, seconds=2)
+    return not caller.over
+
+
+@pytest.mark.parametrize("stream", [4, 2])
+def test_a_second_stream_ends_the_connection(server: Hosts, stream: int) -> None:
+    good, bad = connected(server, "good"), connected(server, "bad")
+    # As if the server had allowed it.
+    bad.link._connection._remote_max_streams_bidi = bad.link._connection._remote_max_streams_uni = 10
+    bad.link._connection._remote_max_stream_data_uni = 10
+    bad.link._connection.send_stream_data(stream, b"x")
+    bad.link._due = True
+    drive(good, bad, until=lambda: server.peer("bad")["state"] == "waiting", seconds=5)
+    assert server.peer("bad")["reason"] == "the peer opened a stream beside the control stream"
+    assert works(server, good, "good")
+
+
+def test_too_much_on_the_control_stream_ends_the_connection(server: Hosts) -> None:
+    good, bad = connected(server, "good"), connected(server, "bad")
+    # What is unknown is skipped, as long as there is not too much of it.
+    good.link.control(b"".join(encode(UNKNOWN, bytes(MAX_VALUE)) for _capsule in range(3)))
+    let(good, seconds=0.2)
+    assert works(server, good, "good")
+    connection = bad.link._connection
+    connection._remote_max_data = connection._streams[0].max_stream_data_remote = 1 << 30
+    bad.link.control(b"".join(encode(UNKNOWN, bytes(MAX_VALUE)) for _capsule in range(5)))
+    drive(good, bad, until=lambda: server.peer("bad")["state"] == "waiting", seconds=5)
+    assert server.peer("bad")["reason"] in {
+        "the peer sent more on the control stream than it may",
+        f"control stream: found more than {MAX_CONTROL} bytes",
+    }
+    assert works(server, good, "good")
+
+
+@pytest.mark.parametrize(
+    ("says", "code"),
+    [
+        (encode(UNKNOWN, b"") + b"\x80\x6d\x71\x02\x80\x00\x40\x01", 4),  # a capsule too long
+        (encode(0x6D7101, b"\x01\x01") + encode(0x6D7105, bytes(16)), 4),  # CONFIRM without REGISTER
+        (encode(0x6D7101, b"\x07\x09"), 1),  # versions that are not spoken here
+        (encode(0x6D7101, b"\x01\x01") + encode(0x6D7102, bytes(17) + b"\x40\x41"), 4),  # 65 prefixes
+    ],
+)
+def test_words_that_make_no_sense_are_refused(server: Hosts, says: bytes, code: int) -> None:
+    bad = server.caller("bad", NET["bad"], says=says)
+    drive(bad, until=lambda: bad.over, seconds=5)
+    assert bad.refused is not None
+    assert bad.refused.code == code
+    assert server.status("server")["drops"]["refused"] == 1
+    assert f"key={server.pins['bad']} peer=bad reason=" in server.log("server")
+    good = connected(server, "good")
+    assert works(server, good, "good")
+    assert "Traceback" not in server.log("server")
+
+
+def test_half_open_connections_of_one_source(
+    server: Hosts, figure: Callable[[str, object], None], *, full: bool
+) -> None:
+    hoard = admission.MAX_HALF_OPEN_PER_SOURCE + 12
+    sock = server.stranger("10.64.0.9")
+    datagrams = initials(hoard, server.server_pin)
+    for datagram in datagrams:
+        sock.send(datagram)
+    until(lambda: server.status("server")["drops"].get("half_open_full") == 12, 3)
+    # Others are not held up by that.
+    assert works(server, connected(server, "good"), "good")
+    neighbour = server.caller("bad", NET["bad"], source="10.64.0.9")
+    let(neighbour, seconds=0.3)
+    assert not neighbour.established
+    sent = back = 0
+    end = time.monotonic() + (guest.DEADLINE + 1 if full else 0.5)
+    while time.monotonic() < end:
+        back += sum(len(data) for data, _source in places.received(sock))
+        time.sleep(0.01)
+    sent = sum(map(len, datagrams[: admission.MAX_HALF_OPEN_PER_SOURCE]))
+    figure("bytes to an address that is not proved, per byte from it", round(back / sent, 2))
+    assert 0 < back <= 3 * sent
+    if full:
+        # They are gone by themselves, and the place is free.
+        drops = server.status("server")["drops"]
+        assert drops["handshake_timeout"] == admission.MAX_HALF_OPEN_PER_SOURCE
+        drive(neighbour, until=lambda: neighbour.registered is not None, seconds=5)
+
+
+def test_whoever_dawdles_is_ended(server: Hosts, *, full: bool) -> None:
+    if not full:
+        pytest.skip("takes 6 s")
+    good = connected(server, "good")
+    silent = server.caller("bad", NET["bad"], says=b"")
+    undecided = server.caller("bad", NET["bad"], confirms=False)
+    # A byte of a capsule every now and then.
+    slow = server.caller("bad", NET["bad"], says=b"\x80")
+    started = time.monotonic()
+    drops: list[float] = []
+
+    def drip() -> None:
+        if slow.established and not slow.over and time.monotonic() > started + len(drops) / 2:
+            drops.append(time.monotonic())
+            slow.link.control(b"\x00")
+
+    callers = [silent, undecided, slow]
+    drive(*callers, good, until=lambda: all(caller.over for caller in callers), seconds=guest.DEADLINE + 3, also=drip)
+    assert time.monotonic() - started > guest.DEADLINE - 0.5
+    assert server.log("server").count('reason="no registration in time"') == 3
+    assert works(server, good, "good")
+
+
+def test_answers_to_unknown_versions_are_few(server: Hosts, figure: Callable[[str, object], None]) -> None:
+    sock = server.stranger()
+    header = b"\xc0%b\x08" + bytes(8) + b"\x08" + bytes(8)
+    for version, size in ((b"\xba\xba\xba\xba", 1199), (bytes(4), 1200)):
+        for _datagram in range(50):
+            sock.send((header % version).ljust(size, b"\0"))
+    until(lambda: server.status("server")["drops"].get("version") == 100, 3)
+    assert places.received(sock) == []
+    started = time.monotonic()
+    for _datagram in range(200):
+        sock.send((header % b"\xba\xba\xba\xba").ljust(1200, b"\0"))
+    until(lambda: server.status("server")["drops"]["version"] == 300, 3)
+    time.sleep(0.1)
+    answers = places.received(sock)
+    most = admission.MAX_VERSIONS * (1 + time.monotonic() - started)
+    figure("answers to 200 unknown versions", len(answers))
+    assert 1 <= len(answers) <= most
+    assert all(len(data) < 100 and data[1:5] == bytes(4) for data, _source in answers)
+
+
+def test_a_budget_holds_one_and_leaves_the_others_alone(
+    hosts: Hosts, figure: Callable[[str, object], None], *, full: bool
+) -> None:
+    seconds, rate = (10, 5000) if full else (2, 2000)
+    hosts.know("bad", f"{NET['bad']}", budget_packets=200)
+    hosts.know("good", f"{NET['good']}", budget_rate="1mbit")
+    hosts.bring_up()
+    bad, heavy = connected(hosts, "bad"), connected(hosts, "good")
+    sources = {name: str(net.network_address) for name, net in NET.items()}
+    sent = {"bad": 0, "good": 0}
+    started = time.monotonic()
+    with Pinger(hosts, seconds) as pinger:
+        while not pinger.done():
+            now = time.monotonic() - started
+            for name, caller, size in (("bad", bad, 60), ("good", heavy, 1200)):
+                due = int(now * (rate if name == "bad" else rate / 4)) - sent[name]
+                # One by one: a datagram each.
+                for _packet in range(min(due, 50)):
+                    caller.send([forged.packet(sources[name], ADDRESS["server"], size)])
+                    sent[name] += 1
+                caller.step()
+            time.sleep(0.001)
+        echoes = pinger.echoes()
+    passed = time.monotonic() - started
+    peers = {name: hosts.peer(name) for name in ("bad", "good")}
+    let_in = peers["bad"]["rx_packets"]
+    mbits = tuple(round(8e-6 * octets / passed, 2) for octets in (1200 * sent["good"], peers["good"]["rx_bytes"]))
+    figure("undisturbed peer: echoes sent, lost, p99 (ms)", (echoes.sent, echoes.lost, echoes.percentile(0.99)))
+    figure("held peer: packets sent, let in, let in per second", (sent["bad"], let_in, round(let_in / passed)))
+    figure("held peer: Mbit/s sent, let in", mbits)
+    assert echoes.lost == 0
+    for name, count in sent.items():
+        assert peers[name]["drops"]["budget"] > count / 4
+    # A quarter of a second may be saved up.
+    assert peers["bad"]["rx_packets"] <= 200 * (passed + 0.3)
+    assert 8 * peers["good"]["rx_bytes"] <= 1e6 * (passed + 0.3)
+    assert "budget" not in hosts.peer()["drops"]
+
+
+def test_garbage_is_counted_and_harmless(hosts: Hosts) -> None:
+    hosts.bring_up()
+    session = hosts.peer()["session"]
+    made = random.Random(4)
+    sock = hosts.stranger()
+    short = bytes.fromhex(hosts.peer()["session"]).ljust(8, b"\0")
+    (initial,) = initials(1, hosts.server_pin)
+    with Pinger(hosts, 2) as pinger:
+        for number in range(2000):
+            data = made.randbytes(made.randint(1, 1400))
+            if number % 4 == 1:
+                data = b"\x40" + short + data
+            elif number % 4 == 2:
+                data = b"\xc0\x00\x00\x00\x01" + data
+            elif number % 4 == 3:
+                at = made.randrange(len(initial))
+                data = initial[:at] + bytes([made.randrange(256)]) + initial[at + 1 :]
+            sock.send(data)
+            if number % 10 == 0:
+                time.sleep(0.005)
+        echoes = pinger.echoes()
+    assert echoes.lost == 0
+    assert hosts.peer()["session"] == session
+    assert hosts.peer()["drops"] == {}
+    assert {"malformed", "unknown_connection", "version"} <= hosts.status("server")["drops"].keys()
+    assert "Traceback" not in hosts.log("server")
