@@ -26,10 +26,12 @@ from aioquic.quic.connection import QuicConnection
 from aioquic.quic.events import DatagramFrameReceived
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "files/mpquic/tests/quic"))
+sys.path[:0] = [str(ROOT), str(ROOT / "files/mpquic/tests/quic")]
 
 from simulation import Way, World, identity  # noqa: E402 - the path comes first
 from traffic import Flow, Load, Outcome, carry, connect, link  # noqa: E402
+
+from tests.bench.lossy_tables import tables  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -159,21 +161,6 @@ def row(outcome: Outcome, **names: object) -> dict[str, Any]:
     }
 
 
-def table(title: str, rows: list[dict[str, Any]]) -> str:
-    """Return a Markdown table."""
-    heads = {
-        "loss_percent": "loss %",
-        "delivered_percent": "delivered %",
-        "added_p50_ms": "added p50 ms",
-        "added_p99_ms": "added p99 ms",
-    }
-    columns = list(rows[0])
-    lines = [f"**{title}**", "", "| " + " | ".join(heads.get(name, name) for name in columns) + " |"]
-    lines.append("|" + "|".join("---" if isinstance(rows[0][name], str) else "--:" for name in columns) + "|")
-    lines += ["| " + " | ".join(str(item[name]) for name in columns) + " |" for item in rows]
-    return "\n".join(lines) + "\n"
-
-
 def main() -> int:
     """Measure, print, and write what was asked for."""
     parser = argparse.ArgumentParser(description="Lossy and overloaded links in virtual time.")
@@ -201,10 +188,10 @@ def main() -> int:
                 row(bulk, rate=shown, traffic="bulk, 30 Mbit/s"),
                 row(voice, rate=shown, traffic="call (EF), 64 kbit/s"),
             ]
-    print(table("10 Mbit/s offered to a link of 20 Mbit/s, round trip 50 ms, virtual time", lossy))
-    print(table("30 Mbit/s offered to the same link, virtual time", loaded))
+    found = {"seconds": seconds, "lossy": lossy, "overload": loaded}
+    print(tables(found), end="")
     if arguments.json:
-        arguments.json.write_text(json.dumps({"seconds": seconds, "lossy": lossy, "overload": loaded}, indent=1) + "\n")
+        arguments.json.write_text(json.dumps(found, indent=1) + "\n")
     return 0
 
 

@@ -3,17 +3,21 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tests.bench import picture, results, table
 from tests.bench.errors import BenchError
 from tests.bench.floors import judge
+from tests.bench.lossy_tables import tables
 
 if TYPE_CHECKING:
     import argparse
 
 _DOCS = Path(__file__).resolve().parents[2] / "docs"
+#: What lossy.py writes beside a run.
+LOSSY = "lossy.json"
 BEGIN, END = "<!-- figures: python tests/bench report --docs -->", "<!-- end of figures -->"
 
 
@@ -27,6 +31,9 @@ def configure(parser: argparse.ArgumentParser, source: Path) -> None:
 def _report(args: argparse.Namespace) -> int:
     found = results.load(args.file)
     text = table.markdown(found, judge(found))
+    lossy = args.file.parent / LOSSY
+    if lossy.exists():
+        text += "\n" + tables(json.loads(lossy.read_text()))
     if not args.docs:
         print(text, end="")
         return 0
