@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from mpquic.core import wire
 from mpquic.core.connection import Closed
-from mpquic.quic import ClientEndpoint, ServerEndpoint, Trust, spki_pin
 from mpquic.quic.link import Link
-from simulation import SERVER, arrivals, identity
+from parties import CLIENT, certified, ends
+from simulation import SERVER, arrivals
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from aioquic.tls import CipherSuite
     from mpquic.core.connection import Event
     from mpquic.core.types import Address
-
-CLIENT: Address = ("198.51.100.1", 50000)
 
 
 class PlainLink(Link):
@@ -65,10 +63,9 @@ class Pair:
         suite: CipherSuite | None = None,
     ) -> None:
         self.now = 100.0
-        ident, certificate = identity(folder)
-        trust = Trust(pins=(spki_pin(certificate),))
-        client_endpoint = ClientEndpoint(trust=trust, identity=None, tun_mtu=mtu, algorithm=algorithm)
-        server_endpoint = ServerEndpoint(identity=ident, tun_mtu=mtu, algorithm=algorithm)
+        client_endpoint, server_endpoint = ends(
+            folder, certified("mpquic-server"), certified("client1"), mtu=mtu, algorithm=algorithm
+        )
         if suite is not None:
             client_endpoint._configuration.cipher_suites = [suite]
         client = client_endpoint.connect(SERVER, self.now)

@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 
 import aioquic
 import pytest
+from aioquic.quic.connection import QuicConnection
 from mpquic.quic import SelfTestError, private, self_test
+from mpquic.quic.tunnel import TunnelConnection
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from aioquic.quic.configuration import QuicConfiguration
 
 
 def test_passes_with_the_pinned_version() -> None:
@@ -44,6 +48,8 @@ def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         ("note_opened", lambda *_, **__: None, "_close_at"),
         ("probe_timeout", lambda _: 0.0, "probe_timeout"),
         ("set_datagram_size", lambda *_: None, "_max_datagram_size"),
+        ("peer_chain", lambda _: None, "tls._peer_certificate_chain"),
+        ("proof_is_awaited", lambda _: False, "CertificateVerify without a CA, CertificateVerify of a client"),
     ],
 )
 def test_names_what_changed(
@@ -51,6 +57,27 @@ def test_names_what_changed(
 ) -> None:
     monkeypatch.setattr(private, name, now_means)
     with pytest.raises(SelfTestError, match=named):
+        self_test()
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("_initialize", "tls._request_client_certificate, CertificateVerify of a client"),
+        ("_write_connection_limits", "_write_stream_limits, _write_connection_limits"),
+        ("_write_stream_limits", "_write_stream_limits, _write_connection_limits"),
+        ("__init__", "_local_max_streams_bidi, _local_max_streams_uni"),
+    ],
+)
+def test_names_an_override_that_is_no_longer_called(monkeypatch: pytest.MonkeyPatch, override: str, named: str) -> None:
+    plain = getattr(QuicConnection, override)
+    if override == "__init__":
+
+        def plain(self: QuicConnection, configuration: QuicConfiguration, destination: bytes | None = None) -> None:
+            QuicConnection.__init__(self, configuration=configuration, original_destination_connection_id=destination)
+
+    monkeypatch.setattr(TunnelConnection, override, plain)
+    with pytest.raises(SelfTestError, match=f"expected: {named}$"):
         self_test()
 
 

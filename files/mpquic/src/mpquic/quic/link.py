@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, cast
 
 from aioquic.quic import events
 
-from mpquic.core.connection import CidIssued, CidRetired, Closed, Established, ProbeAcked
+from mpquic.core.connection import CidIssued, CidRetired, Closed, ControlData, Established, ProbeAcked
 from mpquic.core.wire import CID_LENGTH
-from mpquic.quic import private
+from mpquic.quic import credentials, private, reasons
 from mpquic.quic import seal as sealing
 from mpquic.quic.congestion import TunnelControl
 from mpquic.quic.keyphase import KeyPhases
@@ -20,14 +20,15 @@ from mpquic.quic.window import ReceiveWindow
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from aioquic.quic.connection import QuicConnection
+    from aioquic.quic.events import QuicEvent
 
     from mpquic.core.ackclock import AckClock
-    from mpquic.core.connection import Event
+    from mpquic.core.connection import Event, Identity
     from mpquic.core.types import Address, Arrival, Datagram
     from mpquic.quic.congestion import ObservedControl
     from mpquic.quic.private import ReceiveKeys
     from mpquic.quic.recovery import TunnelRecovery
+    from mpquic.quic.tunnel import TunnelConnection
 
 #: Seconds. aioquic compares floats: a timer fired at its very instant may not count as due and come back for ever.
 _LATE = 2e-6
@@ -44,8 +45,9 @@ KEY_UPDATE_PACKETS = 1 << 20
 KEY_UPDATE_SECONDS = 900.0
 #: Bytes of a DATAGRAM frame around its payload: type 1, length 2.
 _FRAME_OVERHEAD = 3
-#: RFC 9001 section 4.8: transport errors 0x100 to 0x1ff are TLS alerts.
-_TLS_ALERTS = range(0x100, 0x200)
+#: The one stream there is, bidirectional and opened by the client (RFC 9000 section 2.1).
+_CONTROL_STREAM = 0
+_STREAM_EVENTS = (events.StreamDataReceived, events.StreamReset, events.StopSendingReceived)
 #: Error code of a close that our own checks decide (application error, RFC 9000 section 20.2).
 _REFUSED = 1
 
@@ -56,14 +58,16 @@ class Link:
     __slots__ = (
         "_closed",
         "_connection",
+        "_control_open",
         "_due",
+        "_early",
         "_events",
         "_fast",
         "_opener",
         "_phases",
         "_probes",
         "_recovery",
-        "_verdict",
+        "_who",
         "_window",
         "_window_used",
         "clock",
@@ -71,15 +75,18 @@ class Link:
         "session",
     )
 
-    def __init__(self, connection: QuicConnection, verdict: Callable[[QuicConnection], str | None]) -> None:
-        """Wrap ``connection``. ``verdict`` judges the peer when the handshake is complete: None, or why not."""
+    def __init__(self, connection: TunnelConnection, who: Callable[[TunnelConnection], Identity | str]) -> None:
+        """Wrap ``connection``. ``who`` tells, when the handshake is complete, who the peer is or why it is refused."""
         self._connection = connection
-        self._verdict = verdict
+        self._who = who
         self._events: list[Event] = [CidIssued(connection.host_cid)]
         self._closed = False
         #: aioquic has something to send beside acknowledgements, or may have.
         self._due = True
         self._probes: list[int] = []
+        #: A server may write to the stream once its client has opened it, and keeps until then what it has to say.
+        self._control_open = connection.configuration.is_client
+        self._early = b""
         self._window = ReceiveWindow()
         self._window_used = False
         self._phases: KeyPhases | None = None
@@ -99,6 +106,15 @@ class Link:
     def peer(self) -> Address | None:
         """Where datagrams go now."""
         return self._connection.get_peer_address()
+
+    @property
+    def claimed(self) -> str | None:
+        """``sha256:<hex>`` of the key in the certificate that the peer showed, proved or not."""
+        certificate = private.peer_certificate(self._connection)
+        try:
+            return credentials.spki_pin(certificate) if certificate is not None else None
+        except Exception:  # noqa: BLE001 - a stranger's key may be of any kind or of none
+            return None
 
     @property
     def key_updates(self) -> int:
@@ -181,6 +197,19 @@ class Link:
         happened, self._events = self._events, []
         return happened
 
+    def control(self, data: bytes) -> None:
+        """Append to the control stream."""
+        if self._closed:
+            return
+        if not self._control_open:
+            self._early += data
+            return
+        try:
+            self._connection.send_stream_data(_CONTROL_STREAM, data)
+        except Exception as error:  # noqa: BLE001
+            self._break(error)
+        self._due = True
+
     def ping(self) -> None:
         """Ask for an acknowledgement."""
         self._connection.send_ping(0)
@@ -230,6 +259,8 @@ class Link:
             private.receive_with(self._connection, keys, data, address, now)
         self._due = True
         self._drain(payloads)
+        if private.handshake_too_large(self._connection):
+            self._refuse(f"TLS message of more than {private.MAX_HANDSHAKE} bytes", "TLS message too large")
 
     def _prepare_fast(self, now: float) -> None:
         """Open the fast way once the handshake is confirmed."""
@@ -245,6 +276,8 @@ class Link:
         """Return what aioquic has to send."""
         self._due = False
         datagrams = self._connection.datagrams_to_send(now)
+        if private.over_amplification_limit(self._connection):
+            return []
         if self._phases is not None:
             self._phases.refresh(now)
             if len(private.packet_space(self._connection).sent_packets) % ACKS_UNANSWERED == ACKS_UNANSWERED - 1:
@@ -284,39 +317,50 @@ class Link:
                 self._events.append(CidIssued(event.connection_id))
             elif isinstance(event, events.ConnectionIdRetired):
                 self._events.append(CidRetired(event.connection_id))
+            elif isinstance(event, _STREAM_EVENTS):
+                self._control_event(event)
         closing = private.close_event(self._connection)
         if closing is not None and not self._closed:
             self._closed = True
             by_peer = not private.close_is_ours(self._connection) and closing.reason_phrase != "Idle timeout"
-            self._events.append(Closed(_reason(closing), by_peer))
+            proof_awaited = private.proof_is_awaited(self._connection)
+            self._events.append(Closed(reasons.reason(closing, by_peer=by_peer, proof_awaited=proof_awaited), by_peer))
+
+    def _control_event(self, event: QuicEvent) -> None:
+        if self._closed:
+            return
+        if not isinstance(event, events.StreamDataReceived):
+            self._refuse("the peer gave up the control stream", "control stream lost")
+            return
+        if event.data:
+            self._events.append(ControlData(event.data))
+        if event.end_stream:
+            self._refuse("the peer ended the control stream", "control stream ended")
+        elif not self._control_open:
+            self._control_open = True
+            self.control(self._early)
+            self._early = b""
 
     def _judge(self) -> None:
-        refusal = self._verdict(self._connection)
+        who = self._who(self._connection)
         limit = private.peer_datagram_frame_limit(self._connection) - _FRAME_OVERHEAD
-        if refusal is None and limit < self.max_payload:
-            refusal = f"peer takes datagrams of {max(0, limit)} bytes, {self.max_payload} are needed"
-        if refusal is None:
-            self._events.append(Established())
+        if isinstance(who, str):
+            self._refuse(who)
+        elif limit < self.max_payload:
+            self._refuse(f"peer takes datagrams of {max(0, limit)} bytes, {self.max_payload} are needed")
         else:
-            self._connection.close(error_code=_REFUSED, reason_phrase="refused")
+            self._events.append(Established(who))
+
+    def _refuse(self, reason: str, phrase: str = "refused") -> None:
+        """End the connection for ``reason``, and tell the peer no more than ``phrase``."""
+        if not self._closed:
+            self._connection.close(error_code=_REFUSED, reason_phrase=phrase)
             self._closed = True
-            self._events.append(Closed(refusal, by_peer=False))
+            self._events.append(Closed(reason, by_peer=False))
 
     def _break(self, error: Exception) -> None:
         if not self._closed:
             self._closed = True
             self._events.append(
-                Closed(f"internal error {type(error).__name__}: {printable(str(error))}", by_peer=False)
+                Closed(f"internal error {type(error).__name__}: {reasons.printable(str(error))}", by_peer=False)
             )
-
-
-def _reason(event: events.ConnectionTerminated) -> str:
-    text = printable(event.reason_phrase)
-    if event.error_code in _TLS_ALERTS:
-        return f"TLS alert {event.error_code - _TLS_ALERTS.start}{': ' + text if text else ''}"
-    return text or f"error 0x{event.error_code:x}"
-
-
-def printable(text: str, limit: int = 120) -> str:
-    """Return what a peer said in a form that fits one line of log."""
-    return "".join(char if " " <= char <= "~" else "?" for char in text[:limit])

@@ -3,9 +3,9 @@
 
 aioquic is pinned to one version; ``mpquic.quic.selftest`` proves at start-up that each name still means this.
 
-======================================  =====  =====================================================================
+======================================  =====  ========================================================================
 name                                    use    because
-======================================  =====  =====================================================================
+======================================  =====  ========================================================================
 ``_datagrams_pending``                  rw     it has no bound and no age: what could not leave is taken back
 ``_loss``, ``_send_probe``              rw     TunnelRecovery takes its place before anything is sent
 ``_loss._cc``                           r      the congestion controller carries the AckClock of its connection
@@ -13,7 +13,14 @@ name                                    use    because
 ``_max_datagram_size``                  rw     the path decides what a datagram may hold, after the handshake as well
 ``_remote_max_datagram_frame_size``     r      sending more than the peer takes kills the connection
 ``_close_event``, ``_close_pending``    r      the public event comes three probe timeouts after the fact
-``tls._peer_certificate``               r      pinning needs the certificate that the peer proved to own
+``tls._peer_certificate``, its chain    r      who the peer is: aioquic tells no application
+``tls._request_client_certificate``     w      TunnelConnection: a server asks its client who it is
+``tls._receive_buffer``                 r      a TLS message may claim 16 MB, and is kept until it is complete
+``connection.MAX_PENDING_CRYPTO``       w      512 kB out of order is much for a peer that is not known yet
+``_local_max_streams_bidi``, ``_uni``   w      TunnelConnection: one stream, opened by the client
+``_write_connection_limits()``          w      TunnelConnection: aioquic doubles flow control limits as they are used
+``_write_stream_limits()``              w      the same
+``_initialize()``                       w      TunnelConnection: where the TLS context and the spaces are made
 ``connection.MAX_ACK_RANGES``           w      64 ranges are too few for a window of 8192: late packets went unanswered
 ``_ack_delay``                          w      an ACK per millisecond costs more than the data it acknowledges
 ``_spaces``                             r      packet number space of 1-RTT packets
@@ -23,11 +30,11 @@ name                                    use    because
 ``_packet_number``                      rw     sealed packets share the number space
 ``_peer_cid``, ``_host_cids``           r      connection ids of the packets
 ``_spin_bit``, ``_spin_highest_pn``     rw     RFC 9000 section 17.4
-``_network_paths``                      r      only the validated path takes the fast way
+``_network_paths``                      r      the fast way needs a validated path; a close heeds no limit of bytes
 ``_handshake_confirmed``, ``_state``    r      when the fast way is open
 ``_close_at``, ``_idle_timeout()``      rw     sealed and opened packets restart the idle timer as others do
 ``_ack_eliciting_sent_since_receipt``   rw     the same, RFC 9000 section 10.1
-======================================  =====  =====================================================================
+======================================  =====  ========================================================================
 """
 
 from __future__ import annotations
@@ -39,7 +46,7 @@ from typing import TYPE_CHECKING
 import aioquic.quic.connection
 from aioquic.quic.connection import END_STATES
 from aioquic.quic.recovery import QuicPacketPacer
-from aioquic.tls import Epoch
+from aioquic.tls import Epoch, State
 
 from mpquic.quic.recovery import TunnelRecovery
 
@@ -62,7 +69,12 @@ if TYPE_CHECKING:
 #: Ranges of received packets that are kept and told to the peer: as many as an ACK frame of the smallest datagram is
 #: sure to hold with packet numbers of four bytes.
 ACK_RANGES = 140
-setattr(aioquic.quic.connection, "MAX_ACK_RANGES", ACK_RANGES)  # noqa: B010 - imported there, not exported
+#: Bytes of a handshake that are kept for a peer: of a TLS message that is not complete, and of what came out of order.
+#: Chains of certificates have a few thousand.
+MAX_HANDSHAKE = 32768
+# Imported there, not exported.
+setattr(aioquic.quic.connection, "MAX_ACK_RANGES", ACK_RANGES)  # noqa: B010
+setattr(aioquic.quic.connection, "MAX_PENDING_CRYPTO", MAX_HANDSHAKE)  # noqa: B010
 
 
 class _NoPacer(QuicPacketPacer):
@@ -117,9 +129,42 @@ def close_is_ours(connection: QuicConnection) -> bool:
     return connection._close_pending
 
 
+_PROOF_AWAITED = {State.CLIENT_EXPECT_CERTIFICATE_VERIFY, State.SERVER_EXPECT_CERTIFICATE_VERIFY}
+
+# --- identity -------------------------------------------------------------------------------------------------------
+
+
 def peer_certificate(connection: QuicConnection) -> Certificate | None:
-    """Return the certificate whose key signed the peer's CertificateVerify."""
-    return connection.tls._peer_certificate
+    """Return the certificate that the peer showed. When the handshake is complete, it has proved to own the key."""
+    # There is no TLS before the first packet.
+    tls = getattr(connection, "tls", None)
+    return tls._peer_certificate if tls is not None else None
+
+
+def peer_chain(connection: QuicConnection) -> list[Certificate]:
+    """Return the certificates that the peer sent along with its own."""
+    return connection.tls._peer_certificate_chain
+
+
+def proof_is_awaited(connection: QuicConnection) -> bool:
+    """Tell whether TLS stands where the peer's CertificateVerify belongs, or failed there."""
+    tls = getattr(connection, "tls", None)
+    return tls is not None and tls.state in _PROOF_AWAITED
+
+
+def handshake_too_large(connection: QuicConnection) -> bool:
+    """Tell whether more of a TLS message came than there should ever be."""
+    tls = getattr(connection, "tls", None)
+    return tls is not None and len(tls._receive_buffer) > MAX_HANDSHAKE
+
+
+def over_amplification_limit(connection: QuicConnection) -> bool:
+    """Tell whether an address that is not validated was sent more than three times what it sent (RFC 9000 section 8.1).
+
+    aioquic keeps to the limit, except when it closes the connection.
+    """
+    path = connection._network_paths[0]
+    return not path.is_validated and path.bytes_sent > 3 * path.bytes_received
 
 
 # --- loss recovery --------------------------------------------------------------------------------------------------
