@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What every exchange needs: two identities, and a peer that is built or a word why not."""
+"""What every exchange needs: identities, and a peer that is built or a word why not."""
 
 from __future__ import annotations
 
@@ -35,6 +35,12 @@ def us(tmp_path_factory: pytest.TempPathFactory) -> Party:
 def peer(tmp_path_factory: pytest.TempPathFactory) -> Party:
     """Return the peer's identity."""
     return _party(tmp_path_factory.mktemp("peer") / "identity")
+
+
+@pytest.fixture(scope="session")
+def stranger(tmp_path_factory: pytest.TempPathFactory) -> Party:
+    """Return an identity that nobody knows."""
+    return _party(tmp_path_factory.mktemp("stranger") / "identity")
 
 
 @pytest.fixture

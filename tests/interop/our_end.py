@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator
 
+    from mpquic.core.connection import Identity
     from mpquic.core.types import Address, Arrival
     from mpquic.io.udp import UdpSocket
     from mpquic.quic import ClientEndpoint, ServerEndpoint
@@ -43,6 +44,8 @@ class OurEnd:
         if remote is not None:
             self._link = endpoint.connect(remote, time.monotonic())  # type: ignore[union-attr]
         self._established = False
+        #: Who the peer proved to be, None until then.
+        self.peer: Identity | None = None
         #: Why the connection is over, None while it is not.
         self.closed: str | None = None
 
@@ -118,6 +121,7 @@ class OurEnd:
         for event in self._link.events():
             if isinstance(event, Established):
                 self._established = True
+                self.peer = event.identity
             elif isinstance(event, Closed):
                 self.closed = event.reason
         return payloads

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aioquic.tls import CipherSuite
 from foreign import QUIC_GO, QUICHE, Party, Process, Stack
+from mpquic.core.connection import Identity as PeerIdentity
 from mpquic.core.wire import CID_LENGTH, OVERHEAD
-from mpquic.quic import ClientEndpoint, Identity, ServerEndpoint, Trust, link
+from mpquic.quic import ALPN, ClientEndpoint, Identity, ServerEndpoint, Trust, link
 from our_end import GOODBYE, HOST, OurEnd, our_end
 from relay import Relay, Wire
 from traffic import Traffic
@@ -85,6 +86,7 @@ def test_every_size_comes_back(
         assert end.max_payload == stack.largest
         report = process.report()
     assert end.closed is None
+    assert end.peer == PeerIdentity(ALPN, peer.pin)
     assert traffic.unexpected == []
     assert traffic.missing == 0
     assert traffic.sent >= COUNT

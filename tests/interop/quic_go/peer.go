@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: GPL-3.0-or-later
 
-// A quic-go endpoint that sends every datagram back.
+// Endpoints made with quic-go.
 //
 //	peer server|client ADDRESS DIRECTORY PIN KEY_PACKETS
 //
-// DIRECTORY holds this end's cert.pem and key.pem, PIN is sha256:<hex> of the other end's public key, KEY_PACKETS is after
-// how many packets under one key it begins a key update. A server takes one connection and demands a client certificate.
-// One line of JSON says where a server listens, one more at the end of the connection what happened.
+// sends every datagram back. DIRECTORY holds this end's cert.pem and key.pem, PIN is sha256:<hex> of the other end's public
+// key, KEY_PACKETS is after how many packets under one key it begins a key update. A server takes one connection and demands
+// a client certificate. One line of JSON says where a server listens, one more at the end of the connection what happened.
+//
+//	peer tunnel ADDRESS PLAN
+//	peer reference-client ADDRESS PLAN
+//	peer reference-server ADDRESS DIRECTORY
+//
+// are a client of mpq/1, written from docs/protocol.md, and both ends as the reference implementation has them; for these see
+// tests/interop/README.md.
 package main
 
 import (
@@ -28,7 +35,12 @@ import (
 	"github.com/lucas-clemente/quic-go/logging"
 )
 
-const alpn = "mpq/1"
+const (
+	alpn  = "mpq/1"
+	usage = `usage: peer server|client ADDRESS DIRECTORY PIN KEY_PACKETS
+       peer tunnel|reference-client ADDRESS PLAN
+       peer reference-server ADDRESS DIRECTORY`
+)
 
 type report struct {
 	Received      int64  `json:"received"`
@@ -38,6 +50,7 @@ type report struct {
 	PeersUpdates  int64  `json:"peers_updates"`
 	Undecryptable int64  `json:"undecryptable"`
 	Duplicates    int64  `json:"duplicates"`
+	Retried       bool   `json:"retried"`
 	End           string `json:"end"`
 }
 
@@ -63,6 +76,10 @@ func (counter) UpdatedKey(_ logging.KeyPhase, remote bool) {
 	}
 }
 
+func (counter) ReceivedRetry(*logging.Header) {
+	result.Retried = true
+}
+
 func (counter) DroppedPacket(kind logging.PacketType, _ logging.ByteCount, reason logging.PacketDropReason) {
 	if kind != logging.PacketType1RTT {
 		return // keys of the handshake are gone early, by design
@@ -76,11 +93,22 @@ func (counter) DroppedPacket(kind logging.PacketType, _ logging.ByteCount, reaso
 }
 
 func main() {
-	if len(os.Args) != 6 {
-		fmt.Fprintln(os.Stderr, "usage: peer server|client ADDRESS DIRECTORY PIN KEY_PACKETS")
+	arguments := os.Args[1:]
+	var err error
+	switch {
+	case len(arguments) == 5 && (arguments[0] == "server" || arguments[0] == "client"):
+		err = run(arguments[0], arguments[1], arguments[2], arguments[3], arguments[4])
+	case len(arguments) == 3 && arguments[0] == "tunnel":
+		err = tunnel(arguments[1], arguments[2])
+	case len(arguments) == 3 && arguments[0] == "reference-client":
+		err = referenceClient(arguments[1], arguments[2])
+	case len(arguments) == 3 && arguments[0] == "reference-server":
+		err = serveReference(arguments[1], arguments[2])
+	default:
+		fmt.Fprintln(os.Stderr, usage)
 		os.Exit(64)
 	}
-	if err := run(os.Args[1], os.Args[2], os.Args[3], os.Args[4], os.Args[5]); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "peer:", err)
 		os.Exit(1)
 	}
@@ -91,10 +119,11 @@ func run(role, address, directory, pin, packets string) error {
 	if handshake.KeyUpdateInterval, err = strconv.ParseUint(packets, 10, 64); err != nil {
 		return err
 	}
-	security, err := security(directory, pin)
+	security, err := security(directory, pin, alpn)
 	if err != nil {
 		return err
 	}
+	security.ClientAuth = tls.RequireAnyClientCert
 	config := &quic.Config{EnableDatagrams: true, MaxIdleTimeout: 10 * time.Second, Tracer: tracer{}}
 	var connection quic.Connection
 	if role == "server" {
@@ -109,17 +138,16 @@ func run(role, address, directory, pin, packets string) error {
 	return json.NewEncoder(os.Stdout).Encode(result)
 }
 
-func security(directory, pin string) (*tls.Config, error) {
-	pair, err := tls.LoadX509KeyPair(directory+"/cert.pem", directory+"/key.pem")
-	if err != nil {
-		return nil, err
-	}
-	return &tls.Config{
-		Certificates:       []tls.Certificate{pair},
-		ClientAuth:         tls.RequireAnyClientCert,
+// security returns how to recognise the peer: by its pin. Without a directory this end has no certificate, without a pin it
+// takes any peer.
+func security(directory, pin, alpn string) (*tls.Config, error) {
+	config := &tls.Config{
 		InsecureSkipVerify: true, // the pin is what counts
 		NextProtos:         []string{alpn},
 		VerifyPeerCertificate: func(raw [][]byte, _ [][]*x509.Certificate) error {
+			if pin == "" {
+				return nil
+			}
 			certificate, err := x509.ParseCertificate(raw[0])
 			if err != nil {
 				return err
@@ -130,7 +158,13 @@ func security(directory, pin string) (*tls.Config, error) {
 			}
 			return nil
 		},
-	}, nil
+	}
+	if directory == "" {
+		return config, nil
+	}
+	pair, err := tls.LoadX509KeyPair(directory+"/cert.pem", directory+"/key.pem")
+	config.Certificates = []tls.Certificate{pair}
+	return config, err
 }
 
 func accept(address string, security *tls.Config, config *quic.Config) (quic.Connection, error) {

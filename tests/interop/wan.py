@@ -1,0 +1,1 @@
+../../files/mpquic/tests/daemon/wan.py
