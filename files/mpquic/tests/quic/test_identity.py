@@ -194,6 +194,8 @@ def test_no_certificate_breaks_a_server(tmp_path: Path, server: Party, ca: Party
         forged = bytearray(der)
         for _ in range(chance.randint(1, 2)):
             forged[chance.randrange(len(forged))] ^= 1 << chance.randrange(8)
+        if forged == der:
+            continue
         client_end._configuration.certificate = _Forgery(bytes(forged))
         met = meet(client_end, server_end, rounds=4)
         identity, closed = met.established("server"), met.closed("server")
