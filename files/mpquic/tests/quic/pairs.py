@@ -61,11 +61,13 @@ class Pair:
         mtu: int = 1300,
         algorithm: str = "tunnel",
         suite: CipherSuite | None = None,
+        client_ids: int = wire.CID_LENGTH,
     ) -> None:
         self.now = 100.0
         client_endpoint, server_endpoint = ends(
             folder, certified("mpquic-server"), certified("client1"), mtu=mtu, algorithm=algorithm
         )
+        client_endpoint._configuration.connection_id_length = client_ids
         if suite is not None:
             client_endpoint._configuration.cipher_suites = [suite]
         client = client_endpoint.connect(SERVER, self.now)

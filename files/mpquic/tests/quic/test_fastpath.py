@@ -725,3 +725,18 @@ def test_a_window_put_in_late_knows_what_was_acknowledged(tmp_path: Path) -> Non
     assert private.use_window(link._connection, link._window)
     pair.deliver(pair.client, copies)
     assert pair.server.got == payloads(0, 5)
+
+
+@pytest.mark.parametrize("length", [1, 4, 16, 20])
+def test_ids_of_other_lengths(tmp_path: Path, length: int) -> None:
+    """A foreign client may choose its own; the server's packets have room for what is left."""
+    pair = Pair(tmp_path, fast=(False, True), client_ids=length)
+    assert pair.server.link.max_payload == pair.server.link.datagram_size - 30 - max(0, length - 8)
+    sent = payloads(0, 100, size=pair.server.link.max_payload)
+    for end in pair.ends:
+        pair.send(end, sent)
+    assert max(map(len, pair.server.wire)) <= pair.server.link.datagram_size
+    pair.settle()
+    for end in pair.ends:
+        assert end.got == sent
+        assert not end.closed
