@@ -289,6 +289,7 @@ def test_a_crash_at_any_point_leaves_a_key_with_its_certificate(identity, folder
         if step % 2:
             _, mended = identity("ensure")
             assert mended["fingerprint"] == found["fingerprint"]
+            assert mended["next_fingerprint"] in fingerprints - {mended["fingerprint"]} | {None}
             assert not list(folder.glob(".*"))
             assert not (folder / "key.pem").is_symlink()
         rc, done = identity("promote")

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from mpquic.config import explain, fields
 from mpquic.config.errors import quoted
 from mpquic.config.model import LegacyPeerConfig, PeerConfig
-from mpquic.config.prefixes import overlap, overlaps
+from mpquic.config.prefixes import overlaps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -92,7 +92,7 @@ def across(entries: Sequence[Entry], valid: Mapping[str, Any], given: Mapping[st
     if "tun_cidr" in valid:
         own = ipaddress.ip_network(valid["tun_cidr"].ip)
         for prefix, name in owned:
-            if overlap(prefix, own):
+            if prefix.overlaps(own):
                 yield f"{name}: found {prefix}, expected a prefix without the own address, {valid['tun_cidr']}"
     for (inner, name), (outer, other) in overlaps(owned):
         yield f"{name}: found {inner}, expected a prefix that does not overlap {outer} of {other}"

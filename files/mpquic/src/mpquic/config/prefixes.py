@@ -56,7 +56,7 @@ def peer_network(value: object) -> IPNetwork:
     if found.prefixlen == 0:
         raise ValueError("all addresses there are")
     for martian, kind in _MARTIANS:
-        if overlap(found, martian):
+        if found.overlaps(martian):
             raise ValueError(f"{kind}, {martian}")
     return found
 
@@ -73,11 +73,6 @@ def peer_address(value: object) -> ipaddress.IPv4Address:
     return found
 
 
-def overlap(a: IPNetwork, b: IPNetwork) -> bool:
-    """Tell whether two prefixes have an address in common."""
-    return a.version == b.version and a.overlaps(b)
-
-
 def overlaps(prefixes: Iterable[Named]) -> Iterator[tuple[Named, Named]]:
     """Yield (inner, outer) for every prefix that lies in another one, both with their names.
 
@@ -85,7 +80,7 @@ def overlaps(prefixes: Iterable[Named]) -> Iterator[tuple[Named, Named]]:
     """
     around: list[Named] = []
     for item in sorted(prefixes, key=lambda item: (item[0].version, int(item[0].network_address), item[0].prefixlen)):
-        while around and not overlap(around[-1][0], item[0]):
+        while around and not around[-1][0].overlaps(item[0]):
             around.pop()
         if around:
             yield item, around[-1]
