@@ -25,7 +25,7 @@ SUBCOMMANDS = {
     "tun": "create, change or remove a TUN device",
     "routing": "check or fix rules and routes from the LAN into the tunnels",
     "health": "check or fix tunnels, end to end",
-    "identity": "make this host's key once, and show its fingerprint",
+    "identity": "make, change and show this host's key",
     "keeper": "set the MTU of TUN devices for the daemons (started by mpquic-keeper.socket)",
 }
 

@@ -32,6 +32,7 @@ MAX_VERSIONS = 10.0
 MAX_FAMILIAR = 1024
 #: RFC 9000 section 7.2: a client's first destination connection id has at least 8 bytes; section 17.2: at most 20.
 _DESTINATION_LENGTHS = range(8, 21)
+_LONGEST = 20
 
 #: Verdicts beside the reason for a drop.
 ACCEPT, RETRY, NEGOTIATE = "accept", "retry", "negotiate"
@@ -95,8 +96,7 @@ def _malformed(header: wire.LongHeader, size: int) -> str | None:
         return "unknown_connection"
     if size < wire.MIN_INITIAL:
         return "initial_small"
-    # A peer id of another length would change what fits a packet.
-    fits = len(header.destination) in _DESTINATION_LENGTHS and len(header.source) == wire.CID_LENGTH
+    fits = len(header.destination) in _DESTINATION_LENGTHS and len(header.source) <= _LONGEST
     return None if fits else "malformed"
 
 

@@ -25,7 +25,7 @@ class Member:
     name: str
     #: Prefixes from which it may send and which are sent to it.
     allowed: tuple[Network, ...]
-    #: Keys, ``sha256:<hex>``, or names that the CA vouches for; either lets it in.
+    #: Keys, ``sha256:<hex>``, or names that the CA vouches for, in lower case; either lets it in.
     pins: frozenset[str] = frozenset()
     names: frozenset[str] = frozenset()
     #: Bits per second and UDP datagrams per second that it may send, None for no limit.
@@ -36,7 +36,8 @@ class Member:
 
     def recognises(self, identity: Identity) -> bool:
         """Tell whether this is the peer that proved ``identity``."""
-        return identity.pin in self.pins or not self.names.isdisjoint(identity.names)
+        # RFC 5280 section 7.2: DNS names are compared without regard to case.
+        return identity.pin in self.pins or not self.names.isdisjoint([name.lower() for name in identity.names])
 
 
 class RefusalError(Exception):

@@ -133,7 +133,7 @@ def _roster(config: InstanceConfig) -> Roster:
             peer.name,
             peer.allowed,
             frozenset(peer.pins),
-            frozenset(peer.cert_names),
+            frozenset(name.lower() for name in peer.cert_names),
             budget_rate=peer.budget_rate,
             budget_packets=peer.budget_packets,
         )

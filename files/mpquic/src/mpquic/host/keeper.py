@@ -72,7 +72,7 @@ def parse(line: bytes) -> Request:
     """
     try:
         found = json.loads(line.decode("ascii"), object_pairs_hook=_distinct)
-    except (ValueError, RecursionError):
+    except ValueError:
         raise RefusedError("malformed", "request", _shown(line), _EXAMPLE) from None
     if not isinstance(found, dict):
         raise RefusedError("malformed", "request", _shown(line), _EXAMPLE)
@@ -82,7 +82,7 @@ def parse(line: bytes) -> Request:
     if found:
         raise RefusedError("malformed", "request", _shown(min(found)), "no key but command, name and mtu")
     low, high = MTU_RANGE
-    if not isinstance(mtu, int) or isinstance(mtu, bool) or not low <= mtu <= high:
+    if not isinstance(mtu, int) or not low <= mtu <= high:
         raise RefusedError("bad-mtu", "mtu", _shown(mtu), f"{low} to {high}")
     try:
         check_name(name if isinstance(name, str) else "")
@@ -154,9 +154,11 @@ def serve(listener: socket.socket, user: int) -> None:
 def _answer(connection: socket.socket, user: int) -> dict[str, Any]:
     pid, uid, _gid = _UCRED.unpack(connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
     try:
+        # Read first: whoever is sent away while it still writes may not see why.
+        line = _line(connection)
         if uid not in {0, user}:
             raise RefusedError("not-allowed", "peer", f"uid {uid}", f"root or uid {user}")  # noqa: TRY301 - one of many
-        request = parse(_line(connection))
+        request = parse(line)
         before = set_mtu(request, uid)
     except RefusedError as error:
         _LOG.error('refused uid=%d pid=%d reason="%s"', uid, pid, error)
