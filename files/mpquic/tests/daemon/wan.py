@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import yaml
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from mpquic.io.control import ask
@@ -38,11 +39,12 @@ def sh(command: str, *, check: bool = True, timeout: float = 20) -> subprocess.C
     return subprocess.run(command.split(), capture_output=True, text=True, timeout=timeout, check=check)
 
 
-def until(condition: Callable[[], bool], seconds: float, what: str = "") -> float:
-    """Poll; return how long it took."""
+def until(condition: Callable[[], bool], seconds: float, what: str | Callable[[], str] = "") -> float:
+    """Poll; return how long it took. ``what`` is told when it takes longer."""
     start = time.monotonic()
     while not condition():
-        assert time.monotonic() - start < seconds, f"not within {seconds} s: {what}"
+        if time.monotonic() - start > seconds:
+            pytest.fail(f"not within {seconds} s: {what if isinstance(what, str) else what()}")
         time.sleep(0.02)
     return time.monotonic() - start
 
@@ -164,7 +166,7 @@ class Wan:
         until(
             lambda: self.log(role).count("reloaded identity=") > done,
             5,
-            f"{role} reloaded, log: {self.log(role)[-800:]}",
+            lambda: f"{role} reloaded, log: {self.log(role)[-800:]}",
         )
 
     def control(self, role: str) -> Path:
@@ -181,7 +183,9 @@ class Wan:
 
     def wait_state(self, role: str, state: str, seconds: float = 10) -> float:
         return until(
-            lambda: self.status(role)["state"] == state, seconds, f"{role} {state}, log: {self.log(role)[-800:]}"
+            lambda: self.status(role)["state"] == state,
+            seconds,
+            lambda: f"{role} {state}, log: {self.log(role)[-800:]}",
         )
 
     def bring_up(self) -> None:

@@ -31,8 +31,9 @@ def full() -> bool:
     return FULL
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def hosts() -> Iterator[Hosts]:
+    """Daemons start slowly: the tests of a module share theirs, and judge what has changed since they began."""
     world = Hosts()
     try:
         world.make()

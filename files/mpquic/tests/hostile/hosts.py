@@ -6,6 +6,7 @@ from __future__ import annotations
 import itertools
 import os
 from ipaddress import ip_network
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import places
@@ -70,7 +71,10 @@ class Hosts(Wan):
         return listed
 
     def identity(self, name: str) -> Identity:
-        """Return somebody's key; that of a stranger is made."""
+        """Return somebody's key; that of a stranger is made, that of an end is the one it has now."""
+        if name in ADDRESS:
+            files = self.configured(name)
+            return Identity(Path(files["tls_cert_file"]), Path(files["tls_key_file"]))
         if name not in self.pins:
             self.pins[name] = self.make_key(name)
         return Identity(self.folder / f"{name}.crt", self.folder / f"{name}.key")
@@ -89,9 +93,11 @@ class Hosts(Wan):
         self._sockets.append(sock)
         return sock
 
-    def caller(self, name: str | None, *prefixes: Network, source: str | None = None, **options: Any) -> Caller:
-        """Return a client that shows this key, or none, and wants these prefixes."""
-        identity = self.identity(name) if name is not None else None
+    def caller(
+        self, who: str | Identity | None, *prefixes: Network, source: str | None = None, **options: Any
+    ) -> Caller:
+        """Return a client that shows somebody's key, or none, and wants these prefixes."""
+        identity = self.identity(who) if isinstance(who, str) else who
         return Caller(self.stranger(source), SERVER, identity, self.server_pin, prefixes, **options)
 
     def tap(self, role: str, device: str = TUN) -> socket.socket:

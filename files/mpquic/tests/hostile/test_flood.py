@@ -28,7 +28,7 @@ SLACK = 8.0
 
 
 def test_flood_of_initials(hosts: Hosts, figure: Callable[[str, object], None], *, full: bool) -> None:
-    rate, seconds, quiet = (1000, 10, 5) if full else (300, 2, 1)
+    rate, seconds, quiet = (1000, 10, 5) if full else (300, 2, 0.5)
     hosts.know("newcomer", f"{NEWCOMER}")
     hosts.bring_up()
     server = hosts.status("server")["pid"]

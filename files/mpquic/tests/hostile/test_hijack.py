@@ -146,6 +146,7 @@ def test_hijack(hosts: Hosts, figure: Callable[[str, object], None], *, full: bo
     # Every refusal is told, if not line by line: a stranger must not fill the journal.
     attempts = len(attacks.all())
     assert hosts.status("server")["drops"]["refused"] == attempts
+    time.sleep(0.2)
     log = hosts.log("server")
     told = re.findall(r"^.* refused remote=10\.64\.\d+\.\d+:\d+ .*$", log, re.MULTILINE)
     hidden = sum(map(int, re.findall(r"^.* refused .* suppressed=(\d+)$", log, re.MULTILINE)))
