@@ -20,9 +20,12 @@ import pytest
 from host_netns import Namespace, eventually
 from mpquic.cli import main
 from mpquic.host import keeper
+from mpquic.host.netlink import Kernel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from mpquic.host.state import Link
 
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
@@ -208,14 +211,30 @@ def test_garbage_is_answered_and_survived(kept: Keeper, data: bytes, error: str)
     assert "Traceback" not in kept.log()
 
 
+def test_a_device_that_takes_the_name_meanwhile_is_left_alone(kept: Keeper, monkeypatch: pytest.MonkeyPatch) -> None:
+    really = Kernel.link
+
+    def look_too_early(kernel: Kernel, name: str) -> Link | None:
+        found = really(kernel, name)
+        kept.netns.ip("tuntap del mine mode tun")
+        kept.netns.ip("tuntap add mine mode tun user 0")
+        return found
+
+    monkeypatch.setattr(Kernel, "link", look_too_early)
+    kept.start()
+    said = kept.ask()
+    assert (said["error"], said["found"]) == ("failed", "the kernel refused: No such device")
+    assert mtus(kept.netns)["mine"] == 1500
+
+
 def test_whoever_hesitates_is_sent_away(kept: Keeper) -> None:
     kept.start(timeout=0.3)
     with kept.connect() as silent, kept.connect() as slow, kept.connect():
         started = time.monotonic()
         assert answer(silent)["error"] == "timeout"
         assert time.monotonic() - started >= 0.25
-        with contextlib.suppress(BrokenPipeError):
-            for byte in json.dumps(ASK).encode():
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            for byte in json.dumps(ASK).encode() + b"\n":
                 slow.send(bytes([byte]))
                 time.sleep(0.02)
         assert answer(slow)["error"] == "timeout"
