@@ -60,9 +60,10 @@ def _opened(endpoint: ClientEndpoint) -> tuple[bytes, bytes, int]:
 
 
 class Flood:
-    """So many datagrams per second, from all over the place."""
+    """So many datagrams per second, from all over the place or from one address, whoever has it."""
 
-    def __init__(self, hosts: Hosts, datagrams: list[bytes], rate: float) -> None:
+    def __init__(self, hosts: Hosts, datagrams: list[bytes], rate: float, source: str | None = None) -> None:
+        self._source = socket.inet_aton(source) if source is not None else None
         self._sock = places.udp(hosts.outside)
         self._datagrams = iter(datagrams)
         self._rate = rate
@@ -93,7 +94,9 @@ class Flood:
         if datagram is None:
             self.over = True
             return
-        source = (self._first + 1024 + self._random.randrange(CROWD.num_addresses - 2048)).to_bytes(4, "big")
+        source = self._source or (self._first + 1024 + self._random.randrange(CROWD.num_addresses - 2048)).to_bytes(
+            4, "big"
+        )
         place = [(socket.IPPROTO_IP, _IP_PKTINFO, struct.pack("@I4s4s", 0, source, bytes(4)))]
         self._sock.sendmsg([datagram], place, 0, SERVER)
         self.sent += 1
