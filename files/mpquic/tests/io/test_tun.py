@@ -56,6 +56,7 @@ _OFFLOADS = """
 import errno, fcntl, json, os, socket, struct, subprocess, sys
 from collections import Counter
 from pathlib import Path
+from mpquic.core.gate import OPEN
 from mpquic.io import tun
 
 OFFLOAD, HEADER_SIZE, UDP_SEGMENT = 0x400454D0, 0x400454D8, 103
@@ -90,7 +91,7 @@ reads = []
 while batch := device.read():
     reads.append(batch)
 payloads = device.codec.ingress([read for batch in reads for read in batch], drops)
-frames, packets, octets = device.codec.egress([b"\\x06" + payload[1:] for payload in payloads], drops)
+frames, packets, octets = device.codec.egress([b"\\x06" + payload[1:] for payload in payloads], drops, OPEN)
 print(json.dumps({
     "codec": type(device.codec).__name__,
     "reads": [[len(read) for read in batch] for batch in reads],
