@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from mpquic.core.gate import OPEN
 from mpquic.core.offload import BareCodec, VnetCodec, checksum
 from packets import ACK, CWR, FIN, PADDING, PSH, RST, SYN, TCP, TIMESTAMPS, UDP, URG, Packet, complete, words
 
@@ -80,7 +81,7 @@ def cut(reads: Sequence[bytes]) -> list[bytes]:
 def merged(payloads: Sequence[bytes], codec: VnetCodec = CODEC) -> list[bytes]:
     """Return the writes for payloads that are all good."""
     drops: Counter[str] = Counter()
-    frames, packets, octets = codec.egress(payloads, drops)
+    frames, packets, octets = codec.egress(payloads, drops, OPEN)
     assert not drops
     assert packets == len(payloads)
     assert octets == sum(map(len, payloads)) - packets
@@ -143,7 +144,7 @@ def test_a_carry_is_no_neighbour() -> None:
     borrowed = bytearray(b"\x06" + bytes(replace(empty, ident=first + 1, sequence=1 + step)))
     borrowed[10:13] = b"\x05\xff\xff"
     drops: Counter[str] = Counter()
-    frames, _packets, _octets = CODEC.egress([b"\x06" + bytes(empty), bytes(borrowed)], drops)
+    frames, _packets, _octets = CODEC.egress([b"\x06" + bytes(empty), bytes(borrowed)], drops, OPEN)
     assert [b"".join(frame) for frame in frames] == [empty.read()]
     assert drops == {"partial": 1}
 
@@ -264,7 +265,7 @@ def test_wrong_lengths_are_refused_within_a_run(flows: int) -> None:
     ]
     for wrong in (parts[-1] + b"x", parts[-1][:-1]):
         drops: Counter[str] = Counter()
-        frames, packets, octets = CODEC.egress([*parts[:-1], wrong], drops)
+        frames, packets, octets = CODEC.egress([*parts[:-1], wrong], drops, OPEN)
         assert drops == {"partial": 1}
         assert packets == len(parts) - 1
         assert octets == packets * len(bytes(FIRST))
@@ -325,7 +326,7 @@ def test_a_device_without_offload_gets_complete_packets() -> None:
         for shape in (Packet(), Packet(protocol=UDP), Packet(source="::1", target="::2", tcp_options=TIMESTAMPS))
     ]
     drops: Counter[str] = Counter()
-    frames, count, octets = BareCodec().egress([b"\x06" + bytes(packet) for packet in packets], drops)
+    frames, count, octets = BareCodec().egress([b"\x06" + bytes(packet) for packet in packets], drops, OPEN)
     assert [b"".join(frame) for frame in frames] == [packet.complete() for packet in packets]
     assert (count, octets) == (len(packets), sum(len(bytes(packet)) for packet in packets))
     assert not drops
@@ -336,14 +337,14 @@ def test_a_checksum_of_nothing_is_not_no_checksum() -> None:
     zero = Packet(protocol=UDP, body=b"ab")
     zero = replace(zero, body=words(b"ab" + zero.complete()[26:28]).to_bytes(2))
     drops: Counter[str] = Counter()
-    ((packet,),), _packets, _octets = BareCodec().egress([b"\x06" + bytes(zero)], drops)
+    ((packet,),), _packets, _octets = BareCodec().egress([b"\x06" + bytes(zero)], drops, OPEN)
     assert packet[26:28] == b"\xff\xff"
     assert packet == complete(bytes(zero), 20, 6)
 
 
 def refused_by(codec: BareCodec | VnetCodec, payload: bytes) -> dict[str, int]:
     drops: Counter[str] = Counter()
-    assert codec.egress([payload], drops) == ([], 0, 0)
+    assert codec.egress([payload], drops, OPEN) == ([], 0, 0)
     return dict(drops)
 
 
@@ -370,9 +371,9 @@ def test_bad_payloads_are_counted_by_reason(codec: BareCodec | VnetCodec) -> Non
         assert refused_by(codec, payload) == {reason: 1}, payload
     drops: Counter[str] = Counter()
     long = [b"\x40\x00" + good.complete(), b"\x80\x00\x00\x06" + bytes(good)]
-    frames, packets, octets = codec.egress(long, drops)
+    frames, packets, octets = codec.egress(long, drops, OPEN)
     assert (len(frames), packets, octets, dict(drops)) == (2, 2, 2 * len(bytes(good)), {})
-    assert frames == codec.egress([b"\x00" + good.complete(), b"\x06" + bytes(good)], drops)[0]
+    assert frames == codec.egress([b"\x00" + good.complete(), b"\x06" + bytes(good)], drops, OPEN)[0]
 
 
 @pytest.mark.parametrize(
@@ -430,7 +431,7 @@ def test_no_read_raises(reads: list[bytes]) -> None:
     drops: Counter[str] = Counter()
     payloads = CODEC.ingress(reads, drops)
     BareCodec().ingress(reads, drops)
-    frames, packets, _octets = CODEC.egress(payloads, drops)
+    frames, packets, _octets = CODEC.egress(payloads, drops, OPEN)
     assert len(frames) <= packets <= len(payloads)
 
 
@@ -439,7 +440,7 @@ def test_no_read_raises(reads: list[bytes]) -> None:
 def test_no_payload_raises(payloads: list[bytes]) -> None:
     for codec in (CODEC, BareCodec()):
         drops: Counter[str] = Counter()
-        frames, packets, octets = codec.egress(payloads, drops)
+        frames, packets, octets = codec.egress(payloads, drops, OPEN)
         assert packets + drops.total() == len(payloads)
         if codec is CODEC:
             again = cut([b"".join(frame) for frame in frames])

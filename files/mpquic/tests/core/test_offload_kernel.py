@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from kernel import V4, V6, Kernel
+from mpquic.core.gate import OPEN
 from mpquic.core.offload import BareCodec, VnetCodec
 from packets import ACK, CWR, ECE, FIN, PADDING, PSH, TCP, TIMESTAMPS, UDP, URG, Packet
 
@@ -65,7 +66,7 @@ SHAPES = {
 def completed(payloads: Sequence[bytes]) -> list[bytes]:
     """Return the packets that a device without offload gets."""
     drops: Counter[str] = Counter()
-    frames, packets, _octets = BareCodec().egress(payloads, drops)
+    frames, packets, _octets = BareCodec().egress(payloads, drops, OPEN)
     assert not drops
     assert packets == len(payloads)
     return [b"".join(frame) for frame in frames]
@@ -105,7 +106,7 @@ def test_what_is_merged_comes_apart_in_the_kernel_as_it_was(kernel: Kernel, name
         body = random.Random(size).randbytes(size)
         drops: Counter[str] = Counter()
         segments = replace(shape, body=body, ttl=65).segments(step)
-        frames, packets, octets = VnetCodec(udp=True).egress(payloads_of(segments), drops)
+        frames, packets, octets = VnetCodec(udp=True).egress(payloads_of(segments), drops, OPEN)
         assert not drops
         assert (packets, octets) == (len(segments), sum(len(bytes(packet)) for packet in segments))
         through = kernel.forward(frames)
@@ -131,7 +132,7 @@ def test_lone_and_strange_packets_pass_the_device(kernel: Kernel) -> None:
     ]
     drops: Counter[str] = Counter()
     payloads = [payload for pair in zip(finished, partial, strict=True) for payload in pair] + fragments
-    frames, accepted, _octets = VnetCodec(udp=True).egress(payloads, drops)
+    frames, accepted, _octets = VnetCodec(udp=True).egress(payloads, drops, OPEN)
     through = kernel.forward(frames)
     assert accepted == len(payloads)
     assert not drops

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from kernel import SENDERS, Kernel, Namespace, ip, open_plain, start_tun, sysctl
+from mpquic.core.gate import OPEN
 from mpquic.core.offload import BareCodec, VnetCodec
 from mpquic.io import tun
 from packets import words
@@ -90,7 +91,7 @@ class Pair:
         if end == 0:
             self.reads += reads
         payloads = near.codec.ingress(reads, self.drops)
-        frames, packets, _octets = far.codec.egress(wire(payloads), self.drops)
+        frames, packets, _octets = far.codec.egress(wire(payloads), self.drops, OPEN)
         self.packets += packets
         self.writes += len(frames)
         far.write(frames)
@@ -205,7 +206,7 @@ def replay(pair: Pair, kernel: Kernel) -> Counter[int]:
         if v4:
             header = hop[10:20] + b"\x00\x00" + hop[22:30]
             hop = hop[:20] + (0xFFFF - words(header)).to_bytes(2, "big") + hop[22:]
-        frames, _packets, _octets = BareCodec().egress(VnetCodec(udp=True).ingress([hop], drops), drops)
+        frames, _packets, _octets = BareCodec().egress(VnetCodec(udp=True).ingress([hop], drops), drops, OPEN)
         assert [b"".join(frame) for frame in frames] == through
         assert not drops
         kinds[read[1]] += 1

@@ -72,13 +72,19 @@ def test_headers_of_any_bytes(data: bytes) -> None:
 
 
 def test_long_header() -> None:
-    data = b"\xc3\x00\x00\x00\x01\x08destcid8\x04srcXpayload"
+    data = b"\xc3\x00\x00\x00\x01\x08destcid8\x04srcX\x05tokenpayload"
     header = wire.long_header(data)
-    assert header == wire.LongHeader(1, b"destcid8", b"srcX", initial=True)
-    assert wire.long_header(data[:18]) is None
-    handshake = wire.long_header(b"\xe3" + data[1:])
-    assert handshake is not None
-    assert not handshake.initial
+    assert header == wire.LongHeader(1, b"destcid8", b"srcX", initial=True, token=b"token")
+    # Cut off anywhere before the end of the token it is none; the token's length may take up to eight bytes.
+    assert [wire.long_header(data[:size]) for size in range(25)] == [None] * 25
+    assert wire.long_header(data[:25]) == header
+    assert wire.long_header(data[:19] + b"\xc0" + bytes(6) + b"\x05token") == header
+    assert wire.long_header(data[:19] + b"\xc0" + bytes(6) + b"\x06token") is None
+    # Only an Initial of version 1 has a token.
+    handshake = wire.long_header(b"\xe3" + data[1:19])
+    assert handshake == wire.LongHeader(1, b"destcid8", b"srcX")
+    other = wire.long_header(data[:4] + b"\x02" + data[5:19])
+    assert other == wire.LongHeader(2, b"destcid8", b"srcX")
 
 
 @pytest.mark.parametrize(
