@@ -53,14 +53,14 @@ class Mpquic(Peer):
         }
         if rate is not None:
             common["rate"] = rate
-        server = {
+        server: dict[str, Any] = {
             "role": "server",
             "bind_ip": ends.server_address,
             "tun_cidr": f"{tunnel.server_inner}/30",
             "peers": [{"name": "client", "pins": [client_pin], "allowed": [f"{tunnel.client_inner}/32"]}],
             **server_files,
         }
-        client = {
+        client: dict[str, Any] = {
             "role": "client",
             "bind_ip": ends.client_address,
             "tun_cidr": f"{tunnel.client_inner}/30",
