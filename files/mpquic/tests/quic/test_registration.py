@@ -11,13 +11,15 @@ import pytest
 from mpquic.core.client import Settings
 from mpquic.core.dial import Dial
 from mpquic.core.offload import BareCodec
+from mpquic.core.registration import ClientRegistration
 from mpquic.core.roster import Member, Roster
 from mpquic.quic import ClientEndpoint, ServerEndpoint, Trust, spki_pin
-from simulation import CLIENT_TUN, PREFIXES, World, identity, packet
+from simulation import CLIENT_TUN, PREFIXES, SERVER, World, identity, packet
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from mpquic.core.types import Frame
     from mpquic.quic import Identity
 
 
@@ -296,3 +298,25 @@ def test_a_legacy_client_is_known_by_its_network_and_address(tmp_path: Path) -> 
         assert [data for _, data in world.at_client] == [packet(2)] * up
         if up:
             assert "identity=none" in world.details("server")
+
+
+def test_what_comes_together_with_the_registration_comes_too_early(world: World) -> None:
+    link = world.client_endpoint.connect(SERVER, world.now)
+    place = ("198.51.100.9", 9)
+    assert world.server is not None
+
+    def carry(*payloads: bytes) -> list[Frame]:
+        assert world.server is not None
+        sealed = link.seal(payloads, world.now)[0]
+        frames = world.server.receive([(data, len(data), place) for data, _ in sealed], world.now)
+        answers = [data for data, to in world.server.flush(world.now) if to == place]
+        link.open([(data, len(data), SERVER) for data in answers], world.now)
+        return frames
+
+    carry()
+    carry()
+    registration = ClientRegistration(bytes(16), PREFIXES)
+    link.control(registration.opening())
+    assert carry(b"\0" + packet(1)) == []
+    assert world.server.totals().drops["not_registered"] == 1
+    assert carry(b"\0" + packet(2)) == [(packet(2),)]

@@ -146,20 +146,18 @@ class ServerTunnel:
         """Take UDP datagrams and return what to write to the TUN."""
         frames: list[Frame] = []
         for guest, batch in self._board.route(arrivals, now):
-            admitted: Sequence[Arrival] = batch
-            if guest.session is not None:
-                admitted, refused = guest.session.budget.admit(batch, now)
-                if refused:
-                    guest.session.counters.drops["budget"] += refused
             self._touched[guest] = None
-            payloads = guest.connection.open(admitted, now)
+            # What came together with the registration came too early.
+            session = guest.session
+            payloads = guest.connection.open(self._within_budget(session, batch, now), now)
             self._handle_events(guest, now)
-            if payloads and guest.legacy and guest.session is None:
+            if payloads and guest.legacy and session is None:
                 payloads = self._introduce(guest, payloads, now)
+                session = guest.session
             if not payloads:
                 continue
-            if guest.session is not None:
-                frames += guest.session.lane.accept(payloads)
+            if session is not None:
+                frames += session.lane.accept(payloads)
             else:
                 self.counters.drops["not_registered"] += len(payloads)
         return frames
@@ -265,6 +263,16 @@ class ServerTunnel:
                 self._changes += guest.session.lane.changes()
         changes, self._changes = self._changes, []
         return changes
+
+    @staticmethod
+    def _within_budget(session: Session | None, batch: Sequence[Arrival], now: float) -> Sequence[Arrival]:
+        """Return what a peer may send; before a connection is a peer's, admission is what bounds it."""
+        if session is None:
+            return batch
+        admitted, refused = session.budget.admit(batch, now)
+        if refused:
+            session.counters.drops["budget"] += refused
+        return admitted
 
     # --- who it is --------------------------------------------------------------------------------------------------
 
