@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick tools dev lab site report molecule interop peers hostile bench lock clean-lab
+.PHONY: help demo test quick tools dev lab site report molecule interop peers hostile fuzz bench lock clean-lab
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -69,6 +69,9 @@ peers: tools
 
 hostile: dev ## Attack whole daemons at full length, and print what it cost them; wants an idle machine
 	@MPQUIC_HOSTILE=full python -m pytest -n 0 files/mpquic/tests/hostile
+
+fuzz: dev ## Feed a million inputs to every decoder; COUNT=, SEED=, JOBS=, DECODER='config reads'
+	@python files/mpquic/tests/fuzz $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS)) $(DECODER)
 
 bench: dev ## Measure against wireguard-go and OpenVPN in one run; ARGS='--quick' takes 90 s
 	@python tests/bench $(ARGS)
