@@ -26,7 +26,8 @@ def site_plan(groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Mappin
 
     ``groups`` and ``hostvars`` are Ansible's variables of these names. Errors and warnings are lists of lines, each
     naming host, variable, entry and expectation. ``hosts`` maps every host of the two groups to its part:
-    ``role``, ``instances`` (``id``, ``config``, ``env``) and ``nft``; a client's part has ``server`` as well, the VPS's
+    ``role``, ``legacy`` (it runs the Go implementation and is left alone), ``peers`` (the hosts whose keys it has to
+    know), ``instances`` (``id``, ``config``, ``env``) and ``nft``; a client's part has ``server`` as well, the VPS's
     has ``clients``.
     """
     problems = Problems()

@@ -7,18 +7,33 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import numbering, values
-from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Client, Rates, Server, Site, Tunnel
+from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import numbering, trust, values
+from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import (
+    Budget,
+    Client,
+    Rates,
+    Server,
+    Site,
+    Tunnel,
+)
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import one_line
 
 if TYPE_CHECKING:
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.addresses import IPNetwork
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import Problems
 
-VARIABLES = ("mpquic_tunnels", "mpquic_wans", "mpquic_server", "mpquic_public_address", "mpquic_bind_address")
+VARIABLES = (
+    "mpquic_tunnels",
+    "mpquic_wans",
+    "mpquic_server",
+    "mpquic_public_address",
+    "mpquic_bind_address",
+    *trust.VARIABLES,
+)
 REQUIRED = ("id", "wan", "lan")
 RATES = ("rate", "rate_up", "rate_down")
-OPTIONAL = ("lan_cidrs", "port", "tun_cidr", "tun_name", "tun_mtu", "log_level", "table", "priority", *RATES)
+BUDGET = ("budget_rate", "budget_packets")
+OPTIONAL = ("lan_cidrs", "port", "tun_cidr", "tun_name", "tun_mtu", "log_level", "table", "priority", *RATES, *BUDGET)
 LOG_LEVELS = ("debug", "info", "error")
 
 # The daemon has no capability to bind a port below 1024.
@@ -30,6 +45,7 @@ _TABLES = range(256, 2**32)
 _PRIORITIES = range(1, 32766)
 _TUN_LENGTHS = range(30, 32)
 _LAN_LENGTHS = range(8, 33)
+_BUDGET_PACKETS = range(1, 10**9 + 1)
 
 
 def read(
@@ -47,7 +63,9 @@ def read(
         _hint_at_misspellings(host, hostvars[host], problems)
     read_servers = {host: _server(host, hostvars[host], problems) for host in servers}
     read_clients = tuple(_client(host, hostvars[host], servers, problems) for host in clients)
-    return Site(read_clients, {host: server for host, server in read_servers.items() if server})
+    found = {host: server for host, server in read_servers.items() if server}
+    trust.refuse_two_old_ends(read_clients, found, problems)
+    return Site(read_clients, found, certified=trust.certified(clients, servers, hostvars, problems))
 
 
 def _hint_at_misspellings(host: str, variables: Mapping[str, Any], problems: Problems) -> None:
@@ -69,12 +87,14 @@ def _server(host: str, variables: Mapping[str, Any], problems: Problems) -> Serv
     bind = public
     if "mpquic_bind_address" in variables:
         bind = values.address(variables["mpquic_bind_address"], f"{host}: mpquic_bind_address", problems)
-    return Server(host, public, bind) if public and bind else None
+    pins = trust.legacy_pins(host, variables, problems)
+    return Server(host, public, bind, pins) if public and bind else None
 
 
 def _client(host: str, variables: Mapping[str, Any], servers: Sequence[str], problems: Problems) -> Client:
     chosen = _chosen_server(host, variables, servers, problems)
-    return Client(host, chosen, _tunnels(host, variables, _wans(host, variables, problems), problems))
+    tunnels = _tunnels(host, variables, _wans(host, variables, problems), problems)
+    return Client(host, chosen, tunnels, trust.legacy_from(host, variables, problems))
 
 
 def _chosen_server(host: str, variables: Mapping[str, Any], servers: Sequence[str], problems: Problems) -> str:
@@ -121,6 +141,15 @@ def _rates(entry: Mapping[str, Any], where: str, otherwise: Rates, problems: Pro
     )
 
 
+def _budget(entry: Mapping[str, Any], where: str, problems: Problems) -> Budget:
+    rate = packets = None
+    if "budget_rate" in entry:
+        rate = values.rate(entry["budget_rate"], f"{where}: budget_rate", problems)
+    if "budget_packets" in entry:
+        packets = values.integer(entry["budget_packets"], f"{where}: budget_packets", _BUDGET_PACKETS, problems)
+    return Budget(rate, packets)
+
+
 def _refuse_unknown(entry: Mapping[str, Any], where: str, known: Sequence[str], problems: Problems) -> None:
     for key in entry:
         if key not in known:
@@ -161,6 +190,7 @@ def _tunnel(entry: object, where: str, wans: Mapping[str, Rates], problems: Prob
         if key not in entry:
             problems.missing(f"{where}: {key}", expected)
     fields = _fields(entry, where, problems)
+    fields["budget"] = _budget(entry, where, problems)
     fields["rates"] = _rates(entry, where, wans.get(str(fields.get("wan")), Rates()), problems)
     return Tunnel(where=where, **fields) if len(problems.errors) == errors_before else None
 

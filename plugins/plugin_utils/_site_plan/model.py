@@ -19,6 +19,14 @@ class Rates:
 
 
 @dataclass(frozen=True)
+class Budget:
+    """What the client's end of one tunnel may send to the VPS: in the notation of tc, UDP datagrams per second."""
+
+    rate: str | None = None
+    packets: int | None = None
+
+
+@dataclass(frozen=True)
 class Tunnel:
     """One tunnel of one client. ``where`` is how messages call it."""
 
@@ -35,6 +43,7 @@ class Tunnel:
     table: int
     priority: int
     rates: Rates
+    budget: Budget
 
     @property
     def client_address(self) -> str:
@@ -49,28 +58,50 @@ class Tunnel:
 
 @dataclass(frozen=True)
 class Server:
-    """A VPS: where clients reach it and the local address it listens on (behind a 1:1 NAT they differ)."""
+    """A VPS: where clients reach it and the local address it listens on (behind a 1:1 NAT they differ).
+
+    ``legacy_pins`` are the pins of a VPS that still runs the Go implementation, none for one of ours.
+    """
 
     host: str
     public_address: IPAddress
     bind_address: IPAddress
+    legacy_pins: tuple[str, ...] = ()
+
+    @property
+    def legacy(self) -> bool:
+        """Whether it runs the Go implementation."""
+        return bool(self.legacy_pins)
 
 
 @dataclass(frozen=True)
 class Client:
-    """A client VM with its tunnels, all to one VPS."""
+    """A client VM with its tunnels, all to one VPS.
+
+    ``legacy_from`` are the networks that a client with the Go implementation sends from, none for one of ours.
+    """
 
     host: str
     server: str
     tunnels: tuple[Tunnel, ...]
+    legacy_from: tuple[IPNetwork, ...] = ()
+
+    @property
+    def legacy(self) -> bool:
+        """Whether it runs the Go implementation."""
+        return bool(self.legacy_from)
 
 
 @dataclass(frozen=True)
 class Site:
-    """What could be read of the site; incomplete when there were errors."""
+    """What could be read of the site; incomplete when there were errors.
+
+    ``certified``: a CA vouches for the hosts; without it they know each other's keys.
+    """
 
     clients: tuple[Client, ...]
     servers: dict[str, Server]
+    certified: bool
 
 
 def _hosts(network: IPNetwork) -> list[IPAddress]:

@@ -13,21 +13,29 @@ if TYPE_CHECKING:
 
 CERTIFICATE = "/etc/mpquic/identity/cert.pem"
 KEY = "/etc/mpquic/identity/key.pem"
+CA = "/etc/mpquic/ca.pem"
 
 
 def hosts(site: Site) -> dict[str, dict[str, Any]]:
     """Return every host's part of the plan."""
-    plan = {client.host: _client(client, site.servers[client.server]) for client in site.clients}
+    plan = {}
+    for client in site.clients:
+        plan[client.host] = _client(client, site.servers[client.server], certified=site.certified)
     for server in site.servers.values():
-        plan[server.host] = _server(server, [client for client in site.clients if client.server == server.host])
+        clients = [client for client in site.clients if client.server == server.host]
+        plan[server.host] = _server(server, clients, certified=site.certified)
     return plan
 
 
-def _client(client: Client, server: Server) -> dict[str, Any]:
-    tunnels = _by_id(client.tunnels)
+def _client(client: Client, server: Server, *, certified: bool) -> dict[str, Any]:
+    tunnels = _by_id(() if client.legacy else client.tunnels)
+    by_key = bool(tunnels) and not (certified or server.legacy)
     return {
         "role": "client",
+        "legacy": client.legacy,
         "server": server.host,
+        # Whose keys this host has to know: the inventory does not say them, the roles fill them in.
+        "peers": [{"name": server.host, "address": str(server.public_address)}] if by_key else [],
         "instances": [
             _instance(
                 tunnel,
@@ -40,6 +48,8 @@ def _client(client: Client, server: Server) -> dict[str, Any]:
                     "remote_port": tunnel.port,
                 },
                 tail={
+                    **_identity(certified=certified and not server.legacy),
+                    **_trusted(server, certified=certified),
                     "lan_routing": {
                         "interface": tunnel.lan,
                         "cidrs": _cidrs(tunnel),
@@ -60,11 +70,22 @@ def _client(client: Client, server: Server) -> dict[str, Any]:
     }
 
 
-def _server(server: Server, clients: list[Client]) -> dict[str, Any]:
-    tunnels = _by_id(tuple(tunnel for client in clients for tunnel in client.tunnels))
+def _trusted(server: Server, *, certified: bool) -> dict[str, Any]:
+    """Return by what a client knows its VPS, as far as the inventory says it."""
+    if server.legacy:
+        return {"legacy_server": True, "tls_server_pin": list(server.legacy_pins)}
+    return {"tls_server_name": server.host} if certified else {}
+
+
+def _server(server: Server, clients: list[Client], *, certified: bool) -> dict[str, Any]:
+    owners = {tunnel.id: client for client in clients for tunnel in client.tunnels}
+    tunnels = _by_id(() if server.legacy else tuple(tunnel for client in clients for tunnel in client.tunnels))
+    known = [] if certified or server.legacy else [client for client in clients if client.tunnels and not client.legacy]
     return {
         "role": "server",
+        "legacy": server.legacy,
         "clients": [client.host for client in clients],
+        "peers": [{"name": client.host} for client in known],
         "instances": [
             _instance(
                 tunnel,
@@ -72,8 +93,8 @@ def _server(server: Server, clients: list[Client]) -> dict[str, Any]:
                 rate=tunnel.rates.down,
                 head={"role": "server", "bind_ip": str(server.bind_address), "remote_port": tunnel.port},
                 tail={
-                    "tls_cert_file": CERTIFICATE,
-                    "tls_key_file": KEY,
+                    **_identity(certified=certified),
+                    **_peers(tunnel, owners[tunnel.id], certified=certified),
                     "lan_routing": {"cidrs": _cidrs(tunnel)},
                 },
             )
@@ -85,6 +106,24 @@ def _server(server: Server, clients: list[Client]) -> dict[str, Any]:
             "guards": [],
         },
     }
+
+
+def _identity(*, certified: bool) -> dict[str, str]:
+    """Return the files by which a host shows who it is, and by which it knows others in CA mode."""
+    return {"tls_cert_file": CERTIFICATE, "tls_key_file": KEY, **({"tls_ca_file": CA} if certified else {})}
+
+
+def _peers(tunnel: Tunnel, client: Client, *, certified: bool) -> dict[str, Any]:
+    """Return who may connect to the server's end of a tunnel, and what it owns."""
+    address = tunnel.client_address.partition("/")[0]
+    budget = {"budget_rate": tunnel.budget.rate, "budget_packets": tunnel.budget.packets}
+    limits = {key: value for key, value in budget.items() if value is not None}
+    if client.legacy:
+        networks = [str(network) for network in client.legacy_from]
+        peer = {"name": client.host, "address": address, "from": networks, "allowed": _cidrs(tunnel), **limits}
+        return {"legacy_peers": [peer]}
+    names = {"cert_names": [client.host]} if certified else {}
+    return {"peers": [{"name": client.host, **names, "allowed": [f"{address}/32", *_cidrs(tunnel)], **limits}]}
 
 
 def _instance(

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.addresses import (
@@ -22,6 +23,7 @@ _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
 _RATE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)([kmg]?bit)", re.IGNORECASE)
 _RATE_UNITS = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9}
 _RATES = range(32_000, 100 * 10**9 + 1)
+_PIN = re.compile(r"sha256:[0-9a-fA-F]{64}")
 _RESERVED_INTERFACES = {"all", "default", "lo"}
 
 
@@ -51,6 +53,23 @@ def rate(value: object, where: str, problems: Problems) -> str | None:
     if match and round(float(match[1]) * _RATE_UNITS[match[2].lower()]) in _RATES:
         return str(value)
     problems.unexpected(where, value, "a rate from 32kbit to 100gbit such as 500kbit, 20mbit or 1gbit")
+    return None
+
+
+def pins(value: object, where: str, problems: Problems) -> tuple[str, ...]:
+    """Read one pin of a public key or a list of them, in lower case; none when the value is wrong."""
+    items = [value] if isinstance(value, str) else value
+    if isinstance(items, Sequence) and items and all(isinstance(i, str) and _PIN.fullmatch(i) for i in items):
+        return tuple(item.lower() for item in items)
+    problems.unexpected(where, value, "sha256: and 64 hex digits, or a list of such pins")
+    return ()
+
+
+def controller_path(value: object, where: str, problems: Problems) -> str | None:
+    """Read the path of a file on the controller; absolute, because a play has no working directory to speak of."""
+    if isinstance(value, str) and value.startswith("/") and "\0" not in value:
+        return str(value)
+    problems.unexpected(where, value, "an absolute path on the controller such as {{ inventory_dir }}/pki/ca.pem")
     return None
 
 

@@ -33,6 +33,8 @@ def test_the_reference_site_has_the_reference_numbers():
             "tun_cidr": "10.200.4.1/30",
             "tun_mtu": 1441,
             "log_level": "info",
+            "tls_cert_file": "/etc/mpquic/identity/cert.pem",
+            "tls_key_file": "/etc/mpquic/identity/key.pem",
             "lan_routing": {"interface": "enp6s23", "cidrs": ["172.16.4.0/30"], "table": 45004, "priority": 504},
         },
         "env": {"TUN_NAME": "mpq4", "TUN_CIDR": "10.200.4.1/30", "TUN_MTU": "1441"},
@@ -49,6 +51,7 @@ def test_the_reference_site_has_the_reference_numbers():
             "log_level": "info",
             "tls_cert_file": "/etc/mpquic/identity/cert.pem",
             "tls_key_file": "/etc/mpquic/identity/key.pem",
+            "peers": [{"name": "client1", "allowed": ["10.200.4.1/32", "172.16.4.0/30"]}],
             "lan_routing": {"cidrs": ["172.16.4.0/30"]},
         },
         "env": {"TUN_NAME": "mpq4", "TUN_CIDR": "10.200.4.2/30", "TUN_MTU": "1441"},
@@ -56,6 +59,9 @@ def test_the_reference_site_has_the_reference_numbers():
     assert [i["config"]["bind_ip"] for i in hosts["client1"]["instances"]] == [f"if:{wan}" for wan in WANS]
     assert hosts["client1"]["server"] == "vps1"
     assert hosts["vps1"]["clients"] == ["client1"]
+    # Whose keys each host has to know.
+    assert hosts["client1"]["peers"] == [{"name": "vps1", "address": "203.0.113.10"}]
+    assert hosts["vps1"]["peers"] == [{"name": "client1"}]
 
 
 def test_nft_data_of_both_ends():
@@ -160,12 +166,32 @@ def test_both_ends_agree(site):
             for key in ("remote_port", "tun_name", "tun_mtu", "log_level"):
                 assert near[key] == far[key]
             assert near["lan_routing"]["cidrs"] == far["lan_routing"]["cidrs"]
+            assert [peer["name"] for peer in far["peers"]] == [name]
+            assert {"name": name} in hosts[server]["peers"]
             a, b = ipaddress.ip_interface(near["tun_cidr"]), ipaddress.ip_interface(far["tun_cidr"])
             assert a.network == b.network
             assert int(b.ip) == int(a.ip) + 1
             assert set(far["lan_routing"]["cidrs"]) <= set(hosts[server]["nft"]["masquerade"])
             assert str(a.network) in hosts[server]["nft"]["masquerade"]
     assert ends == {}, "the VPS has an instance that no client has"
+
+
+@given(sites())
+def test_a_peer_owns_what_is_behind_its_tunnel_and_nothing_else(site):
+    """As the daemon checks it: no overlap within or between peers, and not the server's own TUN address."""
+    for host in plan_of(*site).values():
+        if host["role"] == "server":
+            configs = [instance["config"] for instance in host["instances"]]
+            for config in configs:
+                own = ipaddress.ip_interface(config["tun_cidr"])
+                (peer,) = config["peers"]
+                first, *lans = map(ipaddress.ip_network, peer["allowed"])
+                assert (first.prefixlen, first.subnet_of(own.network)) == (32, True)
+                assert [str(lan) for lan in lans] == config["lan_routing"]["cidrs"]
+                assert own.ip not in first
+                assert not any(own.ip in lan for lan in lans)
+            allowed = [ipaddress.ip_network(p) for config in configs for p in config["peers"][0]["allowed"]]
+            assert not any(a.overlaps(b) for a, b in combinations(allowed, 2))
 
 
 @given(sites())

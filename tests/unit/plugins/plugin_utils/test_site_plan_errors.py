@@ -15,7 +15,7 @@ THIRD = "client1: mpquic_tunnels[2] (id 3)"
 FIRST = "client1: mpquic_tunnels[0] (id 1)"
 UNKNOWN = (
     f"{ENTRY}: colour: unknown key, expected one of id, wan, lan, lan_cidrs, port, tun_cidr, tun_name, tun_mtu,"
-    " log_level, table, priority, rate, rate_up, rate_down"
+    " log_level, table, priority, rate, rate_up, rate_down, budget_rate, budget_packets"
 )
 NAME = "expected an interface name of 1 to 15 characters (letters, digits, . _ -)"
 RATE = "expected a rate from 32kbit to 100gbit such as 500kbit, 20mbit or 1gbit"
@@ -52,6 +52,11 @@ TUNNEL_KEYS = [
     ({"rate": None}, [f"{ENTRY}: rate: found None, {RATE}"]),
     ({"rate_up": "20mbps"}, [f"{ENTRY}: rate_up: found '20mbps', {RATE}"]),
     ({"rate_down": "31kbit"}, [f"{ENTRY}: rate_down: found '31kbit', {RATE}"]),
+    ({"budget_rate": "fast"}, [f"{ENTRY}: budget_rate: found 'fast', {RATE}"]),
+    (
+        {"budget_packets": 0},
+        [f"{ENTRY}: budget_packets: found 0, expected an integer from 1 to 1000000000"],
+    ),
     ({"rat": "20mbit"}, [f"{ENTRY}: rat: unknown key, did you mean rate?"]),
     ({"tun_cidr": "10.200.2.0/24"}, [f"{ENTRY}: tun_cidr: found '10.200.2.0/24', {TUN}"]),
     ({"tun_cidr": "10.200.2.0"}, [f"{ENTRY}: tun_cidr: found '10.200.2.0', {TUN}"]),
@@ -285,7 +290,7 @@ JUNK = st.recursive(
     max_leaves=5,
 )
 KEYS = ["id", "wan", "lan", "lan_cidrs", "port", "tun_cidr", "tun_name", "tun_mtu", "log_level", "table", "priority"]
-KEYS += ["rate", "rate_up", "rate_down"]
+KEYS += ["rate", "rate_up", "rate_down", "budget_rate", "budget_packets"]
 
 
 @given(sites(min_tunnels=1), st.sampled_from(KEYS), JUNK)
@@ -308,3 +313,14 @@ def test_no_junk_variable_raises(tunnels, server, address, wans):
     }
     plan = site_plan(groups, hostvars)
     assert all("\n" not in line for line in plan["errors"])
+
+
+TRUST = ["mpquic_ca_file", "mpquic_certificate_file", "mpquic_legacy_from", "mpquic_legacy_pin"]
+
+
+@given(st.dictionaries(st.sampled_from(TRUST), JUNK), st.dictionaries(st.sampled_from(TRUST), JUNK))
+def test_no_junk_in_what_hosts_are_known_by_raises(client, server):
+    groups, hostvars = reference()
+    plan = site_plan(groups, changed(changed(hostvars, "client1", **client), "vps1", **server))
+    assert all("\n" not in line for line in plan["errors"])
+    assert bool(plan["errors"]) != bool(plan["hosts"])
