@@ -137,6 +137,44 @@ instances:
       description: SHA-256 of the instance file it runs, in hex.
       type: str
       returned: when it answers
+    identity:
+      description: Fingerprint of the key that it shows, V(null) without one.
+      type: raw
+      returned: when it answers
+      sample: sha256:3f1c9e0b7a6d5e4f8c2b1a09d8e7f6c5b4a3928170f6e5d4c3b2a19080f7e6d5
+    peers:
+      description:
+        - Those that may connect.
+        - Each has C(remote), C(rtt_ms), C(since_s), C(session), C(connects), C(drops) and the counters of packets and
+          bytes as the instance has them.
+      type: list
+      elements: dict
+      returned: when a server answers
+      contains:
+        name:
+          description: Name of the peer.
+          type: str
+          returned: always
+          sample: client1
+        address:
+          description: Its address inside the tunnel.
+          type: str
+          returned: always
+          sample: 10.200.4.1
+        state:
+          description: V(up) when it is connected.
+          type: str
+          returned: always
+          sample: up
+        key:
+          description: Fingerprint of the key that it proved, V(null) when it is not connected or has none.
+          type: raw
+          returned: always
+        legacy:
+          description: Whether it speaks the protocol of the Go implementation, which knows no client keys.
+          type: bool
+          returned: always
+          sample: false
     drops:
       description: Dropped packets by reason.
       type: dict
