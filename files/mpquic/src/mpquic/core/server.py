@@ -272,6 +272,9 @@ class ServerTunnel:
         admitted, refused = session.budget.admit(batch, now)
         if refused:
             session.counters.drops["budget"] += refused
+            if session.guest is not None:
+                # The acknowledgement that is waited for may be among them.
+                session.guest.connection.clock.restart(now)
         return admitted
 
     # --- who it is --------------------------------------------------------------------------------------------------
