@@ -34,9 +34,7 @@ if TYPE_CHECKING:
 
     from fuzzing.decoder import Input
 
-# As the daemon does: what strangers send is no news.
-logging.getLogger("quic").setLevel(logging.CRITICAL)
-
+_LIBRARY = logging.getLogger("quic")
 #: Inputs between two looks at whether the tunnel works.
 _LOOK = 2000
 #: Inputs for one attempt of a client to connect.
@@ -59,6 +57,9 @@ class _Tunnel(Decoder):
         """Connect them."""
         super().__init__(rng)
         self._temporary = tempfile.TemporaryDirectory(prefix="mpquic-fuzz-")
+        # As in the daemon: what strangers send is no news.
+        self._level = _LIBRARY.level
+        _LIBRARY.setLevel(logging.CRITICAL)
         self.world = World(Path(self._temporary.name), seed=1)
         self._fed = 0
         self._number = 0
@@ -89,7 +90,8 @@ class _Tunnel(Decoder):
         self.server._roster.table._remembered.clear()
 
     def close(self) -> None:
-        """Remove the files."""
+        """Remove the files, and let the library speak again."""
+        _LIBRARY.setLevel(self._level)
         self._temporary.cleanup()
 
     def _connect(self) -> None:
