@@ -7,7 +7,7 @@ from collections import Counter
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_network
 from typing import TYPE_CHECKING
 
-from mpquic.core import gate, inner
+from mpquic.core import inner
 from mpquic.core.classes import classify
 from mpquic.core.gate import OPEN, Gate, from_peer, martian, towards_server
 from mpquic.core.icmp import TooBig
@@ -112,6 +112,7 @@ class Reads(Decoder):
 
     def settle(self) -> None:
         """Forget pairs of addresses."""
+        OPEN._remembered.clear()
         self._gate = self._new_gate()
 
     def _new_gate(self) -> Gate:
@@ -167,4 +168,4 @@ class Headers(Decoder):
 
     def settle(self) -> None:
         """Forget pairs of addresses."""
-        gate.OPEN._remembered.clear()
+        OPEN._remembered.clear()
