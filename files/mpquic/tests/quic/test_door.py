@@ -47,7 +47,25 @@ def test_one_source_gets_a_few_half_open_connections(world: World) -> None:
     for number in range(30):
         _knock(world, ("203.0.113.1", 1000 + number))
     assert len(_server(world)._board.guests) <= MAX_HALF_OPEN_PER_SOURCE + 1
-    assert _server(world).totals().drops["half_open_full"] == 30 - MAX_HALF_OPEN_PER_SOURCE
+    assert _server(world).totals().drops["retry"] == 30 - MAX_HALF_OPEN_PER_SOURCE
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_forged_addresses_do_not_keep_a_client_out(world: World, *, known: bool) -> None:
+    """Fifty Initials a second from the client's own address: it proves that it is there, they cannot."""
+    if known:
+        world.run_until(lambda: world.client.state == "up", 5)
+        world.client.close(world.now)
+        world.run(1.0)
+
+    def forge() -> None:
+        address = ("198.51.100.1", world.random.randrange(1024, 50000))
+        _server(world).receive(arrivals(address, _initial(world)), world.now)
+
+    world.every(0.02, forge)
+    world.run(6.0)
+    world.start_client()
+    world.run_until(lambda: world.client.state == "up", 2.0)
 
 
 def test_an_ipv6_network_is_one_source(world: World) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from aioquic.buffer import Buffer
-from aioquic.quic.packet import pull_quic_header
+from aioquic.quic.crypto import CryptoPair
+from aioquic.quic.packet import encode_quic_retry, pull_quic_header
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mpquic.core import wire
@@ -207,3 +208,26 @@ def test_version_negotiation_is_smaller_than_what_could_begin_a_connection(
     parsed = wire.long_header(answer)
     assert parsed == wire.LongHeader(0, ours, theirs)
     assert answer[-4:] == wire.VERSION_1.to_bytes(4, "big")
+
+
+@pytest.mark.parametrize("size", [52, 512, 900, 1100, 1180, 1300])
+def test_no_token_makes_a_client_spin(tmp_path: Path, server: Party, size: int) -> None:
+    """One that leaves no room for an Initial is not repeated: what is due could never leave."""
+    client_end, _server_end = _both(tmp_path, server)
+    now = 100.0
+    client = client_end.connect(SERVER, now)
+    header = wire.long_header(client.seal([], now)[0][0][0])
+    assert header is not None
+    retry = encode_quic_retry(1, b"retried1", header.source, header.destination, bytes(size))
+    client.open(arrivals(SERVER, retry), now)
+    client.seal([], now)
+    keys = CryptoPair()
+    keys.setup_initial(cid=b"retried1", is_client=False, version=1)
+    start = b"\xc3\0\0\0\1\x08" + header.source + b"\x08retried1\0" + (0x4000 | 4 + 1100 + 16).to_bytes(2) + bytes(4)
+    client.open(arrivals(SERVER, keys.encrypt_packet(start, b"\1".ljust(1100, b"\0"), 0)), now)
+    start_of_wait = now
+    for _wake_up in range(200):
+        now = max(now, client.deadline())
+        client.fire(now)
+        client.seal([], now)
+    assert now - start_of_wait > 0.1, "it wakes up again and again, at one instant"

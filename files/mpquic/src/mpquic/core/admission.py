@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 #: Half-open connections in all. Each costs about 140 kB.
 MAX_HALF_OPEN = 256
-#: Half-open connections from one source: an IPv4 address or an IPv6 /64.
+#: Half-open connections from one source: an IPv4 address or an IPv6 /64. As many again are kept for those who prove
+#: that they are there, so that nobody is held up by forgeries of his address.
 MAX_HALF_OPEN_PER_SOURCE = 8
 #: Half-open connections above which every address must be proved, and Initials per second above which it must.
 RETRY_HALF_OPEN = 16
@@ -64,10 +65,13 @@ class Admission:
 
     def _crowded(self, source: str, retried: Retried | None, now: float) -> str:
         """Judge an Initial by how many there are."""
-        if self._half_open[source] >= MAX_HALF_OPEN_PER_SOURCE:
+        here = self._half_open[source]
+        if retried is None:
+            calm = self._initials.take(now) and self._total < RETRY_HALF_OPEN
+            if not calm or here >= MAX_HALF_OPEN_PER_SOURCE:
+                return RETRY if self._retries.take(now) else "retry_limit"
+        if here >= 2 * MAX_HALF_OPEN_PER_SOURCE:
             return "half_open_full"
-        if retried is None and not (self._initials.take(now) and self._total < RETRY_HALF_OPEN):
-            return RETRY if self._retries.take(now) else "retry_limit"
         if self._total >= MAX_HALF_OPEN and source not in self._familiar:
             return "half_open_full"
         return ACCEPT

@@ -238,7 +238,7 @@ def _grow(sock: socket.socket, force: int, plain: int) -> None:
         _tell_small("rmem_max" if plain == socket.SO_RCVBUF else "wmem_max", granted)
 
 
-@functools.cache
+@functools.lru_cache(maxsize=8)
 def _tell_small(limit: str, granted: int) -> None:
     """Say it once, not for every socket."""
     _LOG.info(

@@ -21,6 +21,7 @@ name                                    use    because
 ``_write_connection_limits()``          w      TunnelConnection: aioquic doubles flow control limits as they are used
 ``_write_stream_limits()``              w      the same
 ``_initialize()``                       w      TunnelConnection: where the TLS context and the spaces are made
+``_receive_retry_packet()``             w      TunnelConnection: no token may fill an Initial
 ``connection.MAX_ACK_RANGES``           w      64 ranges are too few for a window of 8192: late packets went unanswered
 ``_ack_delay``                          w      an ACK per millisecond costs more than the data it acknowledges
 ``_spaces``                             r      packet number space of 1-RTT packets

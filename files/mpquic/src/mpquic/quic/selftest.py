@@ -118,6 +118,7 @@ def _mutual_checks() -> list[tuple[str, bool]]:
         ),
         ("tls._receive_buffer", server.tls._receive_buffer == b""),
         ("MAX_PENDING_CRYPTO", "MAX_PENDING_CRYPTO" in TunnelConnection._handle_crypto_frame.__code__.co_names),
+        ("_receive_retry_packet", "_receive_retry_packet" in TunnelConnection.receive_datagram.__code__.co_names),
         ("_network_paths of a server", path.bytes_received > _MTU and path.bytes_sent > _MTU),
         ("_local_max_streams_bidi", (client._remote_max_streams_bidi, server._remote_max_streams_bidi) == (1, 0)),
         ("_local_max_streams_uni", (client._remote_max_streams_uni, server._remote_max_streams_uni) == (0, 0)),

@@ -10,11 +10,17 @@ from aioquic.quic.connection import QuicConnection
 if TYPE_CHECKING:
     from aioquic.quic.configuration import QuicConfiguration
     from aioquic.quic.connection import Limit
+    from aioquic.quic.packet import QuicHeader
     from aioquic.quic.packet_builder import QuicPacketBuilder
     from aioquic.quic.recovery import QuicPacketSpace
     from aioquic.quic.stream import QuicStream
 
     from mpquic.core.connection import Retried
+
+
+#: Longest Retry token that is taken (bytes). It is repeated in every Initial and must leave room there: otherwise what
+#: is due can never leave, and is due again at once.
+MAX_TOKEN = 512
 
 
 class TunnelConnection(QuicConnection):
@@ -38,6 +44,10 @@ class TunnelConnection(QuicConnection):
             self._loss.discard_space(space)
         super()._initialize(peer_cid)
         self.tls._request_client_certificate = not self._is_client  # noqa: SLF001 - see mpquic.quic.private
+
+    def _receive_retry_packet(self, header: QuicHeader, packet_without_tag: bytes, now: float) -> None:
+        if len(header.token) <= MAX_TOKEN:
+            super()._receive_retry_packet(header, packet_without_tag, now)
 
     def _write_connection_limits(self, builder: QuicPacketBuilder, space: QuicPacketSpace) -> None:
         """Grant nothing on top of what the transport parameters did."""

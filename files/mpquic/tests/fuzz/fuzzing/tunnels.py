@@ -335,7 +335,7 @@ class ClientDatagrams(_Tunnel):
 
     def _retry(self, mutator: Mutator, own: bytes, original: bytes) -> bytes:
         rng = self.rng
-        token = rng.randbytes(rng.choice([0, 1, 30, 62, 64, 500]))
+        token = rng.randbytes(rng.choice([0, 1, 30, 62, 64, 500, 1100, 1180, 1300]))
         data: bytes = encode_quic_retry(
             version=1,
             source_cid=rng.randbytes(rng.choice([0, 1, 8, 8, 8, 20])),
