@@ -68,10 +68,12 @@ def all_up() -> bool:
     return all(run(f"lan{i}", f"ping -c1 -W1 {WEB}", check=False).returncode == 0 for i in TUNNELS)
 
 
-def play(*arguments: str, inventory: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run site.yml."""
+def play(
+    *arguments: str, inventory: Path | None = None, playbook: str = "site.yml"
+) -> subprocess.CompletedProcess[str]:
+    """Run a playbook of the checkout, such as ``playbooks/health.yml``."""
     return subprocess.run(
-        ["ansible-playbook", "-i", str(inventory or ROOT / "inventories" / "lab"), "site.yml", *arguments],
+        ["ansible-playbook", "-i", str(inventory or ROOT / "inventories" / "lab"), playbook, *arguments],
         cwd=ROOT,
         check=False,
         capture_output=True,
