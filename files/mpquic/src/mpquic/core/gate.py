@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 #: Pairs of addresses that are remembered.
 _REMEMBERED = 8192
-_FIRST_BYTES_V6_MULTICAST = 0xFF
+_FIRST_BYTE_V6_MULTICAST = 0xFF
+_V6_NOBODY = {bytes(16), bytes(15) + b"\x01"}
+_V6_MAPPED = bytes(10) + b"\xff\xff"
 _SHORTEST = 20
 
 
@@ -91,6 +93,6 @@ def martian(address: bytes) -> bool:
     """
     if len(address) == 4:
         return address[0] in {0, 127} or address[0] >= 224
-    if address[0] == _FIRST_BYTES_V6_MULTICAST:
+    if address[0] == _FIRST_BYTE_V6_MULTICAST:
         return True
-    return address[:10] == bytes(10) and (address[10:12] == b"\xff\xff" or address[10:15] == bytes(5))
+    return address in _V6_NOBODY or address.startswith(_V6_MAPPED)
