@@ -33,6 +33,17 @@ CLIENT: dict[str, Any] = {
     "lan_routing": {"interface": "enp6s23", "cidrs": ["172.16.4.0/30"], "table": 45004, "priority": 504},
 }
 GONE = object()
+#: The tunnel of one class.
+CLASS: dict[str, Any] = CLIENT | {
+    "remote_port": 45010,
+    "tun_name": "cr5",
+    "tun_cidr": "10.200.10.1/32",
+    "tun_cidr6": "fd6d:7071:10::1/128",
+    "tun_peer": "10.200.10.254",
+    "outer_dscp": 46,
+    "multi_conn_enabled": False,
+    "lan_routing": {"cidrs": [], "mark": 0x00110000, "table": 46016, "priority": 200},
+}
 
 
 @pytest.fixture
@@ -77,6 +88,23 @@ def test_client_with_defaults(tmp_path: Path) -> None:
     assert config.tls_server_pin == (PIN,)
     assert config.lan_routing is not None
     assert config.lan_routing.cidrs == (ipaddress.ip_network("172.16.4.0/30"),)
+
+
+def test_class_client(tmp_path: Path) -> None:
+    """What its mark carries enters the tunnel, from wherever it is; its address is alone."""
+    config, warnings = load(_file(tmp_path, CLASS, "cr5.yaml"))
+    assert len(warnings) == 1
+    assert str(config.tun_cidr) == "10.200.10.1/32"
+    assert str(config.tun_cidr6) == "fd6d:7071:10::1/128"
+    assert str(config.tun_peer) == "10.200.10.254"
+    assert (config.outer_dscp, config.multi_conn_enabled) == (46, False)
+    assert config.lan_routing is not None
+    assert (config.lan_routing.mark, config.lan_routing.interface, config.lan_routing.cidrs) == (0x00110000, None, ())
+
+
+@pytest.mark.parametrize(("value", "expected"), [(0, 0), (63, 63), ("copy", "copy"), (GONE, 0)])
+def test_outer_dscp(tmp_path: Path, value: Any, expected: Any) -> None:
+    assert load(_file(tmp_path, CLIENT | {"outer_dscp": value}))[0].outer_dscp == expected
 
 
 def test_client_with_an_identity(tmp_path: Path, pem: dict[str, str]) -> None:
@@ -207,7 +235,27 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
         "tls_insecure_skip_verify: found true, expected false: there is no",
     ),
     ("multipath", {"multipath_enabled": True}, "multipath_enabled: found true, expected false: this release runs"),
-    ("several connections", {"multi_conn_enabled": True}, "multi_conn_enabled: found true, expected false"),
+    (
+        "several connections",
+        {"multi_conn_enabled": True},
+        "multi_conn_enabled: found true on a client, expected true on a server only",
+    ),
+    ("DSCP", {"outer_dscp": 64}, "outer_dscp: found 64, expected a DSCP from 0 to 63, or copy"),
+    ("DSCP below nothing", {"outer_dscp": -1}, "outer_dscp: found -1, expected a DSCP"),
+    ("DSCP as bool", {"outer_dscp": True}, "outer_dscp: found true, expected a DSCP"),
+    ("DSCP as text", {"outer_dscp": "46"}, "outer_dscp: found '46', expected a DSCP"),
+    ("IPv4 for IPv6", {"tun_cidr6": "10.0.0.1/30"}, "tun_cidr6: found '10.0.0.1/30' (IPv4), expected an IPv6 host"),
+    ("IPv6 network address", {"tun_cidr6": "fd00::/64"}, "tun_cidr6: found 'fd00::/64' (the network address of fd00::"),
+    ("IPv6 without a prefix", {"tun_cidr6": "fd00::1"}, "tun_cidr6: found 'fd00::1', expected an IPv6 host address"),
+    ("mtu for both", {"tun_cidr6": "fd00::1/64", "tun_mtu": 1279}, "tun_mtu: found 1279, expected at least 1280"),
+    (
+        "two IPv6 addresses",
+        {"tun_cidr": "fd00::1/64", "tun_cidr6": "fd01::1/64"},
+        "tun_cidr6: found fd01::1/64 beside tun_cidr fd00::1/64, expected one IPv6 address",
+    ),
+    ("peer", {"tun_peer": "10.200.10.254/24"}, "tun_peer: found '10.200.10.254/24', expected the IPv4 address of"),
+    ("loopback peer", {"tun_peer": "127.0.0.1"}, "tun_peer: found '127.0.0.1' (loopback, 127.0.0.0/8), expected the"),
+    ("oneself as peer", {"tun_peer": "10.200.4.1"}, "tun_peer: found 10.200.4.1, expected the server's address, not"),
     ("reliable", {"transport_mode": "reliable"}, "transport_mode: found 'reliable', expected datagram"),
     ("half an identity", {"tls_cert_file": "/nowhere/c.pem"}, "tls_key_file: missing, expected an absolute path"),
     ("relative path", {"tls_ca_file": "ca.pem"}, "tls_ca_file: found 'ca.pem', expected an absolute path"),
@@ -216,6 +264,34 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
         "LAN key",
         {"lan_routing": {"cidrs": ["172.16.4.0/30"], "tabel": 1}},
         "lan_routing.tabel: unknown key, did you mean",
+    ),
+    (
+        "mark beside an interface",
+        {"lan_routing": CLIENT["lan_routing"] | {"mark": 0x110000}},
+        "lan_routing.mark: found beside interface enp6s23, expected one of the two",
+    ),
+    (
+        "neither mark nor interface",
+        {"lan_routing": {"cidrs": ["172.16.4.0/30"], "table": 1, "priority": 1}},
+        "lan_routing.interface: missing, expected on a client, or lan_routing.mark",
+    ),
+    (
+        "no prefix without a mark",
+        {"lan_routing": CLIENT["lan_routing"] | {"cidrs": []}},
+        "lan_routing.cidrs: found an empty list, expected at least one prefix",
+    ),
+    *(
+        (
+            f"mark {mark:#x}",
+            {"lan_routing": CLASS["lan_routing"] | {"mark": mark}},
+            f"lan_routing.mark: found {mark}, expected a mark from 0x00010000 to 0x0fff0000 that ends in 0000",
+        )
+        for mark in (0, 0x8000, 0x110001, 0x10000000, -0x10000)
+    ),
+    (
+        "LAN in the IPv6 tunnel",
+        {"tun_cidr6": "fd00::1/64", "lan_routing": CLIENT["lan_routing"] | {"cidrs": ["fd00::/56"]}},
+        "lan_routing.cidrs: found fd00::/56, expected a prefix that does not overlap tun_cidr6 fd00::1/64",
     ),
     ("LAN no table", {"lan_routing": {"cidrs": ["172.16.4.0/30"]}}, "lan_routing.table: missing, expected on a client"),
     (
@@ -379,6 +455,44 @@ def test_clashes_between_files(tmp_path: Path, change: dict[str, Any], key: str 
     assert [line.split(": ")[:2] for line in lines] == ([] if key is None else [["5.yaml", key]])
 
 
+def _classes(tmp_path: Path, change: dict[str, Any], lan: dict[str, Any]) -> list[str]:
+    """Return what clashes between two classes of one link, the second one changed."""
+    other = {"tun_name": "df5", "tun_cidr": "10.200.10.5/32", "tun_cidr6": "fd6d:7071:10::5/128"}
+    routing = {"cidrs": [], "mark": 0x00120000, "table": 46017, "priority": 201}
+    files = [
+        _file(tmp_path, CLASS | {"lan_routing": CLASS["lan_routing"] | {"cidrs": ["172.16.5.0/30"]}}, "cr5.yaml"),
+        _file(tmp_path, CLASS | other | {"lan_routing": routing | lan} | change, "df5.yaml"),
+    ]
+    return list(between([(path.name, load(path)[0]) for path in files]))
+
+
+@pytest.mark.parametrize(
+    ("change", "lan", "expected"),
+    [
+        ({}, {}, None),
+        ({}, {"cidrs": ["172.16.5.0/30"]}, None),
+        ({}, {"mark": 0x00110000}, "lan_routing.mark: found 0x00110000"),
+        ({}, {"table": 46016}, "lan_routing.table: found 46016"),
+        ({}, {"priority": 200}, "lan_routing.priority: found 200"),
+        ({"tun_cidr": "10.200.10.1/32"}, {}, "tun_cidr: found 10.200.10.1/32 (overlaps 10.200.10.1/32)"),
+        ({"tun_cidr6": "fd6d:7071:10::5/64"}, {}, "tun_cidr6: found fd6d:7071:10::5/64 (overlaps fd6d:7071:10::1/128)"),
+        # Not a class: it may have the same LAN, but not the same server port.
+        (
+            {"remote_port": 45005},
+            {"mark": None, "interface": "enp6s24", "cidrs": ["172.16.5.0/30"]},
+            None,
+        ),
+        ({}, {"mark": None, "interface": "enp6s24", "cidrs": ["172.16.6.0/30"]}, "remote_port: found 45010 on 203.0."),
+    ],
+)
+def test_clashes_between_classes(
+    tmp_path: Path, change: dict[str, Any], lan: dict[str, Any], expected: str | None
+) -> None:
+    lines = _classes(tmp_path, change, lan)
+    assert len(lines) == (expected is not None), lines
+    assert all(line.startswith(f"df5.yaml: {expected}") for line in lines), lines
+
+
 def _command(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "mpquic", "check-config", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
@@ -419,15 +533,19 @@ def test_what_a_running_instance_can_take_over(tmp_path: Path, pem: dict[str, st
         "tls_server_pin": [PIN, PIN.replace("0", "1")],
         "tls_ca_file": str(other),
         "tls_server_name": "gate",
+        "tun_peer": "10.200.4.2",
     }
     new = load(_file(tmp_path, CLIENT | reloadable | pem))[0]
     assert new.digest != old.digest
     assert needs_restart(old, new) == []
     restarting = {"remote_port": 45005, "rate": "1mbit", "tun_mtu": 1400, "legacy_server": True}
+    restarting |= {"tun_cidr6": "fd00::1/64", "outer_dscp": "copy"}
     assert needs_restart(old, load(_file(tmp_path, CLIENT | restarting))[0]) == [
         "remote_port",
+        "tun_cidr6",
         "tun_mtu",
         "rate",
+        "outer_dscp",
         "legacy_server",
     ]
     assert set(type(old).model_fields) > RELOADABLE

@@ -35,6 +35,7 @@ def server(tmp_path: Path) -> Any:
         "remote_port": 45004,
         "tun_name": "mpq4",
         "tun_cidr": "10.200.4.2/24",
+        "multi_conn_enabled": True,
         "tls_cert_file": str(tmp_path / "cert.pem"),
         "tls_key_file": str(tmp_path / "key.pem"),
     }
@@ -64,10 +65,73 @@ def test_peers(server: Any) -> None:
     config, warnings = load(server(peers=[ONE, full]))
     assert warnings == []
     one, two = config.peers
+    assert config.multi_conn_enabled is True
     assert one.allowed == networks("10.200.4.1/32", "172.16.4.0/30", "fd00::1/128")
     assert (one.name, one.pins, one.cert_names) == ("client1", (PIN,), ())
     assert (one.budget_rate, one.budget_packets) == (None, None)
     assert (two.pins, two.budget_rate, two.budget_packets) == ((PIN, PIN), 500_000_000, 50_000)
+
+
+def test_peers_of_classes(server: Any) -> None:
+    """Two class tunnels of one client: each its own address, the LAN behind both."""
+    lan = ["172.16.4.0/30", "fd00:4::/64"]
+    base = {"pins": [PIN], "shared": lan}
+    df = base | {"name": "client1.df4", "allowed": ["10.200.4.5/32", "fd00::5/128"]}
+    cr = base | {"name": "client1.cr4", "allowed": ["10.200.4.1/32", "fd00::1/128"], "outer_dscp": 46}
+    bk = {"name": "client1.bk4", "pins": [PIN], "allowed": ["10.200.4.9/32"], "outer_dscp": "copy"}
+    config, warnings = load(server(peers=[df, cr, bk], tun_cidr6="fd00::ffff/64", outer_dscp=8))
+    assert warnings == []
+    assert [peer.shared for peer in config.peers] == [networks(*lan), networks(*lan), ()]
+    assert [peer.outer_dscp for peer in config.peers] == [None, 46, "copy"]
+    assert config.outer_dscp == 8
+    assert config.tun_cidr6 == ipaddress.ip_interface("fd00::ffff/64")
+
+
+@pytest.mark.parametrize(
+    ("df", "cr", "expected"),
+    [
+        (
+            {"shared": ["10.200.4.1/32"]},
+            {},
+            "peers[1] (cr): allowed[0]: found 10.200.4.1/32, expected a prefix that does not overlap 10.200.4.1/32 of "
+            "peers[0] (df): shared[0]",
+        ),
+        (
+            {"shared": ["172.16.0.0/16"]},
+            {"shared": ["172.16.4.0/24"]},
+            "peers[1] (cr): shared[0]: found 172.16.4.0/24, expected a prefix that does not overlap 172.16.0.0/16 of "
+            "peers[0] (df): shared[0]",
+        ),
+        (
+            {"shared": ["172.16.0.0/16", "172.16.0.0/16"]},
+            {},
+            "peers[0] (df): shared[1]: found 172.16.0.0/16, expected a prefix that does not overlap 172.16.0.0/16 of "
+            "peers[0] (df): shared[0]",
+        ),
+        (
+            {"shared": ["10.200.4.2/31"]},
+            {"shared": ["172.16.0.0/16"]},
+            "peers[0] (df): shared[0]: found 10.200.4.2/31, expected a prefix without the own address, 10.200.4.2/24",
+        ),
+        (
+            {"allowed": ["10.200.4.5/32", "fd00::/64"]},
+            {},
+            "peers[0] (df): allowed[1]: found fd00::/64, expected a prefix without the own address, fd00::ffff/64",
+        ),
+    ],
+)
+def test_what_peers_can_not_share(server: Any, df: dict[str, Any], cr: dict[str, Any], expected: str) -> None:
+    df = {"name": "df", "pins": [PIN], "allowed": ["10.200.4.5/32"]} | df
+    cr = {"name": "cr", "pins": [PIN], "allowed": ["10.200.4.1/32"]} | cr
+    assert faults(server(peers=[df, cr], tun_cidr6="fd00::ffff/64")) == [expected]
+
+
+def test_more_than_one_peer_is_a_decision(server: Any) -> None:
+    assert load(server(peers=[ONE], multi_conn_enabled=False))[0].multi_conn_enabled is False
+    more = {"peers": [ONE], "legacy_peers": [OLD]}
+    told = "multi_conn_enabled: found false, expected true with 2 entries in peers and legacy_peers"
+    assert faults(server(**more, multi_conn_enabled=False)) == [told]
+    assert load(server(**more))[0].multi_conn_enabled is True
 
 
 def test_peers_that_a_ca_names(server: Any, tmp_path: Path) -> None:
@@ -151,6 +215,10 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("packets", {"budget_packets": 0}, f"{ENTRY}budget_packets: found 0, expected UDP datagrams per second from 1"),
     ("too many packets", {"budget_packets": 10**9 + 1}, f"{ENTRY}budget_packets: found 1000000001, expected UDP"),
     ("packets as text", {"budget_packets": "5"}, f"{ENTRY}budget_packets: found '5', expected UDP datagrams"),
+    ("shared", {"shared": ["172.16.4.1/30"]}, f"{ENTRY}shared[0]: found '172.16.4.1/30' (host bits set, did you mean"),
+    ("one shared", {"shared": "172.16.5.0/30"}, f"{ENTRY}shared: found '172.16.5.0/30', expected a list of prefixes be"),
+    ("DSCP", {"outer_dscp": 64}, f"{ENTRY}outer_dscp: found 64, expected a DSCP from 0 to 63, or copy"),
+    ("DSCP as text", {"outer_dscp": "ef"}, f"{ENTRY}outer_dscp: found 'ef', expected a DSCP from 0 to 63, or copy"),
     ("unknown key", {"allow": []}, f"{ENTRY}allow: unknown key, did you mean allowed?"),
     ("strange key", {7: 7}, f"{ENTRY}7: unknown key, expected one of name, pins, cert_names,"),
     (
@@ -238,6 +306,12 @@ def test_martians(server: Any, prefix: str, kind: str) -> None:
             "legacy_peers[0] (old4): address: found 'fd00::1', expected",
         ),
         ({"legacy_peers": [OLD | {"name": "client1"}]}, "legacy_peers[0] (client1): name: found client1, expected"),
+        ({"tun_peer": "10.200.4.1"}, "tun_peer: found on a server, expected on a client only"),
+        ({"multi_conn_enabled": "yes"}, "multi_conn_enabled: found 'yes', expected true or false"),
+        (
+            {"lan_routing": {"cidrs": ["172.16.4.0/30"], "mark": 0x110000}},
+            "lan_routing.mark: found on a server, expected on a client only",
+        ),
         ({"legacy_server": True}, "legacy_server: found on a server, expected on a client only"),
         ({"tls_ca_file": "/nowhere"}, "tls_ca_file: found /nowhere: No such file or directory, expected PEM CA"),
     ],

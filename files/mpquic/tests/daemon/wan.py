@@ -122,7 +122,8 @@ class Wan:
         path = self.folder / f"{role}.yaml"
         if not path.exists():
             base = {"role": role, "remote_port": PORT, "tun_name": TUN, "tun_cidr": f"{ADDRESS[role]}/30"}
-            path.write_text(yaml.safe_dump(base | {"log_level": "debug"}))
+            base |= {"log_level": "debug", "multi_conn_enabled": role == "server"}
+            path.write_text(yaml.safe_dump(base))
             (self.folder / role).mkdir()
             os.chown(self.folder / role, NOBODY, NOBODY)
         path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | keys))

@@ -5,11 +5,12 @@ from mpquic.config.clashes import between
 from mpquic.config.errors import ConfigError
 from mpquic.config.fields import Bind
 from mpquic.config.loader import load, parse
-from mpquic.config.model import InstanceConfig, LanRouting, LegacyPeerConfig, PeerConfig
+from mpquic.config.model import MARK_MASK, InstanceConfig, LanRouting, LegacyPeerConfig, PeerConfig
 from mpquic.config.reload import RELOADABLE, needs_restart
 from mpquic.config.runtime import HostConditionError, interface_exists, interface_ipv4, preflight
 
 __all__ = [
+    "MARK_MASK",
     "RELOADABLE",
     "Bind",
     "ConfigError",

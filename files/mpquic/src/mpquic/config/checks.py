@@ -45,9 +45,13 @@ def _role(valid: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
 
 def _misplaced(valid: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
     role = valid.get("role")
-    for key, owner in (("peers", "server"), ("legacy_peers", "server"), ("legacy_server", "client")):
+    owners = {"peers": "server", "legacy_peers": "server", "legacy_server": "client", "tun_peer": "client"}
+    for key, owner in owners.items():
         if role is not None and role != owner and given.get(key) is not None:
             yield f"{key}: found on a {role}, expected on a {owner} only"
+    # Older files say false on either end.
+    if role == "client" and valid.get("multi_conn_enabled") is True:
+        yield "multi_conn_enabled: found true on a client, expected true on a server only"
 
 
 def _is_v6(address: str) -> bool | None:
@@ -58,9 +62,15 @@ def _is_v6(address: str) -> bool | None:
 
 
 def _tunnel(valid: Mapping[str, Any]) -> Iterator[str]:
-    cidr, mtu = valid.get("tun_cidr"), valid.get("tun_mtu", 1300)
+    cidr, cidr6, mtu = valid.get("tun_cidr"), valid.get("tun_cidr6"), valid.get("tun_mtu", 1300)
     if cidr is not None and cidr.version == 6 and mtu < IPV6_MIN_MTU:
         yield f"tun_mtu: found {mtu}, expected at least {IPV6_MIN_MTU} because tun_cidr is IPv6"
+    elif cidr6 is not None and mtu < IPV6_MIN_MTU:
+        yield f"tun_mtu: found {mtu}, expected at least {IPV6_MIN_MTU} because there is a tun_cidr6"
+    if cidr is not None and cidr.version == 6 and cidr6 is not None:
+        yield f"tun_cidr6: found {cidr6} beside tun_cidr {cidr}, expected one IPv6 address"
+    if cidr is not None and valid.get("tun_peer") == cidr.ip:
+        yield f"tun_peer: found {cidr.ip}, expected the server's address, not the own one"
 
 
 def _lan(valid: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
@@ -68,25 +78,33 @@ def _lan(valid: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
     if lan is None:
         return
     if valid.get("role") == "client":
-        for key in ("interface", "table", "priority"):
+        if lan.interface is None and lan.mark is None:
+            yield "lan_routing.interface: missing, expected on a client, or lan_routing.mark"
+        elif lan.interface is not None and lan.mark is not None:
+            yield f"lan_routing.mark: found beside interface {lan.interface}, expected one of the two"
+        for key in ("table", "priority"):
             if getattr(lan, key) is None:
                 yield f"lan_routing.{key}: missing, expected on a client"
+    elif valid.get("role") == "server" and lan.mark is not None:
+        yield "lan_routing.mark: found on a server, expected on a client only"
     # linux/rtnetlink.h: tables default, main and local.
     if lan.table in {253, 254, 255}:
         yield f"lan_routing.table: found {lan.table}, expected a table that is not default, main or local"
     if lan.interface is not None and lan.interface == given.get("tun_name"):
         yield f"lan_routing.interface: found {lan.interface}, expected an interface other than tun_name"
-    yield from _lan_cidrs(lan, valid.get("tun_cidr"))
+    yield from _lan_cidrs(lan, valid)
 
 
-def _lan_cidrs(lan: LanRouting, tun_cidr: IPv4Interface | IPv6Interface | None) -> Iterator[str]:
-    if not lan.cidrs:
+def _lan_cidrs(lan: LanRouting, valid: Mapping[str, Any]) -> Iterator[str]:
+    if not lan.cidrs and lan.mark is None:
         yield "lan_routing.cidrs: found an empty list, expected at least one prefix"
     for prefix in lan.cidrs:
         if prefix.prefixlen == 0:
             yield f"lan_routing.cidrs: found {prefix}, expected the LAN's own prefixes"
-        elif tun_cidr is not None and prefix.version == tun_cidr.version and prefix.overlaps(tun_cidr.network):
-            yield f"lan_routing.cidrs: found {prefix}, expected a prefix that does not overlap tun_cidr {tun_cidr}"
+        for key in ("tun_cidr", "tun_cidr6"):
+            own: IPv4Interface | IPv6Interface | None = valid.get(key)
+            if prefix.prefixlen and own is not None and prefix.version == own.version and prefix.overlaps(own.network):
+                yield f"lan_routing.cidrs: found {prefix}, expected a prefix that does not overlap {key} {own}"
 
 
 def _tls(valid: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from ipaddress import IPv4Interface, IPv6Interface
 
     from mpquic.config.model import InstanceConfig, LanRouting
 
@@ -25,24 +26,41 @@ def _pair(a: InstanceConfig, b: InstanceConfig) -> Iterator[tuple[str, str]]:
     if a.role == b.role == "server" and a.remote_port == b.remote_port and _same_place(a, b):
         yield "remote_port", f"{b.remote_port} on {b.bind_ip}"
     if a.role == b.role == "client" and a.remote_port == b.remote_port and a.remote_addr == b.remote_addr:
-        yield "remote_port", f"{b.remote_port} on {b.remote_addr}"
+        # The tunnels of the classes of one link meet there.
+        if not (_marked(a) and _marked(b)):
+            yield "remote_port", f"{b.remote_port} on {b.remote_addr}"
     if a.tun_name == b.tun_name:
         yield "tun_name", b.tun_name
-    if a.tun_cidr.version == b.tun_cidr.version and a.tun_cidr.network.overlaps(b.tun_cidr.network):
-        yield "tun_cidr", f"{b.tun_cidr} (overlaps {a.tun_cidr})"
+    for key, own in _addresses(b):
+        for _key, other in _addresses(a):
+            if own.version == other.version and own.network.overlaps(other.network):
+                yield key, f"{own} (overlaps {other})"
     if a.lan_routing is not None and b.lan_routing is not None:
         yield from _lan(a.lan_routing, b.lan_routing)
 
 
 def _lan(a: LanRouting, b: LanRouting) -> Iterator[tuple[str, str]]:
-    for key in ("table", "priority"):
+    for key in ("table", "priority", "mark"):
         value = getattr(b, key)
         if value is not None and value == getattr(a, key):
-            yield f"lan_routing.{key}", str(value)
+            yield f"lan_routing.{key}", f"{value:#010x}" if key == "mark" else str(value)
+    if a.mark is not None or b.mark is not None:
+        # Such prefixes choose no tunnel: the mark does.
+        return
     for net_a in a.cidrs:
         for net_b in b.cidrs:
             if net_a.version == net_b.version and net_a.overlaps(net_b):
                 yield "lan_routing.cidrs", f"{net_b} (overlaps {net_a})"
+
+
+def _marked(config: InstanceConfig) -> bool:
+    return config.lan_routing is not None and config.lan_routing.mark is not None
+
+
+def _addresses(config: InstanceConfig) -> Iterator[tuple[str, IPv4Interface | IPv6Interface]]:
+    yield "tun_cidr", config.tun_cidr
+    if config.tun_cidr6 is not None:
+        yield "tun_cidr6", config.tun_cidr6
 
 
 def _same_place(a: InstanceConfig, b: InstanceConfig) -> bool:

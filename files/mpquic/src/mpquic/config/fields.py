@@ -7,13 +7,14 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator
 
 _HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _INTERFACE = re.compile(r"[^\s/:%]{1,15}")
 _RATE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)([kmg]?bit)")
+_DSCPS = range(64)
 _UNITS = {"bit": 1, "kbit": 1_000, "mbit": 1_000_000, "gbit": 1_000_000_000}
 #: Bits per second that a tunnel can be held to. Below, a full packet would take 0.4 s.
 _RATES = range(32_000, 100_000_000_001)
@@ -99,6 +100,23 @@ def tun_address(value: object) -> ipaddress.IPv4Interface | ipaddress.IPv6Interf
     return found
 
 
+def tun_address6(value: object) -> ipaddress.IPv6Interface:
+    """Accept an IPv6 address with its prefix, as `tun_address` does."""
+    found = tun_address(value)
+    if not isinstance(found, ipaddress.IPv6Interface):
+        raise ValueError("IPv4")  # noqa: TRY004 - pydantic reports ValueError only
+    return found
+
+
+def dscp(value: object) -> int | Literal["copy"]:
+    """Accept a DSCP (RFC 2474 section 3, 0 to 63), or ``copy``: that of the packet inside."""
+    if value == "copy":
+        return "copy"
+    if isinstance(value, bool) or not isinstance(value, int) or value not in _DSCPS:
+        raise ValueError
+    return value
+
+
 def pin(value: object) -> str:
     """Accept the fingerprint of a key; answer in lower case."""
     if not isinstance(value, str) or not _PIN.fullmatch(value):
@@ -155,6 +173,8 @@ InterfaceName = Annotated[str, BeforeValidator(interface_name)]
 BindField = Annotated[Bind, BeforeValidator(bind)]
 HostField = Annotated[str, BeforeValidator(host)]
 TunAddress = Annotated[ipaddress.IPv4Interface | ipaddress.IPv6Interface, BeforeValidator(tun_address)]
+TunAddress6 = Annotated[ipaddress.IPv6Interface, BeforeValidator(tun_address6)]
+DscpField = Annotated[int | Literal["copy"], BeforeValidator(dscp)]
 PinsField = Annotated[tuple[str, ...], BeforeValidator(pins)]
 PinField = Annotated[str, BeforeValidator(pin)]
 NameField = Annotated[str, BeforeValidator(dns_name)]

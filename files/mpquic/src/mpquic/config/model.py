@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, 
 
 from mpquic.config.fields import (
     BindField,
+    DscpField,
     HostField,
     InterfaceName,
     NameField,
@@ -21,8 +22,13 @@ from mpquic.config.fields import (
     PinsField,
     RateField,
     TunAddress,
+    TunAddress6,
 )
 from mpquic.config.prefixes import Network, PeerAddress, PeerNetwork
+
+
+#: The bits of a packet's mark that say into which class tunnel it goes; all others are the operator's.
+MARK_MASK = 0x0FFF0000
 
 
 class Model(BaseModel):
@@ -42,9 +48,23 @@ class _Remembering(Model):
 
 
 class LanRouting(Model):
-    """How LAN traffic gets into the tunnel (client), or which LAN prefixes lie behind it (server)."""
+    """How LAN traffic gets into the tunnel (client), or which LAN prefixes lie behind it (server).
+
+    A client has either an interface, whose traffic from the prefixes enters the tunnel, or a mark, and then whatever
+    carries it does; the prefixes are those that it registers.
+    """
 
     interface: Annotated[InterfaceName | None, Field(description="an interface name of 1 to 15 characters")] = None
+    # The bits of MARK_MASK, by which nftables names the class of a packet.
+    mark: Annotated[
+        int | None,
+        Field(
+            ge=0x10000,
+            le=MARK_MASK,
+            multiple_of=0x10000,
+            description="a mark from 0x00010000 to 0x0fff0000 that ends in 0000",
+        ),
+    ] = None
     cidrs: Annotated[
         tuple[Network, ...],
         Field(
@@ -61,6 +81,7 @@ class LanRouting(Model):
 
 _PeerName = Annotated[PeerNameField, Field(description="1 to 64 of A-Z a-z 0-9 . _ -")]
 _BudgetRate = Annotated[RateField | None, Field(description="a rate from 32kbit to 100gbit such as 500mbit")]
+_DSCP = "a DSCP from 0 to 63, or copy"
 _BudgetPackets = Annotated[
     int | None, Field(ge=1, le=1_000_000_000, description="UDP datagrams per second from 1 to 1000000000")
 ]
@@ -89,6 +110,17 @@ class PeerConfig(_Remembering):
         tuple[NameField, ...], Field(strict=False, title="a DNS name", description="a list of DNS names")
     ] = ()
     allowed: _Prefixes
+    # Prefixes that several peers may send from; a packet to one goes to the peer that carried its flow.
+    shared: Annotated[
+        tuple[PeerNetwork, ...],
+        Field(
+            strict=False,
+            title="a prefix behind several peers such as 172.16.4.0/30",
+            description="a list of prefixes behind several peers such as 172.16.4.0/30",
+        ),
+    ] = ()
+    # Of what is sent to it; None: as the instance's.
+    outer_dscp: Annotated[DscpField | None, Field(description=_DSCP)] = None
     # What it may send; None: whatever arrives.
     budget_rate: _BudgetRate = None
     budget_packets: _BudgetPackets = None
@@ -131,6 +163,13 @@ class InstanceConfig(_Remembering):
         InterfaceName, Field(description="an interface name of 1 to 15 characters without / : % or space")
     ]
     tun_cidr: Annotated[TunAddress, Field(description="a host address with its prefix such as 10.200.4.1/30")]
+    tun_cidr6: Annotated[
+        TunAddress6 | None, Field(description="an IPv6 host address with its prefix such as fd6d:7071:10::1/128")
+    ] = None
+    # A client's: the server's address on its TUN, which the host asks for an echo. A /30 needs no such key.
+    tun_peer: Annotated[
+        PeerAddress | None, Field(description="the IPv4 address of the server's TUN such as 10.200.10.254")
+    ] = None
     # 576: what every IPv4 host must take in one piece (RFC 791 section 3.1). 9000: jumbo Ethernet.
     tun_mtu: Annotated[int, Field(ge=576, le=9000, description="bytes from 576 to 9000")] = 1300
     log_level: Annotated[Literal["debug", "info", "error"], Field(description="debug, info or error")] = "info"
@@ -141,6 +180,8 @@ class InstanceConfig(_Remembering):
     rate: Annotated[
         RateField | None, Field(description="a rate from 32kbit to 100gbit such as 500kbit, 20mbit or 1gbit")
     ] = None
+    # Of the UDP packets around what this end sends; copy: that of the packet inside.
+    outer_dscp: Annotated[DscpField, Field(description=_DSCP)] = 0
     tls_cert_file: Annotated[PathField | None, Field(description="an absolute path of a PEM certificate")] = None
     tls_key_file: Annotated[PathField | None, Field(description="an absolute path of a PEM private key")] = None
     tls_ca_file: Annotated[PathField | None, Field(description="an absolute path of PEM CA certificates")] = None
@@ -150,12 +191,14 @@ class InstanceConfig(_Remembering):
     ] = None
     # A client's: speak ALPN mpquic-ip to a server of the older implementation.
     legacy_server: Annotated[bool, Field(description="true or false")] = False
+    # A server's: more than one peer.
+    multi_conn_enabled: Annotated[bool, Field(description="true or false")] = False
     # A server's: who may connect. mpquic.config.peers reads the entries.
     peers: Annotated[tuple[PeerConfig, ...], Field(description="a list of mappings of name, pins, allowed")] = ()
     legacy_peers: Annotated[
         tuple[LegacyPeerConfig, ...], Field(description="a list of mappings of name, address, from")
     ] = ()
-    lan_routing: Annotated[LanRouting | None, Field(description="a mapping of interface, cidrs, table, priority")] = (
+    lan_routing: Annotated[LanRouting | None, Field(description="a mapping of interface or mark, cidrs, table, priority")] = (
         None
     )
 

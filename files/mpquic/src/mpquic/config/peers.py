@@ -38,6 +38,11 @@ class Entry:
         for index, prefix in enumerate(self.valid.get("allowed", ())):
             yield prefix, f"{self.label}: allowed[{index}]"
 
+    def shared(self) -> Iterator[tuple[IPNetwork, str]]:
+        """Yield what the entry has together with others, each with its name in messages."""
+        for index, prefix in enumerate(self.valid.get("shared", ())):
+            yield prefix, f"{self.label}: shared[{index}]"
+
 
 def take(rest: dict[str, Any]) -> tuple[list[Entry], list[str]]:
     """Replace both lists in ``rest`` by tuples of their right entries, and return all entries and the faults in them.
@@ -88,14 +93,27 @@ def across(entries: Sequence[Entry], valid: Mapping[str, Any], given: Mapping[st
         for entry in entries:
             if entry.valid.get("cert_names"):
                 yield f"{entry.label}: cert_names: found without tls_ca_file, expected there the CA that signs them"
-    owned = [(prefix, name) for entry in entries for prefix, name in entry.prefixes()]
-    if "tun_cidr" in valid:
-        own = ipaddress.ip_network(valid["tun_cidr"].ip)
-        for prefix, name in owned:
-            if prefix.overlaps(own):
-                yield f"{name}: found {prefix}, expected a prefix without the own address, {valid['tun_cidr']}"
+    if len(entries) > 1 and given.get("multi_conn_enabled", False) is False and valid.get("role") != "client":
+        yield f"multi_conn_enabled: found false, expected true with {len(entries)} entries in peers and legacy_peers"
+    owned = [named for entry in entries for named in (*entry.prefixes(), *entry.shared())]
+    for key in ("tun_cidr", "tun_cidr6"):
+        if (address := valid.get(key)) is not None:
+            own = ipaddress.ip_network(address.ip)
+            for prefix, name in owned:
+                if prefix.version == own.version and prefix.overlaps(own):
+                    yield f"{name}: found {prefix}, expected a prefix without the own address, {address}"
+    owned = [named for entry in entries for named in entry.prefixes()] + list(_first_shared(entries))
     for (inner, name), (outer, other) in overlaps(owned):
         yield f"{name}: found {inner}, expected a prefix that does not overlap {outer} of {other}"
+
+
+def _first_shared(entries: Sequence[Entry]) -> Iterator[tuple[IPNetwork, str]]:
+    """Yield every shared prefix once: that others have the same one is what it is for."""
+    seen: dict[IPNetwork, Entry] = {}
+    for entry in entries:
+        for prefix, name in entry.shared():
+            if seen.setdefault(prefix, entry) is entry:
+                yield prefix, name
 
 
 def _by_name(entries: Sequence[Entry]) -> dict[str, list[str]]:

@@ -13,12 +13,14 @@ RELOADABLE = frozenset(
     {
         "legacy_peers",
         "log_level",
+        "multi_conn_enabled",
         "peers",
         "tls_ca_file",
         "tls_cert_file",
         "tls_key_file",
         "tls_server_name",
         "tls_server_pin",
+        "tun_peer",
     }
 )
 
