@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from mpquic.core.types import Marked
 from mpquic.io import udp
 from mpquic.io.udp import BATCH, UdpSocket, open_udp
 
@@ -207,3 +208,76 @@ assert client.take_too_big() and client.gso
         assert done.returncode == 0, done.stderr
     finally:
         subprocess.run(["ip", "netns", "del", name], check=True)
+
+
+# --- marks ----------------------------------------------------------------------------------------------------------
+
+_IP_RECVTOS, _IPV6_RECVTCLASS = 13, 66
+
+
+def _marks(sock: UdpSocket, count: int) -> list[tuple[bytes, int]]:
+    """Return datagrams as they arrive, each with the TOS or traffic class of its packet."""
+    got: list[tuple[bytes, int]] = []
+    while len(got) < count and select.select([sock], [], [], 2.0)[0]:
+        data, ancillary, _flags, _address = sock._sock.recvmsg(65535, 256)
+        found = [value for level, _kind, value in ancillary if level in {socket.IPPROTO_IP, socket.IPPROTO_IPV6}]
+        got.append((data, int.from_bytes(found[0], sys.byteorder)))
+    return got
+
+
+@pytest.fixture(params=["127.0.0.1", "::1"])
+def marked(request: pytest.FixtureRequest, drops: Counter[str]) -> Iterator[tuple[UdpSocket, UdpSocket, UdpSocket]]:
+    """Return a socket that sees marks, one that is connected to it, and one that is to nobody."""
+    seer = open_udp(request.param, 0, device=None, remote=None, drops=drops)
+    seer._sock.setsockopt(17, 104, 0)
+    if ":" in request.param:
+        seer._sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVTCLASS, 1)
+    else:
+        seer._sock.setsockopt(socket.IPPROTO_IP, _IP_RECVTOS, 1)
+    client = open_udp(request.param, 0, device=None, remote=seer.local, drops=drops)
+    server = open_udp(request.param, 0, device=None, remote=None, drops=drops)
+    yield seer, client, server
+    for sock in (seer, client, server):
+        sock.close()
+
+
+def test_each_datagram_has_its_mark(marked: tuple[UdpSocket, UdpSocket, UdpSocket], drops: Counter[str]) -> None:
+    seer, *senders = marked
+    tos = [0, 0, 0xB8, 0xB8, 0xB8, 0x04, 0, 0xB8, 0xB8, 0, 0xE0, 0xFC]
+    sent = [(bytes([number]) * (1300 if number != 4 else 200), mark) for number, mark in enumerate(tos)]
+    for sender in senders:
+        for gso in (True, False):
+            sender.gso = gso
+            sender.send([(data, Marked(seer.local, mark) if mark else seer.local) for data, mark in sent])
+            assert _marks(seer, len(sent)) == sent
+    assert not drops
+
+
+def test_a_run_has_one_mark(pair: tuple[UdpSocket, UdpSocket]) -> None:
+    """Datagrams of one mark leave in one call; where it differs, the run ends."""
+    client, server = pair
+    marks = [Marked(server.local, tos) for tos in (0xB8, 0xB8, 0xB8, 0x04, 0x04)]
+    client.send([(bytes(1300), to) for to in [*marks, server.local, server.local]])
+    select.select([server], [], [], 1)
+    assert [len(data) // size for data, size, _ in server.receive()] == [3, 2, 2]
+
+
+def test_refused_segmentation_keeps_marks(marked: tuple[UdpSocket, UdpSocket, UdpSocket]) -> None:
+    seer, client, _server = marked
+    client._sock.setsockopt(socket.SOL_SOCKET, _SO_NO_CHECK, 1)
+    client.send([(bytes(100), Marked(seer.local, 0xB8))] * 3)
+    assert _marks(seer, 3) == [(bytes(100), 0xB8)] * 3
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_a_socket_may_mark_everything(address: str, drops: Counter[str]) -> None:
+    """Also what is sent before anybody knows whom it is for. A mark of a datagram goes before it."""
+    seer = open_udp(address, 0, device=None, remote=None, drops=drops)
+    option = (socket.IPPROTO_IPV6, _IPV6_RECVTCLASS) if ":" in address else (socket.IPPROTO_IP, _IP_RECVTOS)
+    seer._sock.setsockopt(*option, 1)
+    client = open_udp(address, 0, device="lo", remote=seer.local, drops=drops)
+    client.set_dscp(46)
+    client.send([(b"one", seer.local), (b"two", Marked(seer.local, 0x04))])
+    assert _marks(seer, 2) == [(b"one", 0xB8), (b"two", 0x04)]
+    client.close()
+    seer.close()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from mpquic.core.connection import Connection
+    from mpquic.core.marking import Marking
     from mpquic.core.offload import Codec
     from mpquic.core.types import Counters, Datagram, Frame
 
@@ -60,6 +61,10 @@ class Lane:
         self.codec: Codec = BareCodec()
         #: What a peer may send into this tunnel.
         self.gate = OPEN
+        #: The path is known to be too narrow for IPv6.
+        self.narrow = False
+        #: How datagrams are marked, None for not at all.
+        self.marking: Marking | None = None
 
     @property
     def drops(self) -> Counter[str]:
@@ -84,6 +89,8 @@ class Lane:
             return
         payloads = self.codec.ingress(reads, drops)
         limit = connection.max_payload
+        if self.narrow:
+            payloads = self._without_ipv6(payloads, limit, now)
         if payloads and max(map(len, payloads)) > limit:
             payloads = self._fitting(payloads, limit, now)
         self._fresh = self._fresh + payloads if self._fresh else payloads
@@ -110,6 +117,10 @@ class Lane:
     def deadline(self) -> float:
         """Return when flush() must be called next because packets wait for the rate."""
         return self._due
+
+    def others(self, datagrams: list[Datagram]) -> list[Datagram]:
+        """Return datagrams of this tunnel that were sealed elsewhere and carry no inner packet, as they are sent."""
+        return datagrams if self.marking is None else self.marking.others(datagrams)
 
     def accept(self, payloads: Sequence[bytes]) -> list[Frame]:
         """Return what to write to the TUN out of a peer's DATAGRAM payloads."""
@@ -145,9 +156,21 @@ class Lane:
         self.on_too_big([payload for payload in payloads if len(payload) > limit], limit, now)
         return fitting
 
+    def _without_ipv6(self, payloads: list[bytes], limit: int, now: float) -> list[bytes]:
+        """Refuse IPv6 packets of any size, so that their senders turn to IPv4 (RFC 8200 section 5)."""
+        front = self.codec.front
+        kept = [payload for payload in payloads if payload[front] >> 4 == 4]
+        if len(kept) < len(payloads):
+            self._counters.drops["ipv6_narrow"] += len(payloads) - len(kept)
+            self.on_too_big([payload for payload in payloads if payload[front] >> 4 != 4], limit, now)
+        return kept
+
     def _seal(self, payloads: list[bytes], connection: Connection, now: float) -> tuple[list[Datagram], int]:
         """Seal what the connection takes of these, charge and count it."""
-        datagrams, taken = connection.seal(payloads, now)
+        if self.marking is None:
+            datagrams, taken = connection.seal(payloads, now)
+        else:
+            datagrams, taken = self.marking.seal(payloads, connection, now)
         if self._shaper is not None and datagrams:
             octets = sum([len(data) for data, _address in datagrams]) + _frame(connection) * len(datagrams)
             self._shaper.spend(octets, now)

@@ -7,18 +7,28 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network
-from typing import Any
+from typing import Any, NamedTuple
+
+#: RFC 8200 section 5: the least MTU of what carries IPv6 (bytes).
+IPV6_MIN_MTU = 1280
 
 #: A socket address as the socket module gives it: (host, port) or, for IPv6, (host, port, flow, scope).
 Address = tuple[Any, ...]
 Network = IPv4Network | IPv6Network
-#: A UDP payload and where it goes to.
+#: A UDP payload and where it goes to; Marked where its DSCP is not 0.
 Datagram = tuple[bytes, Address]
 #: What one receive call gave: datagrams of one size one after the other, the last may be shorter; their size; their
 #: source. A single datagram has its own length as the size.
 Arrival = tuple[bytes, int, Address]
 #: What one write to a TUN device takes, gathered from these buffers (writev(2)).
 Frame = Sequence[bytes | bytearray | memoryview]
+
+
+class Marked(NamedTuple):
+    """An address, and the octet of the IPv4 TOS or IPv6 traffic class field of what goes there (RFC 2474 section 3)."""
+
+    address: Address
+    tos: int
 
 
 @dataclass(slots=True)

@@ -14,6 +14,8 @@ import socket
 import struct
 from typing import TYPE_CHECKING
 
+from mpquic.core.types import Marked
+
 if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Sequence
@@ -57,6 +59,8 @@ class UdpSocket:
         self._sock = sock
         self._drops = drops
         self._connected = connected
+        #: Level and type of the control message that says the TOS or traffic class of one datagram (ip(7), ipv6(7)).
+        self._tos = _tos_option(sock)
         self._refused = False
         self._too_big = False
         self.gso = _try_option(sock, _UDP_SEGMENT, 0)
@@ -72,6 +76,10 @@ class UdpSocket:
         """The address this socket is bound to."""
         address: Address = self._sock.getsockname()
         return address
+
+    def set_dscp(self, dscp: int) -> None:
+        """Give all datagrams that are not Marked this DSCP (0 to 63). Raises OSError."""
+        self._sock.setsockopt(*self._tos, dscp << 2)
 
     def close(self) -> None:
         """Close the socket."""
@@ -181,6 +189,9 @@ class UdpSocket:
         return False
 
     def _sendmsg(self, buffers: list[bytes], ancillary: list[tuple[int, int, bytes]], address: Address) -> None:
+        if isinstance(address, Marked):
+            ancillary = [*ancillary, (*self._tos, struct.pack("i", address.tos))]
+            address = address.address
         if self._connected:
             self._sock.sendmsg(buffers, ancillary)
         else:
@@ -244,6 +255,12 @@ def _tell_small(limit: str, granted: int) -> None:
     _LOG.info(
         'udp buffer small bytes=%d wanted=%d note="bursts may be lost, raise net.core.%s"', granted, BUFFER, limit
     )
+
+
+def _tos_option(sock: socket.socket) -> tuple[int, int]:
+    if sock.family == socket.AF_INET6:
+        return socket.IPPROTO_IPV6, socket.IPV6_TCLASS
+    return socket.IPPROTO_IP, socket.IP_TOS
 
 
 def _try_option(sock: socket.socket, option: int, value: int) -> bool:

@@ -27,6 +27,8 @@ class Codec(Protocol):
 
     #: Bytes of a read before the IP packet.
     header: int
+    #: Bytes of a payload before the IP packet.
+    front: int
 
     def ingress(self, reads: Sequence[bytes], drops: Counter[str]) -> list[bytes]:
         """Return the DATAGRAM payloads, context id included, of what was read from the device, in order."""

@@ -21,6 +21,7 @@ class BareCodec:
     """See mpquic.core.offload.Codec."""
 
     header = 0
+    front = wire.OVERHEAD
 
     def ingress(self, reads: Sequence[bytes], drops: Counter[str]) -> list[bytes]:
         """Return the payloads of the packets that were read."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mpquic.core import wire
 from mpquic.core.offload import vnet
 from mpquic.core.offload.merge import Merger
 from mpquic.core.offload.split import split
@@ -21,6 +22,7 @@ class VnetCodec:
     """See mpquic.core.offload.Codec."""
 
     header = vnet.SIZE
+    front = wire.OVERHEAD
 
     def __init__(self, *, udp: bool) -> None:
         """Merge UDP as well if the device takes it (USO, Linux 6.2)."""

@@ -22,6 +22,8 @@ _BARE = bytes([wire.CONTEXT_IP])
 class LegacyCodec:
     """See mpquic.core.offload.Codec; stands before the codec of the device."""
 
+    front = 0
+
     def __init__(self, device: Codec) -> None:
         """Speak to the device by its own codec."""
         self._device = device
