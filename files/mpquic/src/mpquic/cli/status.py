@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,22 @@ _COLUMNS = (
     "session",
     "reason",
 )
-_PEER_COLUMNS = ("peer", "address", "state", "since", "remote", "rtt", "tx", "rx", "drops", "session", "reason")
+_PEER_COLUMNS = (
+    "peer",
+    "address",
+    "shared",
+    "state",
+    "since",
+    "remote",
+    "rtt",
+    "tx",
+    "rx",
+    "drops",
+    "session",
+    "reason",
+)
+#: What an instance's line says of one connection, and leaves to the peers' lines where there are several.
+_OF_ONE = {"remote", "rtt", "session"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -62,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
             # One ordinary peer is what the line above shows.
             if len(peers) > 1 or any(peer["legacy"] for peer in peers):
                 print(f"\npeers of {item['id']}:")
-                print(_table([_PEER_COLUMNS, *(_peer_row(peer) for peer in peers)]))
+                print(_peer_table(peers))
     else:
         print(f"no instance (nothing in {_INSTANCES} or {args.run_dir})")
     return exitcodes.OK
@@ -76,6 +92,18 @@ def _status(run_dir: Path, name: str) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error) or "no answer"
         return {"id": name, "state": "down", "reason": f"control socket: {reason}"}
+
+
+def _peer_table(peers: list[dict[str, Any]]) -> str:
+    """Return the table of connections, by name and its numbers; a column that says nothing is left out."""
+    rows = [_PEER_COLUMNS, *(_peer_row(peer) for peer in sorted(peers, key=lambda peer: _by_number(peer["name"])))]
+    said = [column for column in range(len(_PEER_COLUMNS)) if any(row[column] != "-" for row in rows[1:])]
+    return _table([tuple(row[column] for column in said) for row in rows])
+
+
+def _by_number(name: str) -> list[tuple[int, str]]:
+    """Return a key that sorts client2 before client10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split("([0-9]+)", name)]
 
 
 def _natural(name: str) -> tuple[int, str]:
@@ -99,7 +127,7 @@ def _milliseconds(value: float | None) -> str:
 
 
 def _row(item: dict[str, Any]) -> tuple[str, ...]:
-    return (
+    row = (
         _plain(item, "id"),
         _plain(item, "role"),
         _plain(item, "state"),
@@ -115,12 +143,16 @@ def _row(item: dict[str, Any]) -> tuple[str, ...]:
         _plain(item, "session"),
         _plain(item, "reason"),
     )
+    if len(item.get("peers", [])) < 2:
+        return row
+    return tuple("-" if name in _OF_ONE else cell for name, cell in zip(_COLUMNS, row, strict=True))
 
 
 def _peer_row(peer: dict[str, Any]) -> tuple[str, ...]:
     return (
         peer["name"],
         peer["address"],
+        ",".join(peer.get("shared", [])) or "-",
         peer["state"],
         f"{peer['since_s']:.0f}s",
         _plain(peer, "remote"),

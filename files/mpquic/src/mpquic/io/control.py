@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 MAX_REQUEST = 4096
 TIMEOUT = 2.0
 MAX_CLIENTS = 8
-#: Bytes of an answer that the asking side accepts.
-MAX_ANSWER = 1 << 20
+#: Bytes of an answer that the asking side accepts: the status of a server has 600 per peer.
+MAX_ANSWER = 1 << 24
 
 _UCRED = struct.Struct("3i")
 
