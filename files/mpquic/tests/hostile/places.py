@@ -40,9 +40,12 @@ def udp(
     namespace: str, local: tuple[str, int] = ("0.0.0.0", 0), remote: tuple[str, int] | None = None
 ) -> socket.socket:
     """Return a UDP socket that never waits."""
+    family = socket.AF_INET6 if ":" in local[0] else socket.AF_INET
     with inside(namespace):
-        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+        sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER)
+    if family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     sock.bind(local)
     if remote is not None:
         sock.connect(remote)
