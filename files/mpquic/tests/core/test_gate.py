@@ -95,7 +95,7 @@ def test_martians_of_the_standard_library(address: bytes) -> None:
         assert not martian(address)
 
 
-MINE, YOURS, OWN = object(), object(), raw("10.200.1.2")
+MINE, YOURS, OWN = object(), object(), {raw("10.200.1.2"), raw("fd00:1::fe")}
 TABLE = PrefixTable(
     [
         *[(ip_network(prefix), MINE) for prefix in ("10.200.1.1/32", "172.16.1.0/30", "fd00:1::/64")],
@@ -120,6 +120,7 @@ TABLE = PrefixTable(
         ("2001:db8::9", "2001:db8::1", "source"),
         # The server's own address.
         ("10.200.1.2", "203.0.113.1", "martian"),
+        ("fd00:1::fe", "2001:db8::1", "martian"),
         *[(source, "203.0.113.1", "martian") for source in ("0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255")],
         *[("10.200.1.1", to, "martian") for to in ("0.0.0.0", "127.0.0.1", "224.0.0.1", "255.255.255.255")],
         *[(source, "2001:db8::1", "martian") for source in ("::", "::1", "ff02::1", "::ffff:10.200.1.1")],
@@ -136,11 +137,11 @@ def test_a_server_holds_a_peer_to_its_prefixes(source: str, destination: str, fa
 def test_an_owner_is_one_object_and_not_its_equal() -> None:
     first, second = [1], [1]
     table: PrefixTable[object] = PrefixTable([(ip_network("10.0.0.0/8"), first), (ip_network("11.0.0.0/8"), second)])
-    judge = from_peer(first, table, None)._judge
+    judge = from_peer(first, table, ())._judge
     assert judge(raw("10.0.0.1"), raw("203.0.113.1")) == ""
     assert judge(raw("11.0.0.1"), raw("203.0.113.1")) == "source"
     # Nobody owns what nobody owns.
-    assert from_peer(YOURS, table, None)._judge(raw("12.0.0.1"), raw("203.0.113.1")) == "source"
+    assert from_peer(YOURS, table, ())._judge(raw("12.0.0.1"), raw("203.0.113.1")) == "source"
 
 
 @pytest.mark.parametrize(

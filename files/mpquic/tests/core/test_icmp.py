@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Interface, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 
 import pytest
 from hypothesis import given
@@ -127,8 +127,51 @@ def test_answers_come_from_the_far_end(own: str, far: str) -> None:
 
 
 def test_nobody_answers_without_an_address() -> None:
-    assert TooBig(None).answer(ipv4(), MTU, 0.0) is None
+    assert TooBig().answer(ipv4(), MTU, 0.0) is None
+    assert TooBig().answer(ipv6(), MTU, 0.0) is None
     assert TooBig(IPv4Interface("10.0.0.1/32")).answer(ipv4(), MTU, 0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("own", "source"),
+    [
+        (OWN6, "fd00::2"),
+        (IPv6Interface("fd00::ffff/64"), "fd00::1"),
+        # Of no network to take another address from.
+        (IPv6Interface("fd00::5/128"), "fd00::5"),
+    ],
+)
+def test_each_family_has_a_source(own: IPv6Interface, source: str) -> None:
+    for maker in (TooBig(OWN4, own), TooBig(own, OWN4)):
+        answers = maker.answer(ipv4(), MTU, 0.0), maker.answer(ipv6(), MTU, 0.0)
+        assert answers[0] is not None
+        assert answers[0][12:16] == bytes([10, 200, 4, 2])
+        assert answers[1] is not None
+        assert answers[1][8:24] == IPv6Address(source).packed
+
+
+def test_a_peer_that_is_known_answers() -> None:
+    peer = IPv4Address("10.200.10.254")
+    for own in (OWN4, IPv4Interface("10.200.10.1/32")):
+        answer = TooBig(own, OWN6, peer=peer).answer(ipv4(), MTU, 0.0)
+        assert answer is not None
+        assert answer[12:16] == peer.packed
+
+
+def test_where_ipv6_does_not_fit_there_is_no_route() -> None:
+    packet = ipv6(100)
+    assert TooBig(OWN6).answer(packet, 1280, 0.0)[40:42] == bytes([2, 0])  # type: ignore[index]
+    answer = TooBig(OWN6).answer(packet, 1279, 0.0)
+    assert answer is not None
+    assert answer[40:42] == bytes([1, 0])
+    assert answer[44:48] == bytes(4)
+    assert answer[48:] == packet
+    pseudo = answer[8:40] + (len(answer) - 40).to_bytes(4, "big") + bytes([0, 0, 0, 58])
+    assert total(pseudo + answer[40:]) == 0xFFFF
+    # RFC 4443 section 2.4 (e.3): to many, "packet too big" is the only answer.
+    many = packet[:24] + bytes.fromhex("ff0e" + "00" * 13 + "01") + packet[40:]
+    assert TooBig(OWN6).answer(many, 1280, 0.0) is not None
+    assert TooBig(OWN6).answer(many, 1279, 0.0) is None
 
 
 def test_ten_answers_a_second() -> None:
@@ -141,4 +184,5 @@ def test_ten_answers_a_second() -> None:
 @given(st.binary(min_size=20, max_size=100), st.sampled_from([OWN4, OWN6]))
 def test_no_packet_raises(data: bytes, own: IPv4Interface | IPv6Interface) -> None:
     for first in (0x45, 0x4F, 0x60):
-        TooBig(own).answer(bytes([first]) + data[1:], MTU, 0.0)
+        for mtu in (MTU, 1200):
+            TooBig(own).answer(bytes([first]) + data[1:], mtu, 0.0)

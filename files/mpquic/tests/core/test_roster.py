@@ -190,6 +190,71 @@ def test_whether_a_peer_without_a_key_may_come_from_there(source: str, name: str
     assert (found.name if found is not None else None) == name
 
 
+#: A site with three tunnels, two of which have the same LANs behind them.
+KEY = frozenset({PIN_A})
+DF = Member("df", networks("10.200.10.5/32", "fd6d::5/128"), KEY, shared=networks("172.16.5.0/24", "fd00:5::/64"))
+CR = Member("cr", networks("10.200.10.1/32", "fd6d::1/128"), KEY, shared=networks("172.16.5.0/24", "172.16.6.0/24"))
+BK = Member("bk", networks("10.200.10.9/32"), KEY)
+OTHERS = Member("other", networks("10.200.10.13/32"), frozenset({PIN_B}), shared=networks("172.16.7.0/24"))
+SITE = Roster([DF, CR, BK, OTHERS])
+
+
+def owner(address: str, roster: Roster = SITE) -> str | None:
+    found = roster.table.owner(ip_address(address).packed)
+    return found.name if found is not None else None
+
+
+def test_who_shares_a_prefix_owns_it_together() -> None:
+    assert owner("172.16.5.9") == "df cr"
+    assert SITE.shared["df cr"].owners == (DF, CR)
+    # What a single member lists is its own.
+    assert owner("fd00:5::9") == "df"
+    assert owner("172.16.6.9") == "cr"
+    assert owner("172.16.7.9") == "other"
+    assert owner("172.16.8.9") is None
+    assert [owner(f"10.200.10.{host}") for host in (1, 5, 9, 13)] == ["cr", "df", "bk", "other"]
+    assert list(SITE.shared) == ["df cr"]
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "name"),
+    [
+        (("10.200.10.5/32", "fd6d::5/128", "172.16.5.0/24", "fd00:5::/64"), "df"),
+        (("10.200.10.5/32",), "df"),
+        (("fd6d::5/128", "10.200.10.5/32"), "df"),
+        (("10.200.10.1/32", "fd6d::1/128", "172.16.5.0/25", "172.16.6.1/32"), "cr"),
+        (("10.200.10.9/32",), "bk"),
+    ],
+)
+def test_both_addresses_and_what_is_shared_can_be_registered(prefixes: tuple[str, ...], name: str) -> None:
+    assert claim(pinned(PIN_A), *prefixes, roster=SITE) == name
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "culprit"),
+    [
+        # Of two peers, and so of neither: it does not say which tunnel this is.
+        (("172.16.5.9/32",), "172.16.5.9"),
+        # The other family's address of another tunnel of this key.
+        (("10.200.10.5/32", "fd6d::1/128"), "fd6d::1/128"),
+        (("fd6d::1/128", "10.200.10.5/32"), "10.200.10.5/32"),
+        (("10.200.10.5/32", "172.16.6.0/24"), "172.16.6.0/24"),
+        (("10.200.10.5/32", "172.16.4.0/23"), "172.16.4.0/23"),
+        (("10.200.10.9/32", "172.16.5.0/24"), "172.16.5.0/24"),
+    ],
+)
+def test_nothing_else_can_be(prefixes: tuple[str, ...], culprit: str) -> None:
+    code, reason = refusal(pinned(PIN_A), *prefixes, roster=SITE)
+    assert code == messages.NOT_ALLOWED
+    assert reason.startswith(f"{culprit} is not ")
+
+
+def test_a_shared_prefix_is_nobody_elses() -> None:
+    with pytest.raises(ValueError, match="two owners"):
+        Roster([DF, CR, Member("third", networks("172.16.5.0/24"))])
+    assert refusal(pinned(PIN_B), "10.200.10.13/32", "172.16.5.0/24", roster=SITE)[0] == messages.NOT_ALLOWED
+
+
 @st.composite
 def prefixes_of(draw: st.DrawFn) -> Network:
     """Prefixes in and around those of the roster."""

@@ -126,7 +126,7 @@ class World:
 
     def start_server(self) -> None:
         endpoint = ServerEndpoint(identity=self.identity, tun_mtu=self.mtu, algorithm=self.algorithm)
-        self.server = ServerTunnel(endpoint, Roster(self.members), self.now, rate=self.rate, own=SERVER_TUN)
+        self.server = ServerTunnel(endpoint, Roster(self.members), self.now, rate=self.rate, own=(SERVER_TUN,))
         self.server.attach(BareCodec())
 
     def start_client(self) -> None:

@@ -22,15 +22,17 @@ from mpquic.core.backoff import Backoff
 from mpquic.core.connection import CidIssued, CidRetired, Closed, ControlData, Established
 from mpquic.core.dial import Dial, RefusedError
 from mpquic.core.fit import Fit
+from mpquic.core.icmp import TooBig
 from mpquic.core.lane import Lane
 from mpquic.core.liveness import CLIENT_SILENCE, KEEPALIVE, Liveness, Verdict
+from mpquic.core.marking import COPY, marking
 from mpquic.core.offload.legacy import LegacyCodec
 from mpquic.core.prefixes import PrefixTable
 from mpquic.core.types import Change, Counters, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from ipaddress import IPv4Interface, IPv6Interface
+    from ipaddress import IPv4Address, IPv4Interface, IPv6Interface
 
     from mpquic.core.connection import Connection
     from mpquic.core.offload import Codec
@@ -57,7 +59,7 @@ class Settings:
 
     #: The TUN's address with its prefix length, None where only the wire matters.
     tun: IPv4Interface | IPv6Interface | None = None
-    #: What it registers: the TUN's address as a single address, then the networks behind it.
+    #: What it registers: the TUN's address as a single address, a second one if there is, then the networks behind it.
     prefixes: tuple[Network, ...] = ()
     #: That is all that may come out of this end of the tunnel.
     complete: bool = True
@@ -65,6 +67,12 @@ class Settings:
     rate: int | None = None
     #: The server knows no registration: it is told the TUN's address.
     legacy: bool = False
+    #: The TUN's IPv6 address beside an IPv4 one.
+    tun6: IPv6Interface | None = None
+    #: The server's address on its TUN, where it does not follow from ``tun``.
+    peer: IPv4Address | None = None
+    #: Datagrams carry the DSCP of the packet inside. What all have in common is the socket's to set.
+    copy_dscp: bool = False
 
 
 class ClientTunnel:
@@ -92,7 +100,10 @@ class ClientTunnel:
         if settings.complete:
             table = PrefixTable([(prefix, True) for prefix in settings.prefixes])
             self._outbound, self._lane.gate = gate.towards_server(table), gate.from_server(table)
-        self._fit = Fit(self._lane, settings.tun)
+        own = [tun for tun in (settings.tun, settings.tun6) if tun is not None]
+        self._fit = Fit(self._lane, TooBig(*own, peer=settings.peer))
+        if settings.copy_dscp:
+            self._lane.marking = marking(COPY, front=0 if settings.legacy else wire.OVERHEAD)
         self._codec_header = 0
         #: The tunnel; a connection that may become it; connections that were, and until when they are heard.
         self._current: Dial | None = None

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 from mpquic.core import wire
 from mpquic.core.connection import ProbeAcked
 from mpquic.core.gate import OPEN
-from mpquic.core.icmp import TooBig
 from mpquic.core.pmtu import PathMtu
+from mpquic.core.types import IPV6_MIN_MTU
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from ipaddress import IPv4Interface, IPv6Interface
 
     from mpquic.core.connection import Connection, Event
+    from mpquic.core.icmp import TooBig
     from mpquic.core.lane import Lane
     from mpquic.core.types import Frame
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 class Fit:
     """Fits one tunnel to the path of its present connection."""
 
-    def __init__(self, lane: Lane, own: IPv4Interface | IPv6Interface | None) -> None:
-        """Watch what ``lane`` refuses; ``own`` is the TUN's address, from which answers to it are derived."""
+    def __init__(self, lane: Lane, answers: TooBig) -> None:
+        """Watch what ``lane`` refuses, and let ``answers`` say what to answer."""
         self._lane = lane
         lane.on_too_big = self._refuse
-        self._answers = TooBig(own)
+        self._answers = answers
         self._payloads: list[bytes] = []
         self._connection: Connection | None = None
         self._path: PathMtu | None = None
@@ -48,22 +48,26 @@ class Fit:
         self._connection = None
         self._path = None
 
-    def note(self, event: Event, now: float) -> None:
-        """Take an event of the connection."""
+    def note(self, event: Event, now: float) -> bool:
+        """Take an event of the connection; tell whether that changed ``mtu``."""
+        before = self.mtu
         if self._path is not None and isinstance(event, ProbeAcked):
             self._path.acked(event.size, now)
             self._follow()
+        return self.mtu != before
 
     def hint(self, now: float) -> None:
         """Note that the kernel called a datagram too big (EMSGSIZE)."""
         if self._path is not None:
             self._path.too_big(now)
 
-    def fire(self, now: float) -> None:
-        """Do what is due."""
+    def fire(self, now: float) -> bool:
+        """Do what is due; tell whether that changed ``mtu``."""
+        before = self.mtu
         if self._path is not None and now >= self._path.deadline():
             self._path.fire(now)
             self._follow()
+        return self.mtu != before
 
     def deadline(self) -> float:
         """Return when fire() must be called next."""
@@ -83,11 +87,13 @@ class Fit:
         self.proved = path.size
         if path.settled:
             self.mtu = connection.max_payload - wire.OVERHEAD
+            self._lane.narrow = self.mtu < IPV6_MIN_MTU
 
     def _refuse(self, payloads: Sequence[bytes], limit: int, now: float) -> None:
         if self._path is None or not self._path.settled:
             return
+        front = self._lane.codec.front
         for payload in payloads:
-            answer = self._answers.answer(payload[wire.OVERHEAD :], limit - wire.OVERHEAD, now)
+            answer = self._answers.answer(payload[front:], limit - wire.OVERHEAD, now)
             if answer is not None:
-                self._payloads.append(bytes([wire.CONTEXT_IP]) + answer)
+                self._payloads.append(bytes([wire.CONTEXT_IP])[:front] + answer)

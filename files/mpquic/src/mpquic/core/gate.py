@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mpquic.core.roster import Shared
+
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from mpquic.core.prefixes import PrefixTable
     from mpquic.core.roster import Member
@@ -74,13 +76,19 @@ def from_server(own: PrefixTable[bool]) -> Gate:
     return Gate(judge)
 
 
-def from_peer(owner: Member, table: PrefixTable[Member], servers_own: bytes | None) -> Gate:
-    """Return a server's gate for one peer: only from the prefixes of ``owner``, to anything a packet can go to."""
+def from_peer(owner: Member, table: PrefixTable[Member | Shared], servers_own: Collection[bytes]) -> Gate:
+    """Return a server's gate for one peer: only from the prefixes of ``owner``, to anything a packet can go to.
+
+    ``servers_own`` are the addresses of the server's TUN.
+    """
 
     def judge(source: bytes, destination: bytes) -> str:
-        if martian(source) or source == servers_own or martian(destination):
+        if martian(source) or source in servers_own or martian(destination):
             return "martian"
-        return "" if table.owner(source) is owner else "source"
+        found = table.owner(source)
+        if isinstance(found, Shared):
+            return "" if owner in found.owners else "source"
+        return "" if found is owner else "source"
 
     return Gate(judge)
 

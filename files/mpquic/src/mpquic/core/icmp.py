@@ -2,11 +2,16 @@
 """ICMP "packet too big" for inner packets that do not fit the tunnel now (RFC 1191, RFC 4443, RFC 9484 section 10.1).
 
 The kernel answers for what exceeds the TUN's MTU. What it let through before that MTU was lowered is answered here.
+
+A path that carries less than 1280 bytes carries no IPv6 (RFC 8200 section 5), and no host would believe in such an MTU:
+there the answer is "no route", and the sender turns to IPv4.
 """
 
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
+
+from mpquic.core.types import IPV6_MIN_MTU
 
 #: Answers per second, and how many may come at once.
 RATE = 10
@@ -18,6 +23,7 @@ _ICMP = 1
 _ICMP6 = 58
 _UNREACHABLE = 3
 _FRAGMENTATION_NEEDED = 4
+_UNREACHABLE_6 = 1
 _TOO_BIG_6 = 2
 #: RFC 1122 section 3.2.2: errors are not answered. Destination unreachable, source quench, redirect, time exceeded,
 #: parameter problem.
@@ -35,23 +41,31 @@ _FRAGMENT = 44
 class TooBig:
     """Makes the answers of one tunnel, ``RATE`` per second at most."""
 
-    def __init__(self, own: IPv4Interface | IPv6Interface | None) -> None:
-        """Answer as the far end of the tunnel whose near end has the address ``own``.
+    def __init__(self, *own: IPv4Interface | IPv6Interface, peer: IPv4Address | None = None) -> None:
+        """Answer in the families of ``own``, the addresses of the tunnel's near end.
 
-        An answer from an address of this host would be dropped by its kernel as a martian. Without a second address in
-        that network, or for the other family, nothing is answered.
+        An IPv4 answer from an address of this host would be dropped by its kernel as a martian. It comes from ``peer``,
+        the far end, or from another address of the same network; where there is neither, nothing is answered. IPv6
+        knows no such martians: where the network has no other address, the answer comes from the own one.
         """
-        self._source = _far_end(own) if own is not None else None
+        self._source_4: IPv4Address | None = peer
+        self._source_6: IPv6Address | None = None
+        for interface in own:
+            far = _far_end(interface)
+            if isinstance(interface, IPv6Interface):
+                self._source_6 = far if isinstance(far, IPv6Address) else interface.ip
+            elif self._source_4 is None and isinstance(far, IPv4Address):
+                self._source_4 = far
         self._tokens = float(RATE)
         self._at = 0.0
 
     def answer(self, packet: bytes, mtu: int, now: float) -> bytes | None:
         """Return the ICMP packet that tells the sender of ``packet`` to keep to ``mtu`` bytes, None for no answer."""
-        source = self._source
-        if isinstance(source, IPv4Address) and packet[0] >> 4 == 4:
-            return _answer_4(packet, mtu, source) if _deserves_4(packet) and self._may(now) else None
-        if isinstance(source, IPv6Address) and packet[0] >> 4 == 6:
-            return _answer_6(packet, mtu, source) if _deserves_6(packet) and self._may(now) else None
+        version = packet[0] >> 4
+        if version == 4 and self._source_4 is not None:
+            return _answer_4(packet, mtu, self._source_4) if _deserves_4(packet) and self._may(now) else None
+        if version == 6 and self._source_6 is not None:
+            return _answer_6(packet, mtu, self._source_6) if _deserves_6(packet, mtu) and self._may(now) else None
         return None
 
     def _may(self, now: float) -> bool:
@@ -90,11 +104,11 @@ def _host_4(address: bytes) -> bool:
     return 0 < address[0] < 224 and address[0] != 127
 
 
-def _deserves_6(packet: bytes) -> bool:
+def _deserves_6(packet: bytes, mtu: int) -> bool:
     source = packet[8:24]
-    # Section 2.4 (e.6): no answer to an address that is not one host's. An answer to a multicast destination is
-    # allowed here (e.3), since path MTU discovery needs it.
-    if source[0] == 0xFF or not any(source[:15]):
+    # Section 2.4 (e.6): no answer to an address that is not one host's. "Packet too big" may answer a multicast
+    # destination, since path MTU discovery needs it, and nothing else may (e.3).
+    if source[0] == 0xFF or not any(source[:15]) or (packet[24:25] == b"\xff" and mtu < IPV6_MIN_MTU):
         return False
     kind, at = packet[6], 40
     while kind in _EXTENSIONS and at + 8 <= len(packet):
@@ -120,9 +134,10 @@ def _answer_4(packet: bytes, mtu: int, source: IPv4Address) -> bytes:
 
 
 def _answer_6(packet: bytes, mtu: int, source: IPv6Address) -> bytes:
-    # RFC 4443 section 3.2: type 2, code 0, MTU.
+    # RFC 4443 section 3.2: type 2, code 0, MTU. Section 3.1: type 1, code 0 (no route), unused.
     quote = packet[: _LIMIT_6 - 48]
-    message = bytes([_TOO_BIG_6, 0, 0, 0]) + mtu.to_bytes(4, "big") + quote
+    kind, field = (_TOO_BIG_6, mtu) if mtu >= IPV6_MIN_MTU else (_UNREACHABLE_6, 0)
+    message = bytes([kind, 0, 0, 0]) + field.to_bytes(4, "big") + quote
     size = len(message)
     addresses = source.packed + packet[8:24]
     pseudo = addresses + size.to_bytes(4, "big") + bytes([0, 0, 0, _ICMP6])

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
 
     from mpquic.core.connection import Identity
+    from mpquic.core.marking import OuterDscp
     from mpquic.core.types import Network
 
 
@@ -23,7 +24,7 @@ class Member:
     """One peer as the configuration lists it. One member is one tunnel; a key may have several."""
 
     name: str
-    #: Prefixes from which it may send and which are sent to it.
+    #: Prefixes from which it may send and which are sent to it, and to nobody else.
     allowed: tuple[Network, ...]
     #: Keys, ``sha256:<hex>``, or names that the CA vouches for, in lower case; either lets it in.
     pins: frozenset[str] = frozenset()
@@ -33,11 +34,28 @@ class Member:
     budget_packets: int | None = None
     #: Set for a peer without a key, of the protocol ``mpquic-ip``: the networks it may come from.
     sources: tuple[Network, ...] = ()
+    #: Prefixes that it has together with others: each may send from them, and is sent the answers.
+    shared: tuple[Network, ...] = ()
+    #: Of the datagrams that are sent to it.
+    outer_dscp: OuterDscp = 0
+
+    @property
+    def prefixes(self) -> tuple[Network, ...]:
+        """What it may register."""
+        return (*self.allowed, *self.shared)
 
     def recognises(self, identity: Identity) -> bool:
         """Tell whether this is the peer that proved ``identity``."""
         # RFC 5280 section 7.2: DNS names are compared without regard to case.
         return identity.pin in self.pins or not self.names.isdisjoint([name.lower() for name in identity.names])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shared:
+    """Several members that own prefixes together, in the roster's order."""
+
+    name: str
+    owners: tuple[Member, ...]
 
 
 class RefusalError(Exception):
@@ -54,10 +72,12 @@ class Roster:
     """The peers of one server. A new configuration makes a new roster."""
 
     def __init__(self, members: Sequence[Member]) -> None:
-        """Take the members, whose prefixes do not overlap."""
+        """Take the members, whose prefixes do not overlap unless they share them."""
         self.members = tuple(members)
-        self.table: PrefixTable[Member] = PrefixTable(
-            [(prefix, member) for member in members for prefix in member.allowed]
+        #: Members that share prefixes, by a name that no member has.
+        self.shared: dict[str, Shared] = {}
+        self.table: PrefixTable[Member | Shared] = PrefixTable(
+            [(prefix, member) for member in members for prefix in member.allowed] + self._together()
         )
 
     def name_of(self, identity: Identity) -> str:
@@ -69,15 +89,15 @@ class Roster:
         if not any(member.recognises(identity) for member in self.members):
             raise RefusalError(messages.NOT_A_PEER, _stranger(identity))
         member = self.table.owner(prefixes[0].network_address.packed)
-        if member is None or not member.recognises(identity):
+        if not isinstance(member, Member) or not member.recognises(identity):
             raise RefusalError(
                 messages.NOT_ALLOWED, f"{prefixes[0].network_address} is not an address of this key's peer here"
             )
         for prefix in prefixes:
-            if not any(prefix.version == own.version and prefix.subnet_of(own) for own in member.allowed):  # type: ignore[arg-type]
+            if not any(_within(prefix, owned) for owned in member.prefixes):
+                own = ", ".join(map(str, member.prefixes))
                 raise RefusalError(
-                    messages.NOT_ALLOWED,
-                    f"{prefix} is not within the prefixes of {member.name} here: {', '.join(map(str, member.allowed))}",
+                    messages.NOT_ALLOWED, f"{prefix} is not within the prefixes of {member.name} here: {own}"
                 )
         return member
 
@@ -86,8 +106,27 @@ class Roster:
         where = ip_address(source)
         if address is not None:
             owner = self.table.owner(address)
-            return owner if owner is not None and _comes_from(owner, where) else None
+            return owner if isinstance(owner, Member) and _comes_from(owner, where) else None
         return next((member for member in self.members if _comes_from(member, where)), None)
+
+    def _together(self) -> list[tuple[Network, Member | Shared]]:
+        """Return the shared prefixes. One that a single member lists is its own."""
+        owners: dict[Network, list[Member]] = {}
+        for member in self.members:
+            for prefix in dict.fromkeys(member.shared):
+                owners.setdefault(prefix, []).append(member)
+        found: list[tuple[Network, Member | Shared]] = []
+        for prefix, members in owners.items():
+            name = " ".join([member.name for member in members])
+            if len(members) == 1:
+                found.append((prefix, members[0]))
+            else:
+                found.append((prefix, self.shared.setdefault(name, Shared(name, tuple(members)))))
+        return found
+
+
+def _within(prefix: Network, own: Network) -> bool:
+    return prefix.version == own.version and prefix.subnet_of(own)  # type: ignore[arg-type]
 
 
 def _comes_from(member: Member, where: IPv4Address | IPv6Address) -> bool:

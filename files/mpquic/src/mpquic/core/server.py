@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING
 from mpquic.core import messages, pmtu
 from mpquic.core.capsules import ProtocolError
 from mpquic.core.connection import CidIssued, CidRetired, Closed, ControlData, Established
+from mpquic.core.flows import FlowMemory, packet
 from mpquic.core.guest import REFUSED_STAYS, Guest
 from mpquic.core.liveness import SERVER_SILENCE, Liveness, Verdict
 from mpquic.core.messages import Register
 from mpquic.core.registration import VersionError
-from mpquic.core.roster import RefusalError
+from mpquic.core.roster import RefusalError, Shared
 from mpquic.core.schedule import Schedule
 from mpquic.core.session import Session
 from mpquic.core.switchboard import Switchboard
@@ -53,18 +54,20 @@ class ServerTunnel:
         now: float,
         *,
         rate: int | None = None,
-        own: IPv4Interface | IPv6Interface | None = None,
+        own: Sequence[IPv4Interface | IPv6Interface] = (),
     ) -> None:
         """Listen for the members of ``roster``; ``listener`` makes their connections.
 
         The datagram size of a new connection is the largest to be tried. ``rate`` is that of the link to each client
-        (bits per second), if it is known; ``own`` is the TUN's address.
+        (bits per second), if it is known; ``own`` are the TUN's addresses, one of each family at most.
         """
         self._rate = rate
         self._own = own
         self._codec: Codec | None = None
         self.counters = Counters()
         self.sessions: dict[str, Session] = {}
+        #: What carried the flows to prefixes that several members own, by the name of these together.
+        self._flows: dict[str, FlowMemory] = {}
         self._board = Switchboard(listener, self.counters.drops)
         self._schedule: Schedule[Guest] = Schedule()
         #: What must be looked at by the next flush(), in the order it came up; and what the last one looked at.
@@ -132,6 +135,7 @@ class ServerTunnel:
             session.configure(member, roster.table)
             if self._codec is not None:
                 session.attach(self._codec)
+        self._flows = {name: self._flows.get(name) or FlowMemory() for name in roster.shared}
         for guest in list(self._board.guests):
             if guest.session is not None and not self._still_allowed(guest):
                 self._end(guest, NO_LONGER, now)
@@ -157,7 +161,10 @@ class ServerTunnel:
             if not payloads:
                 continue
             if session is not None:
-                frames += session.lane.accept(payloads)
+                accepted = session.lane.accept(payloads)
+                if session.member.shared:
+                    self._learn(session.member.name, accepted, now)
+                frames += accepted
             else:
                 self.counters.drops["not_registered"] += len(payloads)
         return frames
@@ -178,11 +185,11 @@ class ServerTunnel:
             else:
                 batches.setdefault(member.name, []).append(read)
         for name, batch in batches.items():
-            session = sessions[name]
-            guest = session.guest
-            session.lane.offer(batch, guest.connection if guest is not None else None, now)
-            if guest is not None:
-                self._touched[guest] = None
+            session = sessions.get(name)
+            if session is not None:
+                self._offer(session, batch, now)
+            else:
+                self._offer_shared(name, batch, at, now)
 
     def answers(self) -> list[Frame]:
         """Return what to write to the TUN: answers to packets that did not fit."""
@@ -216,7 +223,7 @@ class ServerTunnel:
             if session is not None and session.guest is guest:
                 datagrams += session.lane.flush(guest.connection, now)
             else:
-                sealed = guest.connection.seal([], now)[0]
+                sealed = _sealed(guest, now)
                 if not sealed and not guest.answered:
                     # What started it was no Initial that could be decrypted.
                     self.counters.drops["malformed"] += 1
@@ -234,8 +241,7 @@ class ServerTunnel:
                 continue
             self._touched[guest] = None
             guest.connection.fire(now)
-            if guest.active and guest.session is not None:
-                guest.session.fit.fire(now)
+            if guest.active and guest.session is not None and guest.session.fit.fire(now):
                 self._mtu_is_known = False
             self._handle_events(guest, now)
             if guest.gone:
@@ -277,12 +283,41 @@ class ServerTunnel:
                 session.guest.connection.clock.restart(now)
         return admitted
 
+    # --- where packets go -------------------------------------------------------------------------------------------
+
+    def _offer(self, session: Session, reads: Sequence[bytes], now: float) -> None:
+        guest = session.guest
+        session.lane.offer(reads, guest.connection if guest is not None else None, now)
+        if guest is not None:
+            self._touched[guest] = None
+
+    def _offer_shared(self, name: str, reads: Sequence[bytes], at: int, now: float) -> None:
+        """Hand each packet to the member that carried its flow last, or to the first one that is up."""
+        flows, owners = self._flows[name], self._roster.shared[name].owners
+        up = [member.name for member in owners if self.sessions[member.name].guest is not None]
+        first = up[0] if up else owners[0].name
+        batches: dict[str, list[bytes]] = {}
+        for read in reads:
+            carrier = flows.carrier(read, at, now)
+            batches.setdefault(carrier if carrier is not None and carrier in up else first, []).append(read)
+        for member, batch in batches.items():
+            self._offer(self.sessions[member], batch, now)
+
+    def _learn(self, name: str, frames: Sequence[Frame], now: float) -> None:
+        """Remember which flows a member carries, out of what is about to be written to the TUN."""
+        assert self._codec is not None
+        at, owner = self._codec.header, self._roster.table.owner
+        for frame in frames:
+            data = packet(frame, at)
+            found = owner(data[at + 12 : at + 16] if data[at] >> 4 == _IPV4 else data[at + 8 : at + 24])
+            if isinstance(found, Shared):
+                self._flows[found.name].learn(data, at, name, now)
+
     # --- who it is --------------------------------------------------------------------------------------------------
 
     def _handle_events(self, guest: Guest, now: float) -> None:
         for event in guest.connection.events():
-            if guest.active and guest.session is not None:
-                guest.session.fit.note(event, now)
+            if guest.active and guest.session is not None and guest.session.fit.note(event, now):
                 self._mtu_is_known = False
             if isinstance(event, CidIssued):
                 self._board.claim(guest, event.cid)
@@ -326,7 +361,7 @@ class ServerTunnel:
     def _register(self, guest: Guest, identity: Identity, wanted: Register) -> None:
         member = self._roster.claim(identity, wanted.prefixes)
         guest.session = self.sessions[member.name]
-        guest.connection.control(guest.registration.accept(member.allowed))
+        guest.connection.control(guest.registration.accept(member.prefixes))
 
     def _keeps(self, member: Member) -> bool:
         """Tell whether a member has a session that can go on: it speaks the same protocol as before."""
@@ -453,7 +488,7 @@ class ServerTunnel:
 
     def _forget(self, guest: Guest, reason: str, now: float) -> None:
         guest.connection.close(reason)
-        self._farewell += guest.connection.seal([], now)[0]
+        self._farewell += _sealed(guest, now)
         self._release(guest)
 
     def _release(self, guest: Guest) -> None:
@@ -469,3 +504,9 @@ class ServerTunnel:
         self.state = state
         self.reason = reason
         self._changes.append(Change(state, reason, failed, detail))
+
+
+def _sealed(guest: Guest, now: float) -> list[Datagram]:
+    """Return what a connection has to say beside inner packets."""
+    datagrams = guest.connection.seal([], now)[0]
+    return datagrams if guest.session is None else guest.session.lane.others(datagrams)

@@ -5,37 +5,42 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mpquic.core import gate
+from mpquic.core import gate, wire
 from mpquic.core.budget import Budget
 from mpquic.core.fit import Fit
+from mpquic.core.icmp import TooBig
 from mpquic.core.lane import Lane
+from mpquic.core.marking import marking
 from mpquic.core.offload.legacy import LegacyCodec
 from mpquic.core.types import Counters
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from ipaddress import IPv4Interface, IPv6Interface
 
     from mpquic.core.guest import Guest
     from mpquic.core.offload import Codec
     from mpquic.core.prefixes import PrefixTable
-    from mpquic.core.roster import Member
+    from mpquic.core.roster import Member, Shared
 
 
 class Session:
     """The state of one member's tunnel."""
 
-    def __init__(self, member: Member, rate: int | None, own: IPv4Interface | IPv6Interface | None, now: float) -> None:
+    def __init__(
+        self, member: Member, rate: int | None, own: Sequence[IPv4Interface | IPv6Interface], now: float
+    ) -> None:
         """Begin without a connection; see ServerTunnel for ``rate`` and ``own``."""
         self.member = member
         self.counters = Counters()
         self.lane = Lane(self.counters, rate)
-        self.fit = Fit(self.lane, own)
+        self.fit = Fit(self.lane, TooBig(*own))
         #: The connection that is the tunnel now.
         self.guest: Guest | None = None
         self.connects = 0
         self.since = now
         self.reason = "waiting for the peer"
-        self._own = own
+        self._own = frozenset(interface.ip.packed for interface in own)
         self.budget = Budget(packets=None, rate=None)
 
     @property
@@ -43,15 +48,15 @@ class Session:
         """Tell whether the peer speaks the protocol without identities."""
         return bool(self.member.sources)
 
-    def configure(self, member: Member, table: PrefixTable[Member]) -> None:
+    def configure(self, member: Member, table: PrefixTable[Member | Shared]) -> None:
         """Hold the peer to this from now on."""
         if (member.budget_packets, member.budget_rate) != (self.member.budget_packets, self.member.budget_rate) or (
             self.connects == 0
         ):
             self.budget = Budget(packets=member.budget_packets, rate=member.budget_rate)
         self.member = member
-        own = self._own.ip.packed if self._own is not None else None
-        self.lane.gate = gate.from_peer(member, table, own)
+        self.lane.gate = gate.from_peer(member, table, self._own)
+        self.lane.marking = marking(member.outer_dscp, front=0 if self.legacy else wire.OVERHEAD)
 
     def attach(self, codec: Codec) -> None:
         """Speak to the TUN device like this from now on."""

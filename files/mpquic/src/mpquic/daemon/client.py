@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from mpquic.config import HostConditionError
 from mpquic.core.client import ClientTunnel, Settings
+from mpquic.core.marking import COPY
 from mpquic.daemon.identity import own_pin
 from mpquic.daemon.shell import Shell
 from mpquic.io.resolve import local_address, remote_address
@@ -73,6 +74,8 @@ class ClientShell(Shell):
             local = local_address(config.bind_ip)
             remote = await remote_address(config.remote_addr or "", config.remote_port, local)
             udp = open_udp(local, 0, device=config.bind_ip.interface, remote=remote, drops=tunnel.counters.drops)
+            if config.outer_dscp != COPY:
+                udp.set_dscp(config.outer_dscp)
         except HostConditionError as error:
             self.detach_udp()
             tunnel.socket_failed(str(error), self.loop.time())
@@ -103,12 +106,16 @@ def _endpoint(config: InstanceConfig) -> ClientEndpoint:
 def _settings(config: InstanceConfig) -> Settings:
     """Return what this client registers; without lan_routing, others decide what the host routes into its TUN."""
     behind = config.lan_routing.cidrs if config.lan_routing is not None else ()
+    own = [tun for tun in (config.tun_cidr, config.tun_cidr6) if tun is not None]
     return Settings(
         config.tun_cidr,
-        (ip_network(config.tun_cidr.ip), *behind),
+        (*[ip_network(tun.ip) for tun in own], *behind),
         complete=config.lan_routing is not None,
         rate=config.rate,
         legacy=config.legacy_server,
+        tun6=config.tun_cidr6,
+        peer=config.tun_peer,
+        copy_dscp=config.outer_dscp == COPY,
     )
 
 

@@ -38,7 +38,8 @@ class ServerShell(Shell):
 
     def __init__(self, config: InstanceConfig, loop: asyncio.AbstractEventLoop, notify: Callable[[str], None]) -> None:
         """Read the identity. Raises OSError or ValueError."""
-        tunnel = ServerTunnel(_endpoint(config), _roster(config), loop.time(), rate=config.rate, own=config.tun_cidr)
+        own = [tun for tun in (config.tun_cidr, config.tun_cidr6) if tun is not None]
+        tunnel = ServerTunnel(_endpoint(config), _roster(config), loop.time(), rate=config.rate, own=own)
         super().__init__(config, tunnel, loop, notify)
         self.identity = own_pin(config.tls_cert_file)
         self._bind_fault: str | None = None
@@ -56,6 +57,13 @@ class ServerShell(Shell):
         """Return this instance's line of ``mpquic status``, with its peers."""
         now = self.loop.time()
         return {**super().status(), "peers": [_peer(session, now) for session in self.tunnel.sessions.values()]}
+
+    def summary(self) -> str:
+        """Return how many peers are up, where there may be more than one."""
+        sessions = self.tunnel.sessions.values()
+        if len(sessions) < 2:
+            return super().summary()
+        return f"{sum(session.guest is not None for session in sessions)} of {len(sessions)} peers up"
 
     def blocked(self) -> str | None:
         """Return why no port is bound."""
@@ -136,6 +144,8 @@ def _roster(config: InstanceConfig) -> Roster:
             frozenset(name.lower() for name in peer.cert_names),
             budget_rate=peer.budget_rate,
             budget_packets=peer.budget_packets,
+            shared=peer.shared,
+            outer_dscp=config.outer_dscp if peer.outer_dscp is None else peer.outer_dscp,
         )
         for peer in config.peers
     ]
@@ -146,6 +156,7 @@ def _roster(config: InstanceConfig) -> Roster:
             budget_rate=peer.budget_rate,
             budget_packets=peer.budget_packets,
             sources=peer.from_,
+            outer_dscp=config.outer_dscp,
         )
         for peer in config.legacy_peers
     ]
@@ -159,6 +170,9 @@ def _peer(session: Session, now: float) -> dict[str, Any]:
     return {
         "name": session.member.name,
         "address": str(session.member.allowed[0].network_address),
+        "allowed": [str(prefix) for prefix in session.member.allowed],
+        "shared": [str(prefix) for prefix in session.member.shared],
+        "outer_dscp": session.member.outer_dscp,
         "state": "up" if connection is not None else "waiting",
         "reason": session.reason,
         "since_s": round(max(0.0, now - session.since), 3),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpquic import __version__
 from mpquic.core.offload.sparse import SMALL, sparse_first
-from mpquic.core.types import text
+from mpquic.core.types import IPV6_MIN_MTU, text
 from mpquic.daemon.logs import RateFilter, RepeatFilter
 from mpquic.io.mtu import MtuSetter, get_mtu
 from mpquic.io.tun import TunBusyError, TunDevice, TunError, TunGoneError, open_tun
@@ -244,7 +244,9 @@ class Shell(ABC):
         """Give the TUN the MTU that the path carries. What exceeds it until then, the tunnel answers itself."""
         fits = self._fitted = self.tunnel.mtu
         if fits is not None and self._tun is not None:
-            self._setter.set(min(fits, self.config.tun_mtu))
+            # Below that, the kernel would take the IPv6 addresses and routes of the device away for good.
+            least = IPV6_MIN_MTU if self.config.tun_cidr6 is not None else 0
+            self._setter.set(max(least, min(fits, self.config.tun_mtu)))
 
     def _mtu(self) -> int | None:
         try:
@@ -273,6 +275,10 @@ class Shell(ABC):
         if change.state == self.tunnel.state:
             self._notify(f"{change.state}: {change.reason}")
 
+    def summary(self) -> str:
+        """Return what there is to say about the tunnel when nothing is wrong with this host."""
+        return self.tunnel.reason
+
     def status(self) -> dict[str, Any]:
         """Return this instance's line of ``mpquic status``."""
         tunnel, connection = self.tunnel, self.tunnel.connection
@@ -285,7 +291,7 @@ class Shell(ABC):
             "id": self.config.instance_id,
             "role": self.config.role,
             "state": "waiting" if blocked else tunnel.state,
-            "reason": blocked or self._tun_fault or held or tunnel.reason,
+            "reason": blocked or self._tun_fault or held or self.summary(),
             "since_s": round(max(0.0, self.loop.time() - tunnel.since), 3),
             "session": tunnel.session,
             "connects": tunnel.connects,

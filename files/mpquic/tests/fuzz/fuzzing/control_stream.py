@@ -22,9 +22,14 @@ if TYPE_CHECKING:
 ID = bytes(range(0xA0, 0xB0))
 PREFIXES = tuple(map(ip_network, ["10.200.4.1/32", "172.16.4.0/30", "fd00:4::/64"]))
 _IDENTITY = Identity("mpq/1", "sha256:" + 64 * "a")
+_KEY = frozenset({str(_IDENTITY.pin)})
+_OWN = tuple(map(ip_network, ["10.200.4.1/32", "fd6d:7071::1/128", "fd00:4::/64"]))
+_LAN = tuple(map(ip_network, ["172.16.4.0/30"]))
+#: Two tunnels of the key, which share a LAN, and one of another key.
 _ROSTER = Roster(
     [
-        Member("client4", PREFIXES, frozenset({str(_IDENTITY.pin)})),
+        Member("client4", _OWN, _KEY, shared=_LAN),
+        Member("client4b", (ip_network("10.200.4.5/32"),), _KEY, shared=_LAN),
         Member("client5", (ip_network("10.200.5.1/32"),), frozenset({"sha256:" + 64 * "b"})),
     ]
 )
@@ -79,8 +84,11 @@ class ControlStream(Decoder):
             for wanted in server.receive(stream):
                 if isinstance(wanted, Register):
                     member = _ROSTER.claim(_IDENTITY, wanted.prefixes)
-                    assert member.name == "client4"
-                    self._answer(server.accept(member.allowed))
+                    assert member.recognises(_IDENTITY)
+                    self.notes[member.name] += 1
+                    first = wanted.prefixes[0]
+                    assert any(first.version == own.version and first.subnet_of(own) for own in member.allowed)  # type: ignore[arg-type]
+                    self._answer(server.accept(member.prefixes))
         except RefusalError as refusal:
             self._answer(server.refuse(refusal.code, refusal.reason))
         except ProtocolError as error:

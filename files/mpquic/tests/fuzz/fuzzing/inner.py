@@ -7,8 +7,9 @@ from collections import Counter
 from ipaddress import IPv4Interface, IPv6Interface, ip_address, ip_network
 from typing import TYPE_CHECKING
 
-from mpquic.core import inner
+from mpquic.core import flows, inner
 from mpquic.core.classes import classify
+from mpquic.core.flows import FlowMemory
 from mpquic.core.gate import OPEN, Gate, from_peer, martian, towards_server
 from mpquic.core.icmp import TooBig
 from mpquic.core.offload import BareCodec, VnetCodec, checksum
@@ -21,13 +22,18 @@ from mpquic.core.roster import Member, Roster
 from fuzzing.decoder import Decoder
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from random import Random
+
+    from mpquic.core.types import Frame
 
     from fuzzing.decoder import Input
 
 _MINE = Member("mine", tuple(map(ip_network, ["10.200.4.1/32", "172.16.4.0/30", "fd00:4::/64"])))
 _YOURS = Member("yours", tuple(map(ip_network, ["10.200.5.0/30", "fd00:5::/64"])))
-_OWN = ip_address("10.200.4.2").packed
+_OWN = {ip_address(own).packed for own in ("10.200.4.2", "fd00:4::fe")}
+#: As many as no batch has.
+_FLOWS = 200
 _BARE = BareCodec()
 _DEVICES = (VnetCodec(udp=True), VnetCodec(udp=False))
 
@@ -40,9 +46,11 @@ class Payloads(Decoder):
     longest = 1500
 
     def __init__(self, rng: Random) -> None:
-        """Make the gate."""
+        """Make the gate and the memory."""
         super().__init__(rng)
         self._gate = self._new_gate()
+        self._flows = FlowMemory(_FLOWS)
+        self._now = 0.0
 
     def feed(self, items: Input) -> bool:
         """Let the codecs judge; they must agree."""
@@ -65,6 +73,7 @@ class Payloads(Decoder):
             assert not again
             assert len(payloads) == packets
             assert sum(map(len, payloads)) == octets + packets
+            self._learn(writes, device.header, {flows.key(packet, 0) for (packet,) in frames})
         counted: Counter[str] = Counter()
         _frames, packets, _octets = LegacyCodec(_DEVICES[0]).egress(items, counted, self._gate)
         assert packets + counted.total() == len(items)
@@ -73,6 +82,20 @@ class Payloads(Decoder):
     def settle(self) -> None:
         """Forget pairs of addresses: how many are remembered is tested elsewhere."""
         self._gate = self._new_gate()
+        self._flows = FlowMemory(_FLOWS)
+
+    def _learn(self, writes: Sequence[Frame], at: int, expected: set[bytes]) -> None:
+        """Remember flows out of what is written; merged or not, they are those of the packets."""
+        self._now += 0.4
+        starts = [flows.packet(write, at) for write in writes]
+        assert {flows.key(start, at) for start in starts} == expected
+        for start in starts:
+            self._flows.learn(start, at, "mine", self._now)
+            back = flows.turned(flows.key(start, at))
+            assert back in self._flows._flows
+            assert flows.turned(back) == flows.key(start, at)
+            assert self._flows.carrier(start, at, self._now) in {None, "mine"}
+        assert len(self._flows) <= _FLOWS
 
     def _new_gate(self) -> Gate:
         return from_peer(_MINE, Roster([_MINE, _YOURS]).table, _OWN)
@@ -127,9 +150,9 @@ class Headers(Decoder):
     longest = 2000
 
     def __init__(self, rng: Random) -> None:
-        """Make those who answer."""
+        """Make what answers."""
         super().__init__(rng)
-        self._makers = [TooBig(IPv4Interface("10.200.4.1/30")), TooBig(IPv6Interface("fd00:4::1/64"))]
+        self._maker = TooBig(IPv4Interface("10.200.4.1/30"), IPv6Interface("fd00:4::1/64"))
         self._now = 0.0
 
     def feed(self, items: Input) -> bool:
@@ -153,16 +176,18 @@ class Headers(Decoder):
             assert 40 <= size == int.from_bytes(packet[4:6], "big") + 40
         assert OPEN.fault(packet, 0) == ""
         assert classify(b"\0" + packet) in {0, 1, 2}
+        assert len(flows.key(packet, 0)) in {9, 13, 33, 37}
         if shape is not None:
             assert 20 <= shape.transport < shape.end <= size
             complete = checksum.complete(packet, shape.transport, shape.checksum)
             assert len(complete) == len(packet)
         self._now += 0.2
-        for maker, longest in zip(self._makers, (576, 1280), strict=True):
-            answer = maker.answer(packet, 1280, self._now)
+        for mtu in (1280, 1200):
+            answer = self._maker.answer(packet, mtu, self._now)
             if answer is not None:
                 assert inner.fault(answer, 0) is None
-                assert len(answer) <= longest
+                assert answer[0] >> 4 == first >> 4
+                assert len(answer) <= (576 if first >> 4 == 4 else 1280)
                 self.notes["too big"] += 1
         return True
 
