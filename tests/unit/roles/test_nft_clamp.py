@@ -3,26 +3,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
-import jinja2
 import pytest
+from nft_table import render, sh
 
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
-TEMPLATE = Path(__file__).resolve().parents[3] / "roles" / "daemon" / "templates" / "mpquic.nft.j2"
 TUN_MTU = 1361
 
 _SERVE = "import socket,sys;s=socket.create_server((sys.argv[1],80));print('ready',flush=True)\n"
 _SERVE += "c=s.accept()[0];print(c.getsockopt(6,2),flush=True);c.recv(1)"
 _DIAL = "import socket,sys;s=socket.create_connection((sys.argv[1],80),5);print(s.getsockopt(6,2),flush=True)"
-
-
-def sh(command: str, stdin: str | None = None) -> str:
-    return subprocess.run(command.split(), input=stdin, check=True, capture_output=True, text=True, timeout=20).stdout
 
 
 @pytest.fixture
@@ -70,10 +63,7 @@ def segments(sites: dict[str, str], dialler: str, listener: str, address: str) -
 
 def test_both_directions_are_clamped(sites):
     nft = {"tuns": ["mpq4"], "masquerade": ["172.16.4.0/30"], "guards": []}
-    environment = jinja2.Environment(trim_blocks=True, autoescape=False)
-    environment.filters["to_json"] = json.dumps
-    rules = environment.from_string(TEMPLATE.read_text()).render(daemon_nft=nft)
-    sh(f"ip netns exec {sites['vps']} nft -f -", rules)
+    sh(f"ip netns exec {sites['vps']} nft -f -", render(nft))
     expected = TUN_MTU - 40 - 12  # less the timestamps that Linux sends
     assert segments(sites, "lan", "web", "192.0.2.80") == (expected, expected)
     # The same for connections from outside, should somebody forward a port.

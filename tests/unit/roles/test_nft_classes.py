@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The nft table gives each flow to the tunnel of its class and keeps it there; links stand for the TUN devices."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nft_table import render, sh
+
+PLAIN = {
+    "tuns": ["mpq1", "mpq2"],
+    "masquerade": ["10.200.1.0/30", "172.16.1.0/30"],
+    "guards": [
+        {"interface": "enp6s20", "cidrs": ["172.16.1.0/30", "172.17.0.0/24"], "tuns": ["mpq1"]},
+        {"interface": "enp6s21", "cidrs": ["172.16.2.0/30"], "tuns": ["mpq2"]},
+    ],
+}
+PLAIN_TABLE = (Path(__file__).parent / "plain.nft").read_text()
+
+
+def test_a_site_without_classes_has_the_table_that_it_had():
+    assert render(PLAIN) == PLAIN_TABLE
+
+
+def match(**given: list[Any]) -> dict[str, list[Any]]:
+    return {key: given.get(key, []) for key in ("lan", "protocol", "src", "dst", "sports", "dports", "dscp")}
+
+
+def site(**changes: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the plan's ``nft`` of a client with three classes; ``changes`` are matches by class."""
+    matches = {
+        "cr5": [
+            match(protocol=["udp"], dports=[5060, "10000-20000"], dscp=[46]),
+            match(src=["172.16.5.2/32"], dst=["192.0.2.99/32", "2001:db8:99::/48"]),
+            match(protocol=["icmpv6"]),
+        ],
+        "bk5": [match(protocol=["tcp", "udp"], dports=["5001-6000"]), match(dst=["2001:db8:1::/48"])],
+        **changes,
+    }
+    classes = [
+        {"name": name, "tun": name, "mark": (16 + k) << 16, "matches": matches.get(name, [])}
+        for k, name in enumerate(("cr5", "df5", "bk5"), start=1)
+    ]
+    lan = {"interface": "lan0", "cidrs4": ["172.16.5.0/30"], "cidrs6": ["fd00:5::/64"]}
+    return {
+        "tuns": ["mpq5", "cr5", "df5", "bk5"],
+        "masquerade": [],
+        "guards": [
+            {"interface": "lan0", "cidrs": ["172.16.5.0/30", "fd00:5::/64"], "tuns": ["mpq5", "cr5", "df5", "bk5"]}
+        ],
+        "nat_tuns": ["cr5", "df5"],
+        "classify": {"links": [{"name": "mt1", "lans": [lan], "classes": classes, "default": "df5"}]},
+    }
+
+
+TUNS = {"mpq5": 500, "cr5": 200, "df5": 201, "bk5": 202}
+LINKS = (*TUNS, "wan0")
+
+_SEND = """
+import json, socket, sys
+for protocol, port, address, dport, dscp in json.loads(sys.argv[1]):
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    kind = {"tcp": socket.SOCK_STREAM, "udp": socket.SOCK_DGRAM}[protocol]
+    with socket.socket(family, kind) as s:
+        level, option = (41, 67) if family == socket.AF_INET6 else (0, 1)  # IPV6_TCLASS, IP_TOS
+        s.setsockopt(level, option, dscp << 2)
+        s.bind(("", port))
+        s.setblocking(False)
+        s.connect_ex((address, dport))
+        if protocol == "udp":
+            s.send(b"x")
+"""
+_WATCH = """
+import json, socket, sys
+s = socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(3))
+print("ready", flush=True)
+while True:
+    data, (link, _, kind, _, _) = s.recvfrom(2048)
+    if kind == socket.PACKET_OUTGOING or link == "lo":
+        continue
+    six = data[0] >> 4 == 6
+    head, protocol = (40, data[6]) if six else (20, data[9])
+    ends = (data[8:24], data[24:40]) if six else (data[12:16], data[16:20])
+    source, target = (socket.inet_ntop(socket.AF_INET6 if six else socket.AF_INET, end) for end in ends)
+    if source.startswith(("::", "fe80:")):  # neighbour discovery
+        continue
+    ports = [int.from_bytes(data[head + i : head + i + 2], "big") for i in (0, 2)]
+    print(json.dumps([link, protocol, source, ports[0], target, ports[1]]), flush=True)
+"""
+# An echo request from far away, without a checksum for what is inside: the answer is all that counts.
+_PING = """
+import socket, struct, sys
+link, source, target = sys.argv[1:]
+def total(data):
+    value = sum(struct.unpack(f"!{len(data) // 2}H", data))
+    while value >> 16:
+        value = (value & 0xFFFF) + (value >> 16)
+    return ~value & 0xFFFF
+echo = struct.pack("!BBHHH", 8, 0, 0, 7, 1)
+echo = echo[:2] + struct.pack("!H", total(echo)) + echo[4:]
+head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 28, 1, 0, 60, 1, 0, *map(socket.inet_aton, (source, target)))
+head = head[:10] + struct.pack("!H", total(head)) + head[12:]
+with socket.socket(socket.AF_PACKET, socket.SOCK_DGRAM) as s:
+    s.sendto(head + echo, (link, 0x0800, 0, 0, b"\\x02\\0\\0\\0\\0\\x01"))
+"""
+
+
+class Places:
+    """A LAN, a client with four TUN devices and a WAN, and the far ends of these."""
+
+    def __init__(self) -> None:
+        self.names = {place: f"mqc{place[0]}{os.getpid()}" for place in ("lan", "client", "far")}
+
+    def sh(self, place: str, command: str, stdin: str | None = None) -> str:
+        return sh(f"ip netns exec {self.names[place]} {command}", stdin)
+
+    def build(self) -> None:
+        for name in self.names.values():
+            sh(f"ip netns add {name}")
+            sh(f"ip -n {name} link set lo up")
+        lan, client, far = self.names.values()
+        sh(f"ip link add eth0 netns {lan} type veth peer name lan0 netns {client}")
+        for link in LINKS:
+            sh(f"ip link add {link} netns {far} type veth peer name {link} netns {client}")
+            # As on a TUN device nobody asks for a link-layer address, so both ends of the link have the same.
+            for name in (client, far):
+                sh(f"ip -n {name} link set {link} address 02:00:00:00:00:01 arp off up")
+        addresses = [(lan, "eth0", "172.16.5.2/30"), (client, "lan0", "172.16.5.1/30")]
+        addresses += [(lan, "eth0", "fd00:5::2/64 nodad"), (client, "lan0", "fd00:5::1/64 nodad")]
+        for k, link in enumerate(LINKS, start=1):
+            addresses += [(client, link, f"10.200.10.{k}/32"), (client, link, f"fd6d::{k}/128 nodad")]
+        for name, link, address in addresses:
+            sh(f"ip -n {name} address add {address} dev {link}")
+        sh(f"ip -n {lan} link set eth0 up")
+        sh(f"ip -n {client} link set lan0 up")
+        for family, router in (("-4", "172.16.5.1"), ("-6", "fd00:5::1")):
+            sh(f"ip {family} -n {lan} route add default via {router}")
+            sh(f"ip {family} -n {client} route add default dev wan0")
+            for k, (name, priority) in enumerate(TUNS.items()):
+                which = f"fwmark {(16 + k) << 16:#x}/0x0fff0000" if k else "iif lan0"
+                sh(f"ip {family} -n {client} rule add priority {priority} {which} lookup {46000 + k}")
+                sh(f"ip {family} -n {client} route add default dev {name} table {46000 + k}")
+        self.sh("client", "sysctl -q net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
+
+    def remove(self) -> None:
+        for name in self.names.values():
+            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+
+    def seen(self, *doing: list[str], expected: int) -> list[list[Any]]:
+        """Return what comes to the far ends while commands run in a place: link, protocol, source, target."""
+        command = ["ip", "netns", "exec", self.names["far"], sys.executable, "-c", _WATCH]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watch:
+            assert watch.stdout is not None
+            try:
+                assert watch.stdout.readline() == "ready\n"
+                for place, *argv in doing:
+                    command = ["ip", "netns", "exec", self.names[place], sys.executable, "-c", *argv]
+                    subprocess.run(command, check=True, timeout=20)
+                lines = [watch.stdout.readline() for _ in range(expected)]
+                # What should not be there has had its time.
+                time.sleep(0 if expected else 0.2)
+            finally:
+                watch.kill()
+            lines += watch.stdout.readlines()
+        return [json.loads(line) for line in lines]
+
+    def sent(self, *packets: tuple[str, int, str, int, int], expected: int | None = None) -> dict[int, list[str]]:
+        """Send packets of the LAN (protocol, source port, address, port, DSCP); return link and source by port."""
+        count = len(packets) if expected is None else expected
+        found: dict[int, list[str]] = {}
+        for link, _, source, sport, _, _ in self.seen(["lan", _SEND, json.dumps(packets)], expected=count):
+            found.setdefault(sport, []).extend([link, source])
+        return found
+
+
+@pytest.fixture(scope="module")
+def client():
+    """Give the client, with our table loaded."""
+    places = Places()
+    try:
+        places.build()
+        places.sh("client", "nft -f -", render(site()))
+        yield places
+    finally:
+        places.remove()
+
+
+@pytest.mark.netns
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+class TestOnTheWire:
+    """What leaves by which TUN, and with which source."""
+
+    def test_each_match_has_its_tunnel(self, client):
+        cr, df, bk = (["cr5", "10.200.10.2"], ["df5", "10.200.10.3"], ["bk5", "172.16.5.2"])
+        cr6, df6, bk6 = (["cr5", "fd6d::2"], ["df5", "fd6d::3"], ["bk5", "fd00:5::2"])
+        packets = {
+            ("udp", 40001, "192.0.2.80", 5060, 46): cr,
+            ("udp", 40002, "192.0.2.80", 15000, 46): cr,
+            ("udp", 40003, "192.0.2.80", 15000, 0): df,
+            ("udp", 40004, "192.0.2.80", 20001, 46): df,
+            ("udp", 40005, "192.0.2.99", 9, 0): cr,
+            ("tcp", 40006, "192.0.2.80", 443, 0): df,
+            ("tcp", 40007, "192.0.2.80", 5001, 0): bk,
+            ("udp", 40008, "192.0.2.80", 6000, 0): bk,
+            ("tcp", 40009, "192.0.2.80", 6001, 0): df,
+            ("udp", 40011, "2001:db8:80::80", 5060, 46): cr6,
+            ("udp", 40012, "2001:db8:80::80", 15000, 0): df6,
+            ("udp", 40013, "2001:db8:1::1", 53, 0): bk6,
+            ("udp", 40014, "2001:db8:99::1", 53, 0): df6,  # the match has this destination, but an IPv4 source
+            ("tcp", 40015, "2001:db8:80::80", 5500, 0): bk6,
+        }
+        assert client.sent(*packets) == {packet[1]: where for packet, where in packets.items()}
+
+    def test_a_flow_stays_where_it_began(self, client):
+        first = client.sent(("udp", 41001, "192.0.2.80", 5060, 46))
+        assert first == client.sent(("udp", 41001, "192.0.2.80", 5060, 0)) == {41001: ["cr5", "10.200.10.2"]}
+
+    def test_what_came_by_a_tunnel_is_answered_by_it(self, client):
+        for link in TUNS:
+            ping = ["far", _PING, link, f"192.0.2.{10 + len(link) + ord(link[0])}", "172.16.5.2"]
+            assert [entry[0] for entry in client.seen(ping, expected=1)] == [link]
+
+    def test_without_its_rule_a_class_goes_nowhere(self, client):
+        name = client.names["client"]
+        sh(f"ip -n {name} rule del priority 200")
+        try:
+            assert client.sent(("udp", 42001, "192.0.2.80", 5060, 46), expected=0) == {}
+        finally:
+            sh(f"ip -n {name} rule add priority 200 fwmark 0x110000/0x0fff0000 lookup 46001")
+        assert client.sent(("udp", 42001, "192.0.2.80", 5060, 46)) == {42001: ["cr5", "10.200.10.2"]}
+
+    def test_marks_of_others_stay(self, client):
+        rules = """table inet other {
+            chain early { type filter hook prerouting priority -170; meta mark set 0x7000abcd; }
+            chain late { type filter hook forward priority 0; meta mark 0x7013abcd udp dport 5999 counter; }
+        }"""
+        client.sh("client", "nft -f -", rules)
+        try:
+            assert client.sent(("udp", 43001, "192.0.2.80", 5999, 0)) == {43001: ["bk5", "172.16.5.2"]}
+            assert "counter packets 1 " in client.sh("client", "nft list chain inet other late")
+        finally:
+            client.sh("client", "nft delete table inet other")
+
+    def test_a_flow_of_a_class_that_is_gone_is_classified_anew(self, client):
+        assert client.sent(("udp", 44001, "192.0.2.80", 5500, 0)) == {44001: ["bk5", "172.16.5.2"]}
+        fewer = site()
+        classes = fewer["classify"]["links"][0]["classes"]
+        fewer["classify"]["links"][0]["classes"] = [entry for entry in classes if entry["name"] != "bk5"]
+        client.sh("client", "nft -f -", render(fewer | {"nat_tuns": []}))
+        try:
+            assert client.sent(("udp", 44001, "192.0.2.80", 5500, 0)) == {44001: ["df5", "172.16.5.2"]}
+        finally:
+            client.sh("client", "nft -f -", render(site()))
