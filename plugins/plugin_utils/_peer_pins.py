@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 def peer_pins(instances: Iterable[Mapping[str, Any]], pins: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
     """Return the instances with the pins of each peer that is known by its key.
 
-    A peer with ``cert_names`` stays as it is. One without a known key is left out: nobody can connect in its place.
+    Where several peers are one host's, ``owners`` beside ``config`` says whose key each of them shows. A peer with
+    ``cert_names`` stays as it is. One without a known key is left out: nobody can connect in its place.
     """
     return [_with_pins(instance, pins) for instance in instances]
 
@@ -21,10 +22,13 @@ def _with_pins(instance: Mapping[str, Any], pins: Mapping[str, Sequence[str]]) -
     config = instance["config"]
     if "peers" not in config:
         return dict(instance)
-    peers = [
-        # The name first: people read these files.
-        peer if "cert_names" in peer else {"name": peer["name"], "pins": list(pins[peer["name"]]), **peer}
-        for peer in config["peers"]
-        if "cert_names" in peer or pins.get(peer["name"])
-    ]
+    owners = instance.get("owners", {})
+    peers = []
+    for peer in config["peers"]:
+        known = pins.get(owners.get(peer["name"], peer["name"]))
+        if "cert_names" in peer:
+            peers.append(peer)
+        elif known:
+            # The name first: people read these files.
+            peers.append({"name": peer["name"], "pins": list(known), **peer})
     return {**instance, "config": {**config, "peers": peers}}

@@ -7,16 +7,22 @@ from collections import defaultdict
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import class_collisions
+from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.claims import (
+    Claim,
+    at,
+    of_tunnel,
+    overlapping,
+    same,
+    same_number,
+)
 
-    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.addresses import IPAddress, IPNetwork
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.addresses import IPAddress
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Client, Site, Tunnel
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import Problems
-
-# What must be unique among all tunnels of one VPS, and what only on one client.
-_PER_SERVER = ("port", "tun_name")
-_PER_CLIENT = ("table", "priority")
 
 
 def find(site: Site, problems: Problems) -> None:
@@ -24,83 +30,101 @@ def find(site: Site, problems: Problems) -> None:
     _same_address(site, problems)
     for client in site.clients:
         _interfaces(client, problems)
+        _numbers(client, problems)
         for tunnel in client.tunnels:
             _prefixes_of_one(tunnel, problems)
-    by_server = defaultdict(list)
+        class_collisions.of_client(client, problems)
+    by_server: dict[str, list[Client]] = defaultdict(list)
     for client in site.clients:
         by_server[client.server].append(client)
     for name, clients in by_server.items():
-        tunnels = [(client.host, tunnel) for client in clients for tunnel in client.tunnels]
-        for (host_a, a), (host_b, b) in combinations(tunnels, 2):
-            _pair(a, b, problems, same_client=host_a == host_b)
+        _of_server(clients, problems)
+        class_collisions.of_server(clients, problems)
         server = site.servers.get(name)
         if server:
-            for _host, tunnel in tunnels:
-                _covers_server(tunnel, {server.public_address, server.bind_address}, name, problems)
+            tunnels = (claim for client in clients for tunnel in client.tunnels for claim in of_tunnel(tunnel))
+            links = (claim for client in clients for claim in class_collisions.networks(client))
+            claims = (*tunnels, *links)
+            _covers_server(claims, {server.public_address, server.bind_address}, name, problems)
 
 
 def _same_address(site: Site, problems: Problems) -> None:
-    for a, b in combinations(site.servers.values(), 2):
-        if a.public_address == b.public_address:
-            where = f"{b.host}: mpquic_public_address"
-            problems.clash(where, b.public_address, f"already the address of {a.host}")
+    first: dict[IPAddress, str] = {}
+    for server in site.servers.values():
+        other = first.setdefault(server.public_address, server.host)
+        if other != server.host:
+            where = f"{server.host}: mpquic_public_address"
+            problems.clash(where, server.public_address, f"already the address of {other}")
 
 
 def _interfaces(client: Client, problems: Problems) -> None:
     """Check that WANs, LANs and TUNs of a client are different interfaces."""
-    wans: dict[str, Tunnel] = {}
+    wans: dict[str, str] = {}
     for tunnel in client.tunnels:
-        first = wans.setdefault(tunnel.wan, tunnel)
-        if first is not tunnel:
-            problems.warn(f"{tunnel.where}: wan", f"{tunnel.wan} also carries {first.where}")
-    lans = {tunnel.lan: tunnel for tunnel in reversed(client.tunnels)}
+        first = wans.setdefault(tunnel.wan, tunnel.where)
+        if first != tunnel.where:
+            problems.warn(f"{tunnel.where}: wan", f"{tunnel.wan} also carries {first}")
+    for link in client.links:
+        wans.setdefault(link.wan, link.where)
+    lans = [Claim(tunnel.lan, "lan", tunnel.where, tunnel) for tunnel in client.tunnels]
+    lans += [Claim(lan.interface, lan.key, link.where, link) for link in client.links for lan in link.lans if lan.own]
+    first_lans: dict[str, str] = {}
+    for lan in lans:
+        first_lans.setdefault(lan.value, lan.where)
+        if lan.value in wans:
+            problems.clash(at(lan), lan.value, f"already the wan of {wans[lan.value]}")
+    for tun in _tuns(client):
+        for use, others in (("wan", wans), ("lan", first_lans)):
+            if tun.value in others:
+                problems.clash(at(tun), tun.value, f"already the {use} of {others[tun.value]}")
+
+
+def _tuns(client: Client) -> Iterator[Claim]:
+    """Yield the TUN devices of a client."""
     for tunnel in client.tunnels:
-        if tunnel.lan in wans:
-            problems.clash(f"{tunnel.where}: lan", tunnel.lan, f"already the wan of {wans[tunnel.lan].where}")
-        for use, others in (("wan", wans), ("lan", lans)):
-            if tunnel.tun_name in others:
-                other = others[tunnel.tun_name].where
-                problems.clash(f"{tunnel.where}: tun_name", tunnel.tun_name, f"already the {use} of {other}")
+        yield Claim(tunnel.tun_name, "tun_name", tunnel.where, tunnel)
+    for link in client.links:
+        for item in link.classes:
+            yield Claim(item.tun_name, "name and suffix", item.where, item)
+
+
+def _numbers(client: Client, problems: Problems) -> None:
+    """Check what must be unique on one client."""
+    items = [(item, link) for link in client.links for item in link.classes]
+    for key, of_class in (("table", "table"), ("priority", "rule_priority")):
+        claims = [Claim(getattr(tunnel, key), key, tunnel.where, tunnel) for tunnel in client.tunnels]
+        claims += [Claim(getattr(item, of_class), of_class, item.where, link) for item, link in items]
+        same(claims, problems, same_number)
+    # Two tunnels are told apart on their VPS.
+    same(_tuns(client), problems, lambda a, b: a.key == b.key == "tun_name" or same_number(a, b))
 
 
 def _prefixes_of_one(tunnel: Tunnel, problems: Problems) -> None:
     """Check the prefixes within one tunnel."""
     for a, b in combinations(tunnel.lan_cidrs, 2):
-        if _overlap(a, b):
+        if a in b or b in a:
             problems.clash(f"{tunnel.where}: lan_cidrs", b, f"overlaps {a} of the same tunnel")
-    for lan in tunnel.lan_cidrs:
-        if _overlap(lan, tunnel.tun_cidr):
-            problems.clash(f"{tunnel.where}: lan_cidrs", lan, f"overlaps tun_cidr {tunnel.tun_cidr} of the same tunnel")
+    for key, own in (("tun_cidr", tunnel.tun_cidr), ("tun_cidr6", tunnel.tun_cidr6)):
+        for lan in tunnel.lan_cidrs:
+            if own is not None and (lan in own or own in lan):
+                problems.clash(f"{tunnel.where}: lan_cidrs", lan, f"overlaps {key} {own} of the same tunnel")
 
 
-def _pair(a: Tunnel, b: Tunnel, problems: Problems, *, same_client: bool) -> None:
-    """Compare two tunnels of one VPS."""
-    if a.id == b.id:
-        # Everything that follows the number collides too; one line says it.
-        problems.clash(f"{b.where}: id", b.id, f"already used by {a.where}")
-        return
-    for key in _PER_SERVER + (_PER_CLIENT if same_client else ()):
-        if getattr(a, key) == getattr(b, key):
-            problems.clash(f"{b.where}: {key}", getattr(b, key), f"already used by {a.where}")
-    for key_b, network_b in _networks(b):
-        for key_a, network_a in _networks(a):
-            if _overlap(network_a, network_b):
-                problems.clash(f"{b.where}: {key_b}", network_b, f"overlaps {key_a} {network_a} of {a.where}")
+def _of_server(clients: Sequence[Client], problems: Problems) -> None:
+    """Compare the tunnels of one VPS."""
+    tunnels = [tunnel for client in clients for tunnel in client.tunnels]
+    same((Claim(tunnel.id, "id", tunnel.where, tunnel) for tunnel in tunnels), problems, lambda _a, _b: False)
+    for key in ("port", "tun_name"):
+        claims = (Claim(getattr(tunnel, key), key, tunnel.where, tunnel) for tunnel in tunnels)
+        same(claims, problems, same_number)
+    networks = [claim for tunnel in tunnels for claim in of_tunnel(tunnel)]
+    for a, b in overlapping(networks, lambda a, b: a.entry is b.entry or same_number(a, b)):
+        problems.clash(at(b), b.value, f"overlaps {a.key} {a.value} of {a.where}")
 
 
-def _covers_server(tunnel: Tunnel, addresses: Iterable[IPAddress], name: str, problems: Problems) -> None:
+def _covers_server(claims: Iterable[Claim], addresses: Iterable[IPAddress], name: str, problems: Problems) -> None:
     """Refuse a network that would draw the VPS's own address into the tunnel."""
-    for key, network in _networks(tunnel):
+    for claim in claims:
         for address in addresses:
-            if address in network:
-                problems.clash(f"{tunnel.where}: {key}", network, f"contains the address {address} of {name}")
-
-
-def _networks(tunnel: Tunnel) -> Iterator[tuple[str, IPNetwork]]:
-    yield "tun_cidr", tunnel.tun_cidr
-    for network in tunnel.lan_cidrs:
-        yield "lan_cidrs", network
-
-
-def _overlap(a: IPNetwork, b: IPNetwork) -> bool:
-    return bool(a.first <= b.last and b.first <= a.last)
+            if address in claim.value:
+                problems.clash(at(claim), claim.value, f"contains the address {address} of {name}")

@@ -7,9 +7,14 @@ import difflib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import numbering, trust, values
+from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import (
+    class_inventory,
+    keys,
+    numbering,
+    trust,
+    values,
+)
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import (
-    Budget,
     Client,
     Rates,
     Server,
@@ -19,11 +24,11 @@ from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model imp
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import one_line
 
 if TYPE_CHECKING:
-    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.addresses import IPNetwork
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import Problems
 
 VARIABLES = (
     "mpquic_tunnels",
+    "mpquic_class_tunnels",
     "mpquic_wans",
     "mpquic_server",
     "mpquic_public_address",
@@ -31,21 +36,22 @@ VARIABLES = (
     *trust.VARIABLES,
 )
 REQUIRED = ("id", "wan", "lan")
-RATES = ("rate", "rate_up", "rate_down")
-BUDGET = ("budget_rate", "budget_packets")
-OPTIONAL = ("lan_cidrs", "port", "tun_cidr", "tun_name", "tun_mtu", "log_level", "table", "priority", *RATES, *BUDGET)
-LOG_LEVELS = ("debug", "info", "error")
+OPTIONAL = (
+    "lan_cidrs",
+    "port",
+    "tun_cidr",
+    "tun_cidr6",
+    "tun_name",
+    "tun_mtu",
+    "log_level",
+    "table",
+    "priority",
+    *keys.RATES,
+    *keys.BUDGET,
+)
 
-# The daemon has no capability to bind a port below 1024.
-_PORTS = range(1024, 65536)
-_MTUS = range(576, 9001)
-# 253 to 255 are the kernel's; below 256 sites keep their own, by name in rt_tables.
-_TABLES = range(256, 2**32)
-# 0 is the local table's rule, 32766 the main table's: a rule of ours must come between them.
-_PRIORITIES = range(1, 32766)
-_TUN_LENGTHS = range(30, 32)
-_LAN_LENGTHS = range(8, 33)
-_BUDGET_PACKETS = range(1, 10**9 + 1)
+_TUN = values.Networks({4: range(30, 32)}, "10.200.1.0/30")
+_TUN6 = values.Networks({6: range(126, 128)}, "fd6d:7071:0:1::/126")
 
 
 def read(
@@ -93,8 +99,13 @@ def _server(host: str, variables: Mapping[str, Any], problems: Problems) -> Serv
 
 def _client(host: str, variables: Mapping[str, Any], servers: Sequence[str], problems: Problems) -> Client:
     chosen = _chosen_server(host, variables, servers, problems)
-    tunnels = _tunnels(host, variables, _wans(host, variables, problems), problems)
-    return Client(host, chosen, tunnels, trust.legacy_from(host, variables, problems))
+    wans = _wans(host, variables, problems)
+    errors_before = len(problems.errors)
+    tunnels = _tunnels(host, variables, wans, problems)
+    # What a class link takes from tunnels is looked for only where all of them could be read.
+    known = tunnels if len(problems.errors) == errors_before else None
+    links = class_inventory.read(host, variables, wans, known, problems)
+    return Client(host, chosen, tunnels, links, trust.legacy_from(host, variables, problems))
 
 
 def _chosen_server(host: str, variables: Mapping[str, Any], servers: Sequence[str], problems: Problems) -> str:
@@ -124,38 +135,11 @@ def _wans(host: str, variables: Mapping[str, Any], problems: Problems) -> dict[s
         interface = values.interface(name, where, problems)
         inside = f"{where}[{one_line(name)}]"
         if not isinstance(entry, Mapping):
-            problems.unexpected(inside, entry, f"a mapping with some of the keys {', '.join(RATES)}")
+            problems.unexpected(inside, entry, f"a mapping with some of the keys {', '.join(keys.RATES)}")
         elif interface:
-            _refuse_unknown(entry, inside, RATES, problems)
-            wans[interface] = _rates(entry, inside, Rates(), problems)
+            keys.refuse_unknown(entry, inside, keys.RATES, problems)
+            wans[interface] = keys.rates(entry, inside, Rates(), problems)
     return wans
-
-
-def _rates(entry: Mapping[str, Any], where: str, otherwise: Rates, problems: Problems) -> Rates:
-    """Read the rates of an entry; ``rate`` is for both ways, the others are for one and come first."""
-    given = {key: values.rate(entry[key], f"{where}: {key}", problems) for key in RATES if key in entry}
-    both = given.get("rate")
-    return Rates(
-        up=given.get("rate_up") or both or otherwise.up,
-        down=given.get("rate_down") or both or otherwise.down,
-    )
-
-
-def _budget(entry: Mapping[str, Any], where: str, problems: Problems) -> Budget:
-    rate = packets = None
-    if "budget_rate" in entry:
-        rate = values.rate(entry["budget_rate"], f"{where}: budget_rate", problems)
-    if "budget_packets" in entry:
-        packets = values.integer(entry["budget_packets"], f"{where}: budget_packets", _BUDGET_PACKETS, problems)
-    return Budget(rate, packets)
-
-
-def _refuse_unknown(entry: Mapping[str, Any], where: str, known: Sequence[str], problems: Problems) -> None:
-    for key in entry:
-        if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
-            problems.errors.append(f"{where}: {one_line(key)}: unknown key, {hint}")
 
 
 def _tunnels(
@@ -163,7 +147,8 @@ def _tunnels(
 ) -> tuple[Tunnel, ...]:
     where, expected = f"{host}: mpquic_tunnels", "a list of tunnels such as {id: 1, wan: enp7s3, lan: enp6s20}"
     if "mpquic_tunnels" not in variables:
-        problems.missing(where, expected)
+        if class_inventory.VARIABLE not in variables:
+            problems.missing(where, expected)
         return ()
     entries = variables["mpquic_tunnels"]
     if not isinstance(entries, Sequence) or isinstance(entries, str):
@@ -181,7 +166,7 @@ def _tunnel(entry: object, where: str, wans: Mapping[str, Rates], problems: Prob
     if "id" in entry:
         where = f"{where} (id {one_line(entry['id'])})"
     errors_before = len(problems.errors)
-    _refuse_unknown(entry, where, REQUIRED + OPTIONAL, problems)
+    keys.refuse_unknown(entry, where, REQUIRED + OPTIONAL, problems)
     for key, expected in (
         ("id", "the tunnel's number"),
         ("wan", "the interface it leaves by"),
@@ -190,8 +175,9 @@ def _tunnel(entry: object, where: str, wans: Mapping[str, Rates], problems: Prob
         if key not in entry:
             problems.missing(f"{where}: {key}", expected)
     fields = _fields(entry, where, problems)
-    fields["budget"] = _budget(entry, where, problems)
-    fields["rates"] = _rates(entry, where, wans.get(str(fields.get("wan")), Rates()), problems)
+    _needs_of_ipv6(fields, where, problems)
+    fields["budget"] = keys.budget(entry, where, problems)
+    fields["rates"] = keys.rates(entry, where, wans.get(str(fields.get("wan")), Rates()), problems)
     return Tunnel(where=where, **fields) if len(problems.errors) == errors_before else None
 
 
@@ -214,25 +200,28 @@ def _fields(entry: Mapping[str, Any], where: str, problems: Problems) -> dict[st
     for key in ("wan", "lan", "tun_name"):
         if key in entry:
             fields[key] = values.interface(entry[key], f"{where}: {key}", problems)
-    for key, allowed in (("port", _PORTS), ("tun_mtu", _MTUS), ("table", _TABLES), ("priority", _PRIORITIES)):
+    for key, allowed in (
+        ("port", keys.PORTS),
+        ("tun_mtu", keys.MTUS),
+        ("table", keys.TABLES),
+        ("priority", keys.PRIORITIES),
+    ):
         if key in entry:
             fields[key] = values.integer(entry[key], f"{where}: {key}", allowed, problems)
     if "log_level" in entry:
-        fields["log_level"] = values.choice(entry["log_level"], f"{where}: log_level", LOG_LEVELS, problems)
-    if "tun_cidr" in entry:
-        fields["tun_cidr"] = values.network(
-            entry["tun_cidr"], f"{where}: tun_cidr", _TUN_LENGTHS, "10.200.1.0/30", problems
-        )
+        fields["log_level"] = values.choice(entry["log_level"], f"{where}: log_level", keys.LOG_LEVELS, problems)
+    for key, kind in (("tun_cidr", _TUN), ("tun_cidr6", _TUN6)):
+        if key in entry:
+            fields[key] = values.network(entry[key], f"{where}: {key}", kind, problems)
     if "lan_cidrs" in entry:
-        fields["lan_cidrs"] = _lan_cidrs(entry["lan_cidrs"], f"{where}: lan_cidrs", problems)
+        fields["lan_cidrs"] = keys.lan_cidrs(entry["lan_cidrs"], f"{where}: lan_cidrs", problems)
     return fields
 
 
-def _lan_cidrs(value: object, where: str, problems: Problems) -> tuple[IPNetwork | None, ...]:
-    example = "172.16.1.0/30"
-    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
-        problems.unexpected(where, value, f"a list of at least one network such as [{example}]")
-        return ()
-    return tuple(
-        values.network(item, f"{where}[{index}]", _LAN_LENGTHS, example, problems) for index, item in enumerate(value)
-    )
+def _needs_of_ipv6(fields: dict[str, Any], where: str, problems: Problems) -> None:
+    """Give the TUN an IPv6 address as soon as there is an IPv6 prefix behind it, and check what that needs."""
+    if "tun_cidr6" not in fields:
+        carries = any(network is not None and network.version == 6 for network in fields["lan_cidrs"])
+        fields["tun_cidr6"] = numbering.tun_network6(fields["id"]) if carries else None
+    if fields["tun_cidr6"] is not None:
+        keys.mtu_fits_ipv6(fields["tun_mtu"], where, problems)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.addresses import IPAddress, IPNetwork
+    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.class_model import ClassLink
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Tunnel:
     port: int
     tun_name: str
     tun_cidr: IPNetwork
+    tun_cidr6: IPNetwork | None
     tun_mtu: int
     log_level: str
     table: int
@@ -48,12 +50,22 @@ class Tunnel:
     @property
     def client_address(self) -> str:
         """The client's address on the TUN, with its prefix length."""
-        return f"{_hosts(self.tun_cidr)[0]}/{self.tun_cidr.prefixlen}"
+        return _host(self.tun_cidr, 0)
 
     @property
     def server_address(self) -> str:
         """The VPS's address on the TUN, with its prefix length."""
-        return f"{_hosts(self.tun_cidr)[1]}/{self.tun_cidr.prefixlen}"
+        return _host(self.tun_cidr, 1)
+
+    @property
+    def client_address6(self) -> str | None:
+        """The client's IPv6 address on the TUN, if it has one, with its prefix length."""
+        return None if self.tun_cidr6 is None else _host(self.tun_cidr6, 0)
+
+    @property
+    def server_address6(self) -> str | None:
+        """The VPS's IPv6 address on the TUN, if it has one, with its prefix length."""
+        return None if self.tun_cidr6 is None else _host(self.tun_cidr6, 1)
 
 
 @dataclass(frozen=True)
@@ -76,7 +88,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Client:
-    """A client VM with its tunnels, all to one VPS.
+    """A client VM with its tunnels and class links, all to one VPS.
 
     ``legacy_from`` are the networks that a client with the Go implementation sends from, none for one of ours.
     """
@@ -84,6 +96,7 @@ class Client:
     host: str
     server: str
     tunnels: tuple[Tunnel, ...]
+    links: tuple[ClassLink, ...] = ()
     legacy_from: tuple[IPNetwork, ...] = ()
 
     @property
@@ -104,6 +117,10 @@ class Site:
     certified: bool
 
 
-def _hosts(network: IPNetwork) -> list[IPAddress]:
-    """Return the two host addresses of a /30 or /31."""
-    return list(network.iter_hosts())
+def _host(network: IPNetwork, index: int) -> str:
+    """Return one of the two host addresses of a /30 or /31, or a /126 or /127, with its prefix length.
+
+    The first address of a /30 is the network's own, that of a /126 the routers' (RFC 4291 section 2.6.1).
+    """
+    skipped = 0 if network.size == 2 else 1
+    return f"{network[skipped + index]}/{network.prefixlen}"

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import class_render, guards, instances
+from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.instances import Tun
+
 if TYPE_CHECKING:
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Client, Server, Site, Tunnel
-
-CERTIFICATE = "/etc/mpquic/identity/cert.pem"
-KEY = "/etc/mpquic/identity/key.pem"
-CA = "/etc/mpquic/ca.pem"
 
 
 def hosts(site: Site) -> dict[str, dict[str, Any]]:
@@ -29,7 +28,9 @@ def hosts(site: Site) -> dict[str, dict[str, Any]]:
 
 def _client(client: Client, server: Server, *, certified: bool) -> dict[str, Any]:
     tunnels = _by_id(() if client.legacy else client.tunnels)
-    by_key = bool(tunnels) and not (certified or server.legacy)
+    links = [] if client.legacy else sorted(client.links, key=lambda link: link.id)
+    by_key = bool(tunnels or links) and not (certified or server.legacy)
+    of_classes = class_render.client(client, links, server, certified=certified)
     return {
         "role": "client",
         "legacy": client.legacy,
@@ -37,109 +38,99 @@ def _client(client: Client, server: Server, *, certified: bool) -> dict[str, Any
         # Whose keys this host has to know: the inventory does not say them, the roles fill them in.
         "peers": [{"name": server.host, "address": str(server.public_address)}] if by_key else [],
         "instances": [
-            _instance(
-                tunnel,
-                address=tunnel.client_address,
-                rate=tunnel.rates.up,
-                head={
-                    "role": "client",
-                    "bind_ip": f"if:{tunnel.wan}",
-                    "remote_addr": str(server.public_address),
-                    "remote_port": tunnel.port,
-                },
-                tail={
-                    **_identity(certified=certified and not server.legacy),
-                    **_trusted(server, certified=certified),
-                    "lan_routing": {
-                        "interface": tunnel.lan,
-                        "cidrs": _cidrs(tunnel),
-                        "table": tunnel.table,
-                        "priority": tunnel.priority,
-                    },
-                },
-            )
-            for tunnel in tunnels
+            *(_client_instance(tunnel, server, certified=certified) for tunnel in tunnels),
+            *of_classes.instances,
         ],
         "nft": {
-            "tuns": [tunnel.tun_name for tunnel in tunnels],
+            "tuns": [*(tunnel.tun_name for tunnel in tunnels), *of_classes.tuns],
             "masquerade": [],
-            "guards": [
-                {"interface": tunnel.lan, "cidrs": _cidrs(tunnel), "tun": tunnel.tun_name} for tunnel in tunnels
-            ],
+            "guards": guards.of_client(tunnels, links),
+            **of_classes.nft,
         },
+        **of_classes.files,
     }
 
 
-def _trusted(server: Server, *, certified: bool) -> dict[str, Any]:
-    """Return by what a client knows its VPS, as far as the inventory says it."""
-    if server.legacy:
-        return {"legacy_server": True, "tls_server_pin": list(server.legacy_pins)}
-    return {"tls_server_name": server.host} if certified else {}
+def _client_instance(tunnel: Tunnel, server: Server, *, certified: bool) -> dict[str, Any]:
+    return instances.instance(
+        tunnel.id,
+        Tun(tunnel.tun_name, tunnel.client_address, tunnel.client_address6, tunnel.tun_mtu),
+        head={
+            "role": "client",
+            "bind_ip": f"if:{tunnel.wan}",
+            "remote_addr": str(server.public_address),
+            "remote_port": tunnel.port,
+        },
+        running={"rate": tunnel.rates.up, "log_level": tunnel.log_level},
+        tail={
+            **instances.client_trust(server, certified=certified),
+            "lan_routing": {
+                "interface": tunnel.lan,
+                "cidrs": instances.texts(tunnel.lan_cidrs),
+                "table": tunnel.table,
+                "priority": tunnel.priority,
+            },
+        },
+    )
 
 
 def _server(server: Server, clients: list[Client], *, certified: bool) -> dict[str, Any]:
     owners = {tunnel.id: client for client in clients for tunnel in client.tunnels}
     tunnels = _by_id(() if server.legacy else tuple(tunnel for client in clients for tunnel in client.tunnels))
-    known = [] if certified or server.legacy else [client for client in clients if client.tunnels and not client.legacy]
+    by_key = [] if certified or server.legacy else [client for client in clients if not client.legacy]
+    of_classes = class_render.server(server, () if server.legacy else clients, certified=certified)
+    masquerade = [text for tunnel in tunnels for text in _sources(tunnel)]
     return {
         "role": "server",
         "legacy": server.legacy,
         "clients": [client.host for client in clients],
-        "peers": [{"name": client.host} for client in known],
+        "peers": [{"name": client.host} for client in by_key if client.tunnels or client.links],
         "instances": [
-            _instance(
-                tunnel,
-                address=tunnel.server_address,
-                rate=tunnel.rates.down,
-                head={"role": "server", "bind_ip": str(server.bind_address), "remote_port": tunnel.port},
-                tail={
-                    **_identity(certified=certified),
-                    **_peers(tunnel, owners[tunnel.id], certified=certified),
-                    "lan_routing": {"cidrs": _cidrs(tunnel)},
-                },
-            )
-            for tunnel in tunnels
+            *(_server_instance(tunnel, owners[tunnel.id], server, certified=certified) for tunnel in tunnels),
+            *of_classes.instances,
         ],
         "nft": {
-            "tuns": [tunnel.tun_name for tunnel in tunnels],
-            "masquerade": [cidr for tunnel in tunnels for cidr in (str(tunnel.tun_cidr), *_cidrs(tunnel))],
+            "tuns": [*(tunnel.tun_name for tunnel in tunnels), *of_classes.tuns],
+            "masquerade": [*masquerade, *of_classes.masquerade],
             "guards": [],
+            **of_classes.nft,
         },
+        **of_classes.files,
     }
 
 
-def _identity(*, certified: bool) -> dict[str, str]:
-    """Return the files by which a host shows who it is, and by which it knows others in CA mode."""
-    return {"tls_cert_file": CERTIFICATE, "tls_key_file": KEY, **({"tls_ca_file": CA} if certified else {})}
+def _server_instance(tunnel: Tunnel, client: Client, server: Server, *, certified: bool) -> dict[str, Any]:
+    return instances.instance(
+        tunnel.id,
+        Tun(tunnel.tun_name, tunnel.server_address, tunnel.server_address6, tunnel.tun_mtu),
+        head={"role": "server", "bind_ip": str(server.bind_address), "remote_port": tunnel.port},
+        running={"rate": tunnel.rates.down, "log_level": tunnel.log_level},
+        tail={
+            **instances.identity(certified=certified),
+            **_peers(tunnel, client, certified=certified),
+            "lan_routing": {"cidrs": instances.texts(tunnel.lan_cidrs)},
+        },
+    )
 
 
 def _peers(tunnel: Tunnel, client: Client, *, certified: bool) -> dict[str, Any]:
     """Return who may connect to the server's end of a tunnel, and what it owns."""
-    address = tunnel.client_address.partition("/")[0]
-    budget = {"budget_rate": tunnel.budget.rate, "budget_packets": tunnel.budget.packets}
-    limits = {key: value for key, value in budget.items() if value is not None}
-    if client.legacy:
-        networks = [str(network) for network in client.legacy_from]
-        peer = {"name": client.host, "address": address, "from": networks, "allowed": _cidrs(tunnel), **limits}
-        return {"legacy_peers": [peer]}
-    names = {"cert_names": [client.host]} if certified else {}
-    return {"peers": [{"name": client.host, **names, "allowed": [f"{address}/32", *_cidrs(tunnel)], **limits}]}
+    addresses = (tunnel.client_address, tunnel.client_address6)
+    kind, peer = instances.peer(
+        client,
+        client.host,
+        [address.partition("/")[0] for address in addresses if address],
+        instances.texts(tunnel.lan_cidrs),
+        certified=certified,
+    )
+    return {kind: [{**peer, **instances.limits(tunnel.budget)}]}
 
 
-def _instance(
-    tunnel: Tunnel, *, address: str, rate: str | None, head: dict[str, Any], tail: dict[str, Any]
-) -> dict[str, Any]:
-    tun = {"tun_name": tunnel.tun_name, "tun_cidr": address, "tun_mtu": tunnel.tun_mtu}
-    return {
-        "id": tunnel.id,
-        "config": {**head, **tun, **({"rate": rate} if rate else {}), "log_level": tunnel.log_level, **tail},
-        "env": {"TUN_NAME": tunnel.tun_name, "TUN_CIDR": address, "TUN_MTU": str(tunnel.tun_mtu)},
-    }
+def _sources(tunnel: Tunnel) -> list[str]:
+    """Return the networks of a tunnel, which its VPS hides behind its own address."""
+    networks = [tunnel.tun_cidr] if tunnel.tun_cidr6 is None else [tunnel.tun_cidr, tunnel.tun_cidr6]
+    return [*map(str, networks), *instances.texts(tunnel.lan_cidrs)]
 
 
 def _by_id(tunnels: tuple[Tunnel, ...]) -> list[Tunnel]:
     return sorted(tunnels, key=lambda tunnel: tunnel.id)
-
-
-def _cidrs(tunnel: Tunnel) -> list[str]:
-    return [str(network) for network in sorted(tunnel.lan_cidrs)]

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import values
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.addresses import IPNetwork
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Client, Server
@@ -25,18 +24,14 @@ VARIABLES = (_CA, _CERTIFICATE, _FROM, _PIN)
 # What the daemon takes as the name of a peer, and what a certificate can hold as a DNS name (RFC 1123 section 2.1).
 _PEER_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _DNS_NAME = re.compile(r"(?:(?!-)[A-Za-z0-9_-]{1,63}(?<!-)\.)*(?=[A-Za-z0-9_-]*[A-Za-z])(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
-_FROM_LENGTHS = range(8, 33)
+_SOURCES = values.Networks({4: range(8, 33)}, "198.51.100.0/24")
 
 
 def legacy_from(host: str, variables: Mapping[str, Any], problems: Problems) -> tuple[IPNetwork, ...]:
     """Read the networks that a client with the Go implementation sends from; none for a client of ours."""
     if _FROM not in variables:
         return ()
-    where, value, example = f"{host}: {_FROM}", variables[_FROM], "198.51.100.0/24"
-    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
-        problems.unexpected(where, value, f"a list of at least one network such as [{example}]")
-        return ()
-    read = (values.network(v, f"{where}[{i}]", _FROM_LENGTHS, example, problems) for i, v in enumerate(value))
+    read = values.networks(variables[_FROM], f"{host}: {_FROM}", _SOURCES, problems)
     return tuple(network for network in read if network)
 
 

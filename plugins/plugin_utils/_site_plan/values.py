@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.addresses import (
@@ -14,9 +15,27 @@ from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.addresses
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import Problems
+
+
+@dataclass(frozen=True)
+class Networks:
+    """What networks are allowed: their lengths by IP version, and an example for messages.
+
+    ``unicast``: hosts can have the addresses; a packet's destination may be others as well.
+    """
+
+    lengths: Mapping[int, range]
+    example: str
+    unicast: bool = True
+
+    def __str__(self) -> str:
+        """Return in words what is allowed."""
+        kinds = (f"an IPv{version} network of /{of[0]} to /{of[-1]}" for version, of in self.lengths.items())
+        return f"{' or '.join(kinds)} such as {self.example}"
+
 
 # The kernel takes more (dev_valid_name() in net/core/dev.c); these characters need no quoting anywhere.
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
@@ -25,6 +44,10 @@ _RATE_UNITS = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9}
 _RATES = range(32_000, 100 * 10**9 + 1)
 _PIN = re.compile(r"sha256:[0-9a-fA-F]{64}")
 _RESERVED_INTERFACES = {"all", "default", "lo"}
+_NETWORKS = {
+    4: re.compile(r"[0-9]+(\.[0-9]+){3}/[0-9]{1,2}"),
+    6: re.compile(r"[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*/[0-9]{1,3}"),
+}
 
 
 def integer(value: object, where: str, allowed: range, problems: Problems) -> int | None:
@@ -49,10 +72,23 @@ def interface(value: object, where: str, problems: Problems) -> str | None:
 
 def rate(value: object, where: str, problems: Problems) -> str | None:
     """Read a rate in the notation of tc, with its unit; the daemon reads it again."""
-    match = _RATE.fullmatch(value) if isinstance(value, str) else None
-    if match and round(float(match[1]) * _RATE_UNITS[match[2].lower()]) in _RATES:
+    if isinstance(value, str) and bits_per_second(value) in _RATES:
         return str(value)
     problems.unexpected(where, value, "a rate from 32kbit to 100gbit such as 500kbit, 20mbit or 1gbit")
+    return None
+
+
+def bits_per_second(rate: str) -> int:
+    """Return what a rate in the notation of tc means, 0 for what is none."""
+    match = _RATE.fullmatch(rate)
+    return round(float(match[1]) * _RATE_UNITS[match[2].lower()]) if match else 0
+
+
+def boolean(value: object, where: str, problems: Problems) -> bool | None:
+    """Read true or false; ``"yes"`` and 1 are neither."""
+    if isinstance(value, bool):
+        return value
+    problems.unexpected(where, value, "true or false")
     return None
 
 
@@ -90,34 +126,53 @@ def address(value: object, where: str, problems: Problems) -> IPAddress | None:
         except (AddrFormatError, ValueError):
             problems.unexpected(where, value, expected)
             return None
-        if _unicast(found):
+        if _unicast(IPNetwork(found)):
             return found
     problems.unexpected(where, value, expected)
     return None
 
 
-def network(value: object, where: str, lengths: range, example: str, problems: Problems) -> IPNetwork | None:
-    """Read an IPv4 network: its own address (no host bits) and a prefix length out of ``lengths``."""
-    expected = f"an IPv4 network of /{lengths[0]} to /{lengths[-1]} such as {example}"
-    if not isinstance(value, str) or not re.fullmatch(r"[0-9]+(\.[0-9]+){3}/[0-9]{1,2}", value):
-        problems.unexpected(where, value, expected)
+def network(value: object, where: str, allowed: Networks, problems: Problems) -> IPNetwork | None:
+    """Read a network by its own address (no host bits) and its length."""
+    found = _network(value)
+    fits = found is not None and found.prefixlen in allowed.lengths.get(found.version, ())
+    if found is None or not fits or (allowed.unicast and not _unicast(found)):
+        problems.unexpected(where, value, str(allowed))
         return None
-    try:
-        found = IPNetwork(str(value), version=4)
-    except (AddrFormatError, ValueError):
-        problems.unexpected(where, value, expected)
-        return None
-    first = IPAddress(found.first, version=4)
-    if found.prefixlen not in lengths or not _unicast(first):
-        problems.unexpected(where, value, expected)
-        return None
-    if found.ip != first:
+    if found.ip != found.network:
         problems.unexpected(where, value, f"a network without host bits, here {found.cidr}")
         return None
     return found
 
 
-def _unicast(address: IPAddress) -> bool:
-    """Whether a host can have the address: neither "this network", loopback, multicast nor class E (RFC 6890)."""
-    first_octet = int(address) >> 24
-    return 0 < first_octet < 224 and first_octet != 127
+def networks(value: object, where: str, allowed: Networks, problems: Problems) -> tuple[IPNetwork | None, ...]:
+    """Read a list of at least one network; None in the place of those that are wrong."""
+    if not isinstance(value, Sequence) or isinstance(value, str) or not value:
+        problems.unexpected(where, value, f"a list of at least one network such as [{allowed.example}]")
+        return ()
+    return tuple(network(item, f"{where}[{index}]", allowed, problems) for index, item in enumerate(value))
+
+
+def _network(value: object) -> IPNetwork | None:
+    """Return what the value says, with host bits if it has some; None when it is no network."""
+    if not isinstance(value, str):
+        return None
+    version = next((version for version, form in _NETWORKS.items() if form.fullmatch(value)), None)
+    if version is None:
+        return None
+    try:
+        return IPNetwork(str(value), version=version)
+    except (AddrFormatError, ValueError):
+        return None
+
+
+def _unicast(network: IPNetwork) -> bool:
+    """Whether hosts can have its addresses.
+
+    IPv4: neither "this network", loopback, multicast nor class E (RFC 6890). IPv6: global or unique local unicast
+    (RFC 4291 section 2.4, RFC 4193).
+    """
+    if network.version == 4:
+        first_octet = network.first >> 24
+        return bool(0 < first_octet < 224 and first_octet != 127)
+    return bool(network.first >> 125 == 0b001 or network.first >> 121 == 0b1111110)

@@ -70,7 +70,8 @@ def test_nft_data_of_both_ends():
         "tuns": [f"mpq{i}" for i in range(1, 7)],
         "masquerade": [],
         "guards": [
-            {"interface": lan, "cidrs": [f"172.16.{i}.0/30"], "tun": f"mpq{i}"} for i, lan in enumerate(LANS, start=1)
+            {"interface": lan, "cidrs": [f"172.16.{i}.0/30"], "tuns": [f"mpq{i}"]}
+            for i, lan in enumerate(LANS, start=1)
         ],
     }
     nft = hosts["vps1"]["nft"]
@@ -220,7 +221,7 @@ def test_every_lan_is_guarded_towards_its_own_tun(site):
             for i in host["instances"]
             if host["role"] == "client"
         ]
-        assert [(guard["interface"], tuple(guard["cidrs"]), guard["tun"]) for guard in guards] == expected
+        assert [(guard["interface"], tuple(guard["cidrs"]), *guard["tuns"]) for guard in guards] == expected
 
 
 @given(sites(min_tunnels=1), st.data())

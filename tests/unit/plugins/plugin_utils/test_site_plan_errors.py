@@ -14,13 +14,14 @@ ENTRY = "client1: mpquic_tunnels[1] (id 2)"
 THIRD = "client1: mpquic_tunnels[2] (id 3)"
 FIRST = "client1: mpquic_tunnels[0] (id 1)"
 UNKNOWN = (
-    f"{ENTRY}: colour: unknown key, expected one of id, wan, lan, lan_cidrs, port, tun_cidr, tun_name, tun_mtu,"
-    " log_level, table, priority, rate, rate_up, rate_down, budget_rate, budget_packets"
+    f"{ENTRY}: colour: unknown key, expected one of id, wan, lan, lan_cidrs, port, tun_cidr, tun_cidr6, tun_name,"
+    " tun_mtu, log_level, table, priority, rate, rate_up, rate_down, budget_rate, budget_packets"
 )
 NAME = "expected an interface name of 1 to 15 characters (letters, digits, . _ -)"
 RATE = "expected a rate from 32kbit to 100gbit such as 500kbit, 20mbit or 1gbit"
 TUN = "expected an IPv4 network of /30 to /31 such as 10.200.1.0/30"
-LAN = "expected an IPv4 network of /8 to /32 such as 172.16.1.0/30"
+LAN = "expected an IPv4 network of /8 to /32 or an IPv6 network of /16 to /128 such as 172.16.1.0/30"
+TUN6 = "expected an IPv6 network of /126 to /127 such as fd6d:7071:0:1::/126"
 
 TUNNEL_KEYS = [
     ({"wan": "enp7 s5"}, [f"{ENTRY}: wan: found 'enp7 s5', {NAME}"]),
@@ -79,6 +80,25 @@ TUNNEL_KEYS = [
         {"tun_cidr": "172.16.2.0/30"},
         [f"{ENTRY}: lan_cidrs: found 172.16.2.0/30, overlaps tun_cidr 172.16.2.0/30 of the same tunnel"],
     ),
+    ({"tun_cidr6": "fd00::/64"}, [f"{ENTRY}: tun_cidr6: found 'fd00::/64', {TUN6}"]),
+    ({"tun_cidr6": "10.200.2.0/30"}, [f"{ENTRY}: tun_cidr6: found '10.200.2.0/30', {TUN6}"]),
+    ({"tun_cidr6": "fe80::/126"}, [f"{ENTRY}: tun_cidr6: found 'fe80::/126', {TUN6}"]),
+    (
+        {"tun_cidr6": "fd00::1/126"},
+        [f"{ENTRY}: tun_cidr6: found 'fd00::1/126', expected a network without host bits, here fd00::/126"],
+    ),
+    (
+        {"lan_cidrs": ["fd00:2::/64"], "tun_mtu": 1279},
+        [f"{ENTRY}: tun_mtu: found 1279, expected at least 1280, because the tunnel carries IPv6"],
+    ),
+    (
+        {"lan_cidrs": ["fd6d:7071:0:2::/64"]},
+        [f"{ENTRY}: lan_cidrs: found fd6d:7071:0:2::/64, overlaps tun_cidr6 fd6d:7071:0:2::/126 of the same tunnel"],
+    ),
+    ({"lan_cidrs": ["fe80::/64"]}, [f"{ENTRY}: lan_cidrs[0]: found 'fe80::/64', {LAN}"]),
+    ({"lan_cidrs": ["::1/128"]}, [f"{ENTRY}: lan_cidrs[0]: found '::1/128', {LAN}"]),
+    ({"lan_cidrs": ["2000::/3"]}, [f"{ENTRY}: lan_cidrs[0]: found '2000::/3', {LAN}"]),
+    ({"lan_cidrs": ["fd00:::/64"]}, [f"{ENTRY}: lan_cidrs[0]: found 'fd00:::/64', {LAN}"]),
     (
         {"lan_cidrs": []},
         [f"{ENTRY}: lan_cidrs: found [], {LIST}"],
@@ -267,9 +287,9 @@ def test_two_clients_of_one_vps():
     }
     other = "client2: mpquic_tunnels[1] (id 8)"
     assert refused(groups, hostvars) == [
-        f"{other}: lan_cidrs: found 172.16.1.0/24, overlaps lan_cidrs 172.16.1.0/30 of {FIRST}",
         f"client2: mpquic_tunnels[0] (id 2): id: found 2, already used by {ENTRY}",
         f"{other}: port: found 45003, already used by client1: mpquic_tunnels[2] (id 3)",
+        f"{other}: lan_cidrs: found 172.16.1.0/24, overlaps lan_cidrs 172.16.1.0/30 of {FIRST}",
     ]
 
 
@@ -289,7 +309,20 @@ JUNK = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
     max_leaves=5,
 )
-KEYS = ["id", "wan", "lan", "lan_cidrs", "port", "tun_cidr", "tun_name", "tun_mtu", "log_level", "table", "priority"]
+KEYS = [
+    "id",
+    "wan",
+    "lan",
+    "lan_cidrs",
+    "port",
+    "tun_cidr",
+    "tun_cidr6",
+    "tun_name",
+    "tun_mtu",
+    "log_level",
+    "table",
+    "priority",
+]
 KEYS += ["rate", "rate_up", "rate_down", "budget_rate", "budget_packets"]
 
 

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""PRIVATE. What tunnels and class links have in common: ranges of keys, and how they are read."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import values
+from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Budget, Rates
+from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import one_line
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.addresses import IPNetwork
+    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import Problems
+
+RATES = ("rate", "rate_up", "rate_down")
+BUDGET = ("budget_rate", "budget_packets")
+LOG_LEVELS = ("debug", "info", "error")
+
+# The daemon has no capability to bind a port below 1024.
+PORTS = range(1024, 65536)
+MTUS = range(576, 9001)
+# RFC 8200 section 5.
+IPV6_MIN_MTU = 1280
+# 253 to 255 are the kernel's; below 256 sites keep their own, by name in rt_tables.
+TABLES = range(256, 2**32)
+# 0 is the local table's rule, 32766 the main table's: a rule of ours must come between them.
+PRIORITIES = range(1, 32766)
+_LANS = values.Networks({4: range(8, 33), 6: range(16, 129)}, "172.16.1.0/30")
+_BUDGET_PACKETS = range(1, 10**9 + 1)
+
+
+def refuse_unknown(entry: Mapping[str, Any], where: str, known: Sequence[str], problems: Problems) -> None:
+    """Record every key that an entry should not have."""
+    for key in entry:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
+            problems.errors.append(f"{where}: {one_line(key)}: unknown key, {hint}")
+
+
+def rates(entry: Mapping[str, Any], where: str, otherwise: Rates, problems: Problems) -> Rates:
+    """Read the rates of an entry; ``rate`` is for both ways, the others are for one and come first."""
+    given = {key: values.rate(entry[key], f"{where}: {key}", problems) for key in RATES if key in entry}
+    both = given.get("rate")
+    return Rates(
+        up=given.get("rate_up") or both or otherwise.up,
+        down=given.get("rate_down") or both or otherwise.down,
+    )
+
+
+def budget(entry: Mapping[str, Any], where: str, problems: Problems) -> Budget:
+    """Read what the VPS takes at most from the other end."""
+    rate = packets = None
+    if "budget_rate" in entry:
+        rate = values.rate(entry["budget_rate"], f"{where}: budget_rate", problems)
+    if "budget_packets" in entry:
+        packets = values.integer(entry["budget_packets"], f"{where}: budget_packets", _BUDGET_PACKETS, problems)
+    return Budget(rate, packets)
+
+
+def lan_cidrs(value: object, where: str, problems: Problems) -> tuple[IPNetwork | None, ...]:
+    """Read the prefixes of a LAN."""
+    return values.networks(value, where, _LANS, problems)
+
+
+def mtu_fits_ipv6(mtu: int | None, where: str, problems: Problems) -> None:
+    """Check the MTU of a tunnel that carries IPv6."""
+    if mtu is not None and mtu < IPV6_MIN_MTU:
+        problems.unexpected(f"{where}: tun_mtu", mtu, f"at least {IPV6_MIN_MTU}, because the tunnel carries IPv6")
