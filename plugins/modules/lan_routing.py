@@ -94,7 +94,7 @@ tunnels:
       returned: always
       sample: mpq4
     lan:
-      description: Its LAN, with C(interface) and C(cidrs).
+      description: Its LAN, with C(interface), C(cidrs) and for a traffic class the C(mark) of its packets.
       type: dict
       returned: always
     table:

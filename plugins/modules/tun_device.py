@@ -44,6 +44,13 @@ options:
       - The device's own IPv4 address with prefix length. Other IPv4 addresses of the device are removed.
       - Required when O(state=present).
     type: str
+  cidr6:
+    description:
+      - The device's own IPv6 address with prefix length. Other IPv6 addresses of the device are removed, but for
+        link-local ones.
+      - If not given or empty, the device has no IPv6 address.
+      - Needs an MTU of 1280 or more. While a daemon holds the device at a lower one, the address is left out.
+    type: str
   mtu:
     description:
       - MTU in bytes, 576 to 65535.
@@ -68,6 +75,13 @@ EXAMPLES = r"""
     mtu: 1300
     owner: mpquic
 
+- name: Have the TUN of a traffic class, with IPv6
+  mpquic.tunnel.tun_device:
+    name: cr5
+    cidr: 10.200.10.1/32
+    cidr6: fd6d:7071:10::1/128
+    mtu: 1441
+
 - name: Remove the TUN of a tunnel that is no longer there
   mpquic.tunnel.tun_device:
     name: mpq4
@@ -91,7 +105,7 @@ device:
       returned: always
       sample: mpquic
     addresses:
-      description: Its IPv4 addresses with prefix length.
+      description: Its addresses with prefix length, without link-local ones.
       type: list
       elements: str
       returned: always
@@ -141,8 +155,8 @@ def arguments(params: dict[str, t.Any]) -> list[str]:
     """Return the command line that stands for the options."""
     words = ["tun", "ensure", "--name", params["name"], "--state", params["state"]]
     if params["state"] == "present":
-        for option in ("cidr", "mtu", "owner"):
-            if params[option] is not None:
+        for option in ("cidr", "cidr6", "mtu", "owner"):
+            if params[option] not in (None, ""):
                 words += [f"--{option}", str(params[option])]
     return words
 
@@ -154,7 +168,7 @@ def prediction(params: dict[str, t.Any]) -> dict[str, t.Any]:
     after = {
         "name": params["name"],
         "owner": params["owner"] or "mpquic",
-        "addresses": [params["cidr"]],
+        "addresses": [address for address in (params["cidr"], params["cidr6"]) if address],
         "mtu": params["mtu"] or NEW_DEVICE_MTU,
         "up": True,
     }
@@ -168,6 +182,7 @@ def main() -> t.NoReturn:
             "name": {"type": "str", "required": True},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "cidr": {"type": "str"},
+            "cidr6": {"type": "str"},
             "mtu": {"type": "int"},
             "owner": {"type": "str"},
             **COMMAND_ARGUMENTS,

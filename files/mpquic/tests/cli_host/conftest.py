@@ -7,7 +7,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from host_netns import Monitor, Namespace, eventually
+from host_netns import CLASSES, Monitor, Namespace, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,6 +34,22 @@ def site(netns: Namespace) -> Namespace:
         netns.ip(f"rule add priority {1100 + number} from 100.64.{number}.2 lookup {100 + number}")
         netns.ip(f"route add default via 100.64.{number}.1 table {100 + number}")
     netns.ip("route add default via 100.64.4.1")
+    done = netns.routing("fix")
+    assert done.rc == 0, done
+    return netns
+
+
+@pytest.fixture
+def classes(netns: Namespace) -> Namespace:
+    """A client with three classes on one WAN, and a way out past them for both families."""
+    netns.veth("wan5", "100.64.5.2/24")
+    netns.ip("address add 2001:db8:5::2/64 dev wan5 nodad")
+    netns.ip("route add default via 100.64.5.1")
+    netns.ip("route add default via 2001:db8:5::1")
+    netns.ip("neighbour add 100.64.5.1 lladdr 02:00:00:00:00:01 dev wan5")
+    netns.ip("neighbour add 2001:db8:5::1 lladdr 02:00:00:00:00:01 dev wan5")
+    for name in CLASSES:
+        netns.class_instance(name)
     done = netns.routing("fix")
     assert done.rc == 0, done
     return netns

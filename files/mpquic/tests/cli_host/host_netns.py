@@ -31,6 +31,10 @@ CARRIER = re.compile(r" linkdown|NO-CARRIER,|,LOWER_UP| state \w+")
 INDEX = re.compile(r"^\d+: (?=\S+: <)")
 LIBC = ctypes.CDLL(None, use_errno=True)
 PIN = "sha256:" + "0" * 64
+#: The classes of one WAN: their addresses are of one network.
+CLASSES = {"cr5": "10.200.10.1", "df5": "10.200.10.5", "bk5": "10.200.10.9"}
+CLASSES_6 = {"cr5": "fd6d:7071:10::1", "df5": "fd6d:7071:10::5", "bk5": "fd6d:7071:10::9"}
+MARKS = {"cr5": 0x00110000, "df5": 0x00120000, "bk5": 0x00130000}
 
 
 @dataclass
@@ -118,8 +122,16 @@ class Namespace:
             "health", *arguments, "--instances", str(self.instances), "--run-dir", str(self.folder), "--json"
         )
 
-    def instance(self, number: int, *, lan: str | None = None, role: str = "client", cidr: str | None = None) -> None:
-        """Write the reference instance file of one tunnel."""
+    def instance(
+        self,
+        number: int,
+        *,
+        lan: str | None = None,
+        role: str = "client",
+        cidr: str | None = None,
+        ipv6: bool = False,
+    ) -> None:
+        """Write the reference instance file of one tunnel, with `ipv6` of a LAN that has both families."""
         interface = lan or f"lan{number}"
         own = 1 if role == "client" else 2
         text = {
@@ -135,7 +147,32 @@ class Namespace:
             text["lan_routing"] |= {"interface": interface, "table": 45000 + number, "priority": 500 + number}
         else:
             text |= {"tls_cert_file": str(self.folder / "cert.pem"), "tls_key_file": str(self.folder / "key.pem")}
-        (self.instances / f"{number}.yaml").write_text(json.dumps(text))
+        if ipv6:
+            text["tun_cidr6"] = f"fd6d:7071:0:{number}::{own}/126"
+            text["lan_routing"]["cidrs"].append(f"fd00:{number}::/64")
+        self.write(f"{number}", text)
+
+    def class_instance(self, name: str, **changes: Any) -> None:
+        """Write the reference instance file of one class of WAN 5."""
+        place = list(CLASSES).index(name)
+        text = {
+            "role": "client",
+            "bind_ip": "if:wan5",
+            "remote_addr": "203.0.113.1",
+            "remote_port": 45010,
+            "tun_name": name,
+            "tun_cidr": f"{CLASSES[name]}/32",
+            "tun_cidr6": f"{CLASSES_6[name]}/128",
+            "tun_peer": "10.200.10.254",
+            "tls_server_pin": PIN,
+            "lan_routing": {"cidrs": [], "mark": MARKS[name], "table": 46016 + place, "priority": 200 + place},
+        }
+        self.write(name, text | changes)
+
+    def write(self, name: str, text: dict[str, Any]) -> None:
+        """Write an instance file, without the keys that are None."""
+        kept = {key: value for key, value in text.items() if value is not None}
+        (self.instances / f"{name}.yaml").write_text(json.dumps(kept))
 
     def veth(self, name: str, address: str | None = None) -> None:
         self.ip(f"link add {name} type veth peer name p-{name}")
@@ -148,7 +185,9 @@ class Namespace:
 
     def snapshot(self) -> str:
         """Return all that routing is made of, without what the kernel counts or renumbers."""
-        text = self.ip("-4 rule") + self.ip("-4 route show table all") + self.ip("-4 address") + self.ip("link")
+        text = self.ip("address")
+        for family in ("-4", "-6"):
+            text += self.ip(f"{family} rule") + self.ip(f"{family} route show table all")
         return "\n".join(sorted(INDEX.sub("", line) for line in CARRIER.sub("", text).splitlines()))
 
 

@@ -39,6 +39,38 @@ def test_makes_a_device_with_all_its_properties(netns):
     assert done.json["after"]["settings"]["ipv4/rp_filter"] == 2
 
 
+def test_makes_a_device_with_ipv6(netns):
+    done = netns.mpquic(*PRESENT, "--cidr6", "fd6d:7071:0:4::1/126")
+    assert done.rc == 0
+    assert done.json["after"]["addresses"] == ["10.200.4.1/30", "fd6d:7071:0:4::1/126"]
+    assert done.json["after"]["settings"]["ipv6/disable_ipv6"] == 0
+    found = netns.ip("address show mpq4")
+    assert "inet6 fd6d:7071:0:4::1/126 scope global nodad" in found
+    assert "fe80" not in found
+    assert "fd6d:7071:0:4::/126 dev mpq4" in netns.ip("-6 route")
+    again = netns.mpquic(*PRESENT, "--cidr6", "fd6d:7071:0:4::1/126").json
+    assert again["changed"] is False
+    assert again["actions"] == []
+
+
+@pytest.mark.parametrize("words", [(), ("--cidr6", "")])
+def test_without_a_cidr6_there_is_no_ipv6_address(netns, words):
+    """Nothing is what an environment variable holds that is not there."""
+    netns.mpquic(*PRESENT, "--cidr6", "fd6d:7071:0:4::1/126")
+    done = netns.mpquic(*PRESENT, *words)
+    assert done.json["actions"] == ["delete fd6d:7071:0:4::1/126 from mpq4"]
+    assert "inet6" not in netns.ip("address show mpq4")
+
+
+def test_a_new_ipv6_address_comes_before_the_old_one_goes(netns, monitor):
+    netns.mpquic(*PRESENT, "--cidr6", "fd6d:7071:0:4::1/126")
+    events = monitor.events(lambda: netns.mpquic(*PRESENT, "--cidr6", "fd6d:7071:0:4::2/126"))
+    addresses = [event for event in events if "inet6" in event]
+    assert "fd6d:7071:0:4::2/126" in addresses[0]
+    assert addresses[1].startswith("Deleted")
+    assert "fd6d:7071:0:4::/126 dev mpq4" in netns.ip("-6 route")
+
+
 def test_an_unchanged_device_is_not_touched_at_all(netns, monitor):
     netns.mpquic(*PRESENT)
     netns.ip("route add default dev mpq4 table 77")
@@ -213,6 +245,22 @@ def test_absent_removes_only_a_device_of_ours(netns):
         (("--name", "mpq4", "--cidr", "10.0.0.3/30"), "cidr 10.0.0.3/30: expected a host address"),
         (("--name", "mpq4", "--cidr", "10.0.0.300/30"), "cidr 10.0.0.300/30: expected"),
         (("--name", "mpq4", "--cidr", "10.0.0.1/30", "--mtu", "200"), "mtu 200: expected 576 to 65535"),
+        (
+            ("--name", "mpq4", "--cidr", "10.0.0.1/30", "--cidr6", "fd00::1/126", "--mtu", "1279"),
+            "mtu 1279: expected at least 1280 because there is a cidr6",
+        ),
+        *(
+            (("--name", "mpq4", "--cidr", "10.0.0.1/30", "--cidr6", wrong), f"cidr6 {wrong}: expected an IPv6 host")
+            for wrong in (
+                "10.0.0.1/30",
+                "fd00::1",
+                "fd00::/64",
+                "fe80::1/64",
+                "fd00::1%lo/64",
+                "ff02::1/128",
+                "fd00::/129",
+            )
+        ),
         (("--name", "mpq4", "--cidr", "10.0.0.1/30", "--owner", "nosuchuser"), "owner nosuchuser: there is no such"),
     ],
 )

@@ -24,6 +24,20 @@ def test_creates_then_changes_nothing(run, netns):
     assert second["device"] == first["device"]
 
 
+def test_ipv6(run, netns):
+    both = {**WANTED, "cidr": "10.200.10.1/32", "cidr6": "fd6d:7071:10::1/128"}
+    promised = run("tun_device", check=True, **both)["device"]
+    done = run("tun_device", **both)["device"]
+    assert done["addresses"] == ["10.200.10.1/32", "fd6d:7071:10::1/128"]
+    assert promised == done
+    assert run("tun_device", **both)["changed"] is False
+    missing = run("tun_device", check=True, executable="/nowhere/mpquic", **both)
+    assert missing["device"]["addresses"] == done["addresses"]
+    gone = run("tun_device", **{**both, "cidr6": ""})
+    assert gone["actions"] == ["delete fd6d:7071:10::1/128 from mpq4"]
+    assert "inet6" not in netns.ip("address show mpq4")
+
+
 def test_check_mode_promises_what_comes_and_changes_nothing(run, netns):
     planned = run("tun_device", check=True, **WANTED)
     assert planned["changed"] is True

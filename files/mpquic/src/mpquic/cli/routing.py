@@ -73,7 +73,7 @@ def _tunnel(report: Report) -> dict[str, Any]:
         "id": instance.id,
         "role": instance.role,
         "tun": instance.tun,
-        "lan": lan and {"interface": lan.interface, "cidrs": [str(prefix) for prefix in lan.cidrs]},
+        "lan": lan and {"interface": lan.interface, "cidrs": [str(prefix) for prefix in lan.cidrs], "mark": lan.mark},
         "table": lan and (lan.table if instance.client else "main"),
         "priority": lan and lan.priority if instance.client else None,
         "ok": not report.problems,
@@ -107,6 +107,8 @@ def _path(instance: Instance) -> str:
     lan = instance.lan
     if lan is None:
         return f"{instance.tun} (no LAN)"
+    if lan.mark is not None:
+        return f"mark {lan.mark:#010x} -> table {lan.table} -> {instance.tun}"
     prefixes = ",".join(str(prefix) for prefix in lan.cidrs)
     if instance.client:
         return f"{lan.interface} {prefixes} -> table {lan.table} -> {instance.tun}"

@@ -21,6 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     ensure.add_argument("--name", required=True, help="interface name")
     ensure.add_argument("--state", choices=("present", "absent"), default="present")
     ensure.add_argument("--cidr", help="own IPv4 address with prefix length; required unless absent")
+    ensure.add_argument("--cidr6", help="own IPv6 address with prefix length (default, or nothing: none)")
     ensure.add_argument("--mtu", type=int, help="bytes (default: keep, or 1300 for a new device)")
     ensure.add_argument("--owner", help="user that may attach (default: mpquic where that user exists, else root)")
     _host.add_output_arguments(ensure)
@@ -38,7 +39,8 @@ def _ensure(args: argparse.Namespace) -> int:
 
     if args.state == "present" and args.cidr is None:
         raise UsageError("tun ensure: --cidr is required for a present device")
-    wanted = tun.spec(args.name, args.cidr, args.mtu, args.owner) if args.state == "present" else None
+    present = args.state == "present"
+    wanted = tun.spec(args.name, args.cidr, args.mtu, args.owner, args.cidr6) if present else None
     with contextlib.nullcontext() if args.check else lock.exclusive(), Kernel() as kernel:
         if wanted is None:
             change = tun.remove(kernel, args.name, dry=args.check)

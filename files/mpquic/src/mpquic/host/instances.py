@@ -5,16 +5,18 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import IPv4Interface
 from typing import TYPE_CHECKING
 
 from mpquic import config
 from mpquic.host.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
+    from ipaddress import IPv6Interface
     from pathlib import Path
 
     from mpquic.config import InstanceConfig, LanRouting
+    from mpquic.host.state import IPInterface, IPNetwork
 
 ALL = "all"
 _ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
@@ -22,17 +24,21 @@ _ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 @dataclass(frozen=True, slots=True)
 class Lan:
-    """The LAN behind a tunnel; on a server only the prefixes count."""
+    """The LAN behind a tunnel; on a server only the prefixes count, and with a `mark` only that."""
 
-    cidrs: tuple[IPv4Network, ...]
+    cidrs: tuple[IPNetwork, ...]
     interface: str | None
     table: int | None
     priority: int | None
+    mark: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One tunnel end of this host; it is bound to the interface `wan` or to the address `wan_address`."""
+    """One tunnel end of this host; it is bound to the interface `wan` or to the address `wan_address`.
+
+    A server with `many` serves peers that come and go, so that none of them says how it is itself.
+    """
 
     id: str
     role: str
@@ -43,6 +49,14 @@ class Instance:
     wan_address: str | None
     lan: Lan | None
     digest: str
+    address6: IPv6Interface | None = None
+    tun_peer: str | None = None
+    many: bool = False
+
+    @property
+    def addresses(self) -> tuple[IPInterface, ...]:
+        """Return what its TUN has."""
+        return (self.address,) if self.address6 is None else (self.address, self.address6)
 
     @property
     def client(self) -> bool:
@@ -51,7 +65,9 @@ class Instance:
 
     @property
     def peer(self) -> str | None:
-        """Return the other host of a /30 or /31, None where there are more or fewer."""
+        """Return the address of the far TUN, None where it is not known or there are many."""
+        if self.many or self.tun_peer is not None:
+            return self.tun_peer
         others = [host for host in self.address.network.hosts() if host != self.address.ip]
         return str(others[0]) if self.address.network.prefixlen in {30, 31} and len(others) == 1 else None
 
@@ -121,12 +137,8 @@ def _load(path: Path) -> InstanceConfig:
         loaded, _warnings = config.load(path)
     except config.ConfigError as error:
         raise ConfigError(str(error)) from error
-    prefixes = loaded.lan_routing.cidrs if loaded.lan_routing else ()
     if not isinstance(loaded.tun_cidr, IPv4Interface):
         raise ConfigError(f"{path}: tun_cidr: found {loaded.tun_cidr}, expected an IPv4 address with its prefix")
-    for prefix in prefixes:
-        if not isinstance(prefix, IPv4Network):
-            raise ConfigError(f"{path}: lan_routing.cidrs: found {prefix}, expected an IPv4 prefix")
     return loaded
 
 
@@ -142,16 +154,14 @@ def _instance(loaded: InstanceConfig) -> Instance:
         wan_address=loaded.bind_ip.address,
         lan=_lan(loaded.lan_routing) if loaded.lan_routing else None,
         digest=loaded.digest,
+        address6=loaded.tun_cidr6,
+        tun_peer=str(loaded.tun_peer) if loaded.tun_peer is not None else None,
+        many=loaded.multi_conn_enabled,
     )
 
 
 def _lan(lan: LanRouting) -> Lan:
-    return Lan(
-        cidrs=tuple(prefix for prefix in lan.cidrs if isinstance(prefix, IPv4Network)),
-        interface=lan.interface,
-        table=lan.table,
-        priority=lan.priority,
-    )
+    return Lan(cidrs=lan.cidrs, interface=lan.interface, table=lan.table, priority=lan.priority, mark=lan.mark)
 
 
 def _natural(path: Path) -> tuple[int, str]:

@@ -6,22 +6,27 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-from ipaddress import IPv4Interface, IPv4Network
+from ipaddress import ip_interface, ip_network
 from typing import TYPE_CHECKING, Any, Self
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
 
+from mpquic.host import sysctl
 from mpquic.host.errors import HostError
-from mpquic.host.state import ANYWHERE, LOOKUP, HostState, Link, Route, Rule, TunInfo
+from mpquic.host.state import LOOKUP, HostState, Link, Route, Rule, TunInfo, anywhere
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from mpquic.host.state import IPInterface, IPNetwork
 
 _IFF_UP = 0x1
 _IFF_LOWER_UP = 0x10000
 _UNSET = 0xFFFFFFFF
 _RULE_INVERT = 0x2
+_NO_DUPLICATE_DETECTION = 0x02
+_LOOPBACK = "lo"
 _SCOPE_LINK = 253
 _SCOPE_NOWHERE = 255
 _RULE_ACTIONS = {1: LOOKUP, 2: "goto", 3: "nop", 6: "blackhole", 7: "unreachable", 8: "prohibit"}
@@ -36,8 +41,11 @@ _ROUTE_KINDS = {
     8: "prohibit",
     9: "throw",
 }
+#: Of IPv6 these have a device of their own, the loopback, which says nothing.
+_REFUSING = {"blackhole", "unreachable", "prohibit", "throw"}
+_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+_VERSIONS = {family: version for version, family in _FAMILIES.items()}
 _NARROWING = {
-    "FRA_FWMARK": "fwmark",
     "FRA_IP_PROTO": "ipproto",
     "FRA_SPORT_RANGE": "sport",
     "FRA_DPORT_RANGE": "dport",
@@ -47,7 +55,8 @@ _NARROWING = {
     "FRA_DSCP": "dscp",
 }
 # RTM_NEWROUTE with NLM_F_REQUEST|ACK|CREATE, which is "ip route prepend": a new route goes before an equal one, so a
-# move adds before it deletes, and a foreign route is never replaced.
+# move adds before it deletes, and a foreign route is never replaced. In IPv6 it goes after an equal one, which is
+# neither replaced, and without a gateway it never joins one to a multipath route (rt6_qualify_for_ecmp).
 _PREPEND = (24, 0x1 | 0x4 | 0x400)
 
 
@@ -72,20 +81,27 @@ class Kernel:
         self._ipr.close()
 
     def read(self) -> HostState:
-        """Return links, IPv4 addresses, rules and routes of all tables."""
+        """Return links, addresses, rules and routes of all tables."""
+        ipv6 = sysctl.has_ipv6()
+        families = [socket.AF_INET, socket.AF_INET6] if ipv6 else [socket.AF_INET]
+        addresses: dict[str, tuple[IPInterface, ...]] = {}
+        rules: list[Rule] = []
+        routes: list[Route] = []
         with _refusals():
             links = {link.name: link for link in map(_link, self._ipr.get_links())}
             names = {link.index: link.name for link in links.values()}
-            addresses: dict[str, tuple[IPv4Interface, ...]] = {}
-            for message in self._ipr.get_addr(family=socket.AF_INET):
-                name = names.get(message["index"])
-                local = message.get("local") or message.get("address")
-                if name and local:
-                    found = IPv4Interface(f"{local}/{message['prefixlen']}")
-                    addresses[name] = (*addresses.get(name, ()), found)
-            rules = tuple(_rule(message) for message in self._ipr.get_rules(family=socket.AF_INET))
-            routes = tuple(_route(message, names) for message in self._ipr.get_routes(family=socket.AF_INET))
-        return HostState(links=links, addresses=addresses, rules=rules, routes=routes)
+            for family in families:
+                for message in self._ipr.get_addr(family=family):
+                    name = names.get(message["index"])
+                    local = message.get("local") or message.get("address")
+                    if not name or not local:
+                        continue
+                    found = ip_interface(f"{local}/{message['prefixlen']}")
+                    if found.version == 4 or not found.is_link_local:
+                        addresses[name] = (*addresses.get(name, ()), found)
+                rules += map(_rule, self._ipr.get_rules(family=family))
+                routes += (_route(message, names) for message in self._ipr.get_routes(family=family))
+        return HostState(links=links, addresses=addresses, rules=tuple(rules), routes=tuple(routes), ipv6=ipv6)
 
     def link(self, name: str) -> Link | None:
         """Return one link, or None when there is none of that name."""
@@ -107,18 +123,23 @@ class Kernel:
         with _refusals():
             self._ipr.link("del", index=self._index(name))
 
-    def add_address(self, name: str, address: IPv4Interface) -> None:
-        """Add an address to a link."""
-        self._address("add", name, address)
+    def add_address(self, name: str, address: IPInterface) -> None:
+        """Add an address to a link; one of IPv6 is usable at once, for nobody else can have it."""
+        self._address("add", name, address, **({"flags": _NO_DUPLICATE_DETECTION} if address.version == 6 else {}))
 
-    def delete_address(self, name: str, address: IPv4Interface) -> None:
+    def delete_address(self, name: str, address: IPInterface) -> None:
         """Delete an address from a link."""
         self._address("del", name, address)
 
-    def _address(self, command: str, name: str, address: IPv4Interface) -> None:
+    def _address(self, command: str, name: str, address: IPInterface, **more: int) -> None:
         with _refusals():
             self._ipr.addr(
-                command, index=self._index(name), address=str(address.ip), prefixlen=address.network.prefixlen
+                command,
+                family=_FAMILIES[address.version],
+                index=self._index(name),
+                address=str(address.ip),
+                prefixlen=address.network.prefixlen,
+                **more,
             )
 
     def add_rule(self, rule: Rule) -> None:
@@ -132,21 +153,25 @@ class Kernel:
             self._ipr.rule("del", **_rule_request(rule))
 
     def add_route(self, route: Route) -> None:
-        """Add one of our routes before any equal one."""
+        """Add one of our routes, of IPv4 before any equal one."""
         scope = _SCOPE_LINK if route.kind == "unicast" and route.gateway is None else 0
         with _refusals():
             self._ipr.route(_PREPEND, **self._route_request(route), scope=scope)
 
     def delete_route(self, route: Route) -> None:
         """Delete exactly one of our routes."""
+        request = self._route_request(route)
+        if route.version == 6 and route.kind in _REFUSING:
+            # The kernel does not compare the kind, but this device no other route has.
+            request["oif"] = self._index(_LOOPBACK)
         with _refusals():
-            self._ipr.route("del", **self._route_request(route), scope=_SCOPE_NOWHERE)
+            self._ipr.route("del", **request, scope=_SCOPE_NOWHERE)
 
     def _route_request(self, route: Route) -> dict[str, Any]:
         if not route.ours:
             raise HostError(f"refused to touch the foreign route {route}")
         request: dict[str, Any] = {
-            "family": socket.AF_INET,
+            "family": _FAMILIES[route.version],
             "dst": str(route.destination),
             "type": route.kind,
             "table": route.table,
@@ -208,17 +233,22 @@ def _rule(message: Any) -> Rule:
     if message["flags"] & _RULE_INVERT:
         extra.append("not")
     suppress = attributes.get("FRA_SUPPRESS_PREFIXLEN", _UNSET)
+    version = _VERSIONS[message["family"]]
+    to = _network(attributes.get("FRA_DST"), message["dst_len"], version)
     return Rule(
         priority=attributes.get("FRA_PRIORITY", 0),
         table=attributes.get("FRA_TABLE", message["table"]),
-        source=_network(attributes.get("FRA_SRC"), message["src_len"]),
+        source=_network(attributes.get("FRA_SRC"), message["src_len"], version),
         iif=attributes.get("FRA_IIFNAME"),
-        destination=_network(attributes.get("FRA_DST"), message["dst_len"]),
+        destination=to if to.prefixlen else None,
         oif=attributes.get("FRA_OIFNAME"),
         action=_RULE_ACTIONS.get(message["action"], str(message["action"])),
         protocol=attributes.get("FRA_PROTOCOL", 0),
         suppress=None if suppress == _UNSET else suppress,
         extra=tuple(sorted(extra)),
+        # The kernel leaves out a mark of 0, which with a mask is a selector, too.
+        mark=attributes.get("FRA_FWMARK", 0),
+        mask=attributes.get("FRA_FWMASK", 0),
     )
 
 
@@ -226,16 +256,18 @@ def _rule_request(rule: Rule) -> dict[str, Any]:
     if not rule.ours:
         raise HostError(f"refused to touch the foreign rule {rule}")
     request: dict[str, Any] = {
-        "family": socket.AF_INET,
+        "family": _FAMILIES[rule.version],
         "priority": rule.priority,
         "table": rule.table,
         "action": "to_tbl",
         "protocol": rule.protocol,
     }
-    if rule.source != ANYWHERE:
+    if rule.source.prefixlen:
         request |= {"src": str(rule.source.network_address), "src_len": rule.source.prefixlen}
-    if rule.destination != ANYWHERE:
+    if rule.destination is not None:
         request |= {"dst": str(rule.destination.network_address), "dst_len": rule.destination.prefixlen}
+    if rule.mask:
+        request |= {"fwmark": rule.mark, "fwmask": rule.mask}
     if rule.iif:
         request["iifname"] = rule.iif
     if rule.oif:
@@ -244,11 +276,13 @@ def _rule_request(rule: Rule) -> dict[str, Any]:
 
 
 def _route(message: Any, names: dict[int, str]) -> Route:
-    index = message.get("oif")
+    version = _VERSIONS[message["family"]]
+    kind = _ROUTE_KINDS.get(message["type"], str(message["type"]))
+    index = message.get("oif") if version == 4 or kind not in _REFUSING else None
     return Route(
         table=message.get("table") or message["table"],
-        destination=_network(message.get("dst"), message["dst_len"]),
-        kind=_ROUTE_KINDS.get(message["type"], str(message["type"])),
+        destination=_network(message.get("dst"), message["dst_len"], version),
+        kind=kind,
         device=names.get(index, f"#{index}") if index else None,
         gateway=message.get("gateway"),
         metric=message.get("priority") or 0,
@@ -256,5 +290,5 @@ def _route(message: Any, names: dict[int, str]) -> Route:
     )
 
 
-def _network(address: str | None, length: int) -> IPv4Network:
-    return ANYWHERE if address is None else IPv4Network((address, length), strict=False)
+def _network(address: str | None, length: int, version: int) -> IPNetwork:
+    return anywhere(version) if address is None else ip_network((address, length), strict=False)

@@ -14,6 +14,7 @@ from mpquic.host import routing, tun
 from mpquic.host.errors import HostError
 from mpquic.host.instances import ALL
 from mpquic.host.routing import Problem
+from mpquic.host.state import IPV6_MIN_MTU
 from mpquic.host.steps import Step, apply
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from mpquic.host.instances import Instance, Selection
     from mpquic.host.netlink import Kernel
+    from mpquic.host.routing import Owned, Wanted
     from mpquic.host.state import HostState, Link, Route, Rule
 
 
@@ -130,44 +132,76 @@ def _conclude(plan: _Plan, failures: list[Problem], selection: Selection, state:
 def _plan(instance: Instance, known: Sequence[Instance], state: HostState) -> _Plan:
     need = routing.wanted(instance)
     mine = routing.owned(instance, known, state)
-    leftover = routing.stale(need, mine)
-    wanted_tun = tun.TunSpec(
-        name=instance.tun,
-        address=instance.address,
-        # An existing device keeps its MTU, which the daemon may have lowered, and its owner, which may be attached.
-        mtu=None if instance.tun in state.links else instance.mtu,
-    )
     found: list[Problem] = []
     tun_steps: list[Step] = []
     routes: list[Step] = []
     device_before = device_after = _device(instance, state)
     reachable: tuple[Route, ...] = ()
     try:
-        change = tun.plan(wanted_tun, state)
+        change = tun.plan(_tun_spec(instance, state), state)
     except HostError as error:
         found.append(Problem("tun_foreign", str(error)))
     else:
         found += _tun_problems(instance.tun, change)
         tun_steps = list(change.steps)
         device_after = change.after
+        need, lost = _with_possible_families(instance, need, change, state)
+        found += lost
         reachable = need.routes
-        routes = [add_route(route) for route in need.routes if route not in mine.routes]
+        routes = _additions(need.routes, mine, state)
+    leftover = routing.stale(need, mine)
     found += routing.problems(instance, need, mine, state)
-    guard = [add_route(route) for route in need.standing if route not in mine.routes]
+    guard = _additions(need.standing, mine, state)
     guard += [add_rule(rule) for rule in need.rules if rule not in mine.rules]
     cleanup = [delete_rule(rule) for rule in leftover.rules] + [delete_route(route) for route in leftover.routes]
     before = {"tun": device_before, "rules": _texts(mine.rules), "routes": _texts(mine.routes)}
     predicted = {
         "tun": device_after,
         "rules": _texts(need.rules),
-        "routes": _texts((*reachable, *need.standing)),
+        "routes": _texts(r for r in (*reachable, *need.standing) if r in mine.routes or routing.room_for(r, state)),
     }
     return _Plan(Report(instance, found, before=before), [guard, tun_steps + routes, cleanup], predicted)
 
 
+def _tun_spec(instance: Instance, state: HostState) -> tun.TunSpec:
+    """Return the TUN of an instance.
+
+    An existing device keeps its owner, which may be attached, and its MTU, which the daemon may have lowered; unless no
+    daemon is there and what one has left is too little for IPv6.
+    """
+    link = state.links.get(instance.tun)
+    kept = link is not None and (link.carrier or instance.address6 is None or link.mtu >= IPV6_MIN_MTU)
+    return tun.TunSpec(
+        name=instance.tun,
+        address=instance.address,
+        mtu=None if kept else instance.mtu,
+        address6=instance.address6,
+    )
+
+
+def _with_possible_families(
+    instance: Instance, need: Wanted, change: tun.Change, state: HostState
+) -> tuple[Wanted, list[Problem]]:
+    """Return what of IPv6 can be had now, and why not all."""
+    if instance.address6 is None and all(route.version == 4 for route in need.standing):
+        return need, []
+    if not state.ipv6:
+        return routing.without_ipv6(need, guard=False), [Problem("ipv6_off", "this kernel has no IPv6")]
+    mtu = change.after["mtu"] if change.after else 0
+    if mtu < IPV6_MIN_MTU:
+        problem = Problem("ipv6_off", f"TUN {instance.tun} has MTU {mtu}, and IPv6 needs {IPV6_MIN_MTU}")
+        return routing.without_ipv6(need, guard=True), [problem]
+    return need, []
+
+
+def _additions(routes: Iterable[Route], mine: Owned, state: HostState) -> list[Step]:
+    return [add_route(route) for route in routes if route not in mine.routes and routing.room_for(route, state)]
+
+
 def _device(instance: Instance, state: HostState) -> dict[str, Any] | None:
     link = state.links.get(instance.tun)
-    return tun.view(link, state.addresses_of(instance.tun)) if link else None
+    ipv6 = instance.address6 is not None
+    return tun.view(link, state.addresses_of(instance.tun), ipv6=ipv6) if link else None
 
 
 def _tun_problems(name: str, change: tun.Change) -> list[Problem]:
@@ -181,7 +215,8 @@ def _tun_problems(name: str, change: tun.Change) -> list[Problem]:
         found.append(Problem("tun_down", f"TUN {name} is down"))
     if before["addresses"] != after["addresses"]:
         have = ", ".join(before["addresses"]) or "none"
-        found.append(Problem("tun_address", f"TUN {name} has address {have}, expected {after['addresses'][0]}"))
+        need = ", ".join(after["addresses"])
+        found.append(Problem("tun_address", f"TUN {name} has address {have}, expected {need}"))
     differing = [key for key in ("mtu", "queue_length", "alias", "settings") if before[key] != after[key]]
     found += [
         Problem("tun_settings", f"TUN {name} has {key} {before[key]}, expected {after[key]}") for key in differing

@@ -6,13 +6,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from mpquic.host.state import ANYWHERE, LOOKUP, MAIN_TABLE, HostState, Route, Rule
+from mpquic.config import MARK_MASK
+from mpquic.host.state import DEFAULT_METRIC_6, LOOKUP, MAIN_TABLE, HostState, Route, Rule, anywhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-    from ipaddress import IPv4Network
+    from ipaddress import IPv4Interface, IPv6Interface
 
-    from mpquic.host.instances import Instance
+    from mpquic.host.instances import Instance, Lan
+    from mpquic.host.state import IPNetwork
 
 TUNNEL_METRIC = 10
 STANDING_METRIC = 4278198272
@@ -53,16 +55,57 @@ def wanted(instance: Instance) -> Wanted:
     if lan is None:
         return Wanted((), (), ())
     if not instance.client:
-        routes = tuple(Route(MAIN_TABLE, prefix, device=instance.tun) for prefix in lan.cidrs)
+        routes = tuple(_behind(prefix, instance.tun) for prefix in lan.cidrs)
         return Wanted((), tuple(_standing(MAIN_TABLE, prefix) for prefix in lan.cidrs), routes)
     assert lan.table is not None
+    table = lan.table
+    rules = tuple(_rules(instance, lan))
+    versions = sorted({rule.version for rule in rules})
+    return Wanted(
+        rules,
+        tuple(_standing(table, anywhere(version)) for version in versions),
+        tuple(Route(table, anywhere(version), device=instance.tun, metric=TUNNEL_METRIC) for version in versions),
+    )
+
+
+def _rules(instance: Instance, lan: Lan) -> Iterator[Rule]:
+    """Yield what leads into a client's table: its LAN's prefixes, or its class's mark and the own address of its TUN.
+
+    Without the latter, what the host answers from that address would leave by the first TUN of the same network.
+    """
+    assert lan.table is not None
     assert lan.priority is not None
-    rules = tuple(Rule(lan.priority, lan.table, prefix, lan.interface) for prefix in lan.cidrs)
-    default = Route(lan.table, ANYWHERE, device=instance.tun, metric=TUNNEL_METRIC)
-    return Wanted(rules, (_standing(lan.table, ANYWHERE),), (default,))
+    if lan.mark is None:
+        for prefix in lan.cidrs:
+            yield Rule(lan.priority, lan.table, prefix, lan.interface)
+        return
+    for address in instance.addresses:
+        yield Rule(lan.priority, lan.table, anywhere(address.version), mark=lan.mark, mask=MARK_MASK)
+        yield Rule(lan.priority, lan.table, _alone(address))
 
 
-def _standing(table: int, destination: IPv4Network) -> Route:
+def _alone(address: IPv4Interface | IPv6Interface) -> IPNetwork:
+    return type(address.network)(address.ip)
+
+
+def _behind(prefix: IPNetwork, tun: str) -> Route:
+    return Route(MAIN_TABLE, prefix, device=tun, metric=DEFAULT_METRIC_6 if prefix.version == 6 else 0)
+
+
+def without_ipv6(need: Wanted, *, guard: bool) -> Wanted:
+    """Return what is needed without IPv6; a `guard` leaves what keeps it from leaking."""
+
+    def kept(item: Rule | Route) -> bool:
+        return item.version == 4
+
+    return Wanted(
+        need.rules if guard else tuple(filter(kept, need.rules)),
+        need.standing if guard else tuple(filter(kept, need.standing)),
+        tuple(filter(kept, need.routes)),
+    )
+
+
+def _standing(table: int, destination: IPNetwork) -> Route:
     return Route(table, destination, kind="unreachable", metric=STANDING_METRIC)
 
 
@@ -135,55 +178,95 @@ def _differences(
 
 
 def _same_rule_place(found: Rule, need: Rule) -> bool:
-    return found.priority == need.priority
+    return (found.priority, found.version, bool(found.mask)) == (need.priority, need.version, bool(need.mask))
 
 
 def _same_place(found: Route, need: Route) -> bool:
     return found.table == need.table and found.destination == need.destination and found.kind == "unicast"
 
 
+def room_for(route: Route, state: HostState) -> bool:
+    """Tell whether the kernel takes a route: in IPv6 not beside the same one of somebody else."""
+    return route.version == 4 or not any(_twins(rival, route) for rival in state.routes)
+
+
+def _twins(rival: Route, route: Route) -> bool:
+    """Tell whether a foreign route differs from ours by nothing that the kernel compares in IPv6."""
+    places = [(r.table, r.destination, r.kind, r.device, r.gateway, r.metric) for r in (rival, route)]
+    return not rival.ours and places[0] == places[1]
+
+
 def _conflicts(need: Wanted, state: HostState) -> Iterator[Problem]:
     """Yield foreign rules and routes that take the traffic before ours do."""
     foreign = [rule for rule in state.rules if not rule.ours]
     for rule in need.rules:
+        traffic = f"with mark {rule.mark:#010x}" if rule.mask else f"from {rule.source}"
         for other in foreign:
+            if other.version != rule.version:
+                continue
             if _catches(other, rule, state):
-                yield Problem(
-                    "foreign_conflict", f"foreign rule '{other}' takes traffic from {rule.source} before ours"
-                )
-    for route in need.routes:
+                yield Problem("foreign_conflict", f"foreign rule '{other}' takes traffic {traffic} before ours")
+            elif _shares_mark(other, rule):
+                yield Problem("foreign_conflict", f"foreign rule '{other}' is for traffic {traffic}, too")
+    for route in (*need.routes, *need.standing):
         for rival in state.routes:
-            if not rival.ours and _beats(rival, route):
+            if route.version == 6 and _twins(rival, route):
+                yield Problem("foreign_conflict", f"foreign route '{rival}' stands where '{route}' should")
+            elif route in need.routes and not rival.ours and _beats(rival, route):
                 yield Problem("foreign_conflict", f"foreign route '{rival}' takes traffic before '{route}'")
+
+
+def _shares_mark(other: Rule, rule: Rule) -> bool:
+    """Tell whether a foreign rule sends packets elsewhere by the bits that are ours, and a packet can be meant by both.
+
+    Then its program sets those bits too: whichever rule comes first takes packets of the other.
+    """
+    common = other.mask & rule.mask
+    if not common or (other.mark ^ rule.mark) & common:
+        return False
+    return other.action in _CATCHING_ACTIONS or (other.action == LOOKUP and other.table != rule.table)
 
 
 def _catches(other: Rule, rule: Rule, state: HostState) -> bool:
     """Tell whether a foreign rule takes all traffic to the internet that should match `rule`.
 
-    Rules with further selectors (a mark, a port, a destination) are an operator's exceptions, not accidents. Of two
-    rules of one priority the older wins; which that is cannot be read.
+    Rules with further selectors (a mark, a port, a destination) are an operator's exceptions, not accidents; and so is
+    one with a source where the traffic has a mark, whatever its source. Of two rules of one priority the older wins;
+    which that is cannot be read.
     """
     if other.priority == 0 or other.priority > rule.priority:
         return False
-    if other.extra or other.suppress is not None or other.oif or other.destination != ANYWHERE:
+    if other.extra or other.mask or other.suppress is not None or other.oif or other.destination is not None:
         return False
     if other.iif not in {None, rule.iif} or not other.source.overlaps(rule.source):
         return False
+    return not (rule.mask and other.source.prefixlen) and _leads_away(other, rule, state)
+
+
+def _leads_away(other: Rule, rule: Rule, state: HostState) -> bool:
     if other.action == LOOKUP:
         if other.table == rule.table:
             return False
-        return any(r.table == other.table and r.destination == ANYWHERE and r.kind != "throw" for r in state.routes)
+        everything = anywhere(rule.version)
+        return any(r.table == other.table and r.destination == everything and r.kind != "throw" for r in state.routes)
     return other.action in _CATCHING_ACTIONS
 
 
 def _beats(rival: Route, route: Route) -> bool:
-    """Tell whether a foreign route wins over ours: a longer prefix, or the same and a better metric, by another way."""
-    if rival.table != route.table or rival.kind == "throw":
+    """Tell whether a foreign route wins over ours: a longer prefix, or the same and a better metric, by another way.
+
+    In IPv6 the same metric is enough: the kernel takes turns, or the older one.
+    """
+    if rival.table != route.table or rival.version != route.version or rival.kind == "throw":
         return False
     if rival.device == route.device and rival.gateway is None and rival.kind == "unicast":
         return False
-    if not rival.destination.subnet_of(route.destination):
+    if not _within(rival.destination, route.destination):
         return False
     if rival.destination != route.destination:
         return True
-    return rival.metric < route.metric
+    return rival.metric < route.metric or (route.version == 6 and rival.metric == route.metric)
+
+
+def _within(inner: IPNetwork, outer: IPNetwork) -> bool:
+    return inner.prefixlen >= outer.prefixlen and inner.overlaps(outer)

@@ -7,16 +7,17 @@ import pwd
 import re
 from dataclasses import dataclass
 from functools import partial
-from ipaddress import IPv4Interface
+from ipaddress import IPv4Interface, IPv6Interface
 from typing import TYPE_CHECKING, Any
 
 from mpquic.host import sysctl, tuntap
 from mpquic.host.errors import HostError, UsageError
+from mpquic.host.state import IPV6_MIN_MTU
 from mpquic.host.steps import Step, apply
 
 if TYPE_CHECKING:
     from mpquic.host.netlink import Kernel
-    from mpquic.host.state import HostState, Link, TunInfo
+    from mpquic.host.state import HostState, IPInterface, Link, TunInfo
 
 ALIAS = "mpquic"
 """The alias that marks a TUN as ours (``ip link show`` prints it)."""
@@ -35,20 +36,23 @@ _NO_ADDRESS = 1
 # not take the new one, and with it every route, away. addr_gen_mode: no link-local address, so no router solicitations.
 _SETTINGS_4 = {"ipv4/rp_filter": _LOOSE, "ipv4/promote_secondaries": _PROMOTE}
 _SETTINGS_6 = {"ipv6/addr_gen_mode": _NO_ADDRESS}
-_IPV6_MINIMUM_MTU = 1280
+# Many hosts switch IPv6 off for all devices that are to come; one that has an IPv6 address needs it.
+_SETTINGS_ADDRESS_6 = {"ipv6/disable_ipv6": 0}
 
 
 @dataclass(frozen=True, slots=True)
 class TunSpec:
     """A wanted TUN; None keeps what a device has, and means `DEFAULT_MTU` and `default_owner` for a new one.
 
-    The MTU is a ceiling while a daemon holds the device: the daemon lowers it to what the path carries.
+    The MTU is a ceiling while a daemon holds the device: the daemon lowers it to what the path carries. Addresses are
+    the exception: without an `address6` a device has none of IPv6.
     """
 
     name: str
     address: IPv4Interface
     mtu: int | None = None
     owner: int | None = None
+    address6: IPv6Interface | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +69,7 @@ class Change:
         return self.before != self.after
 
 
-def spec(name: str, cidr: str, mtu: int | None, owner: str | None) -> TunSpec:
+def spec(name: str, cidr: str, mtu: int | None, owner: str | None, cidr6: str | None = None) -> TunSpec:
     """Check the arguments of an operator.
 
     Args:
@@ -73,12 +77,23 @@ def spec(name: str, cidr: str, mtu: int | None, owner: str | None) -> TunSpec:
         cidr: IPv4 address with prefix length, the TUN's own.
         mtu: Bytes, 576 to 65535.
         owner: User name; None means `default_owner`.
+        cidr6: IPv6 address with prefix length; None or nothing: no IPv6 address.
 
     Raises:
         UsageError: an argument is not usable.
 
     """
     check_name(name)
+    address = _own_address(cidr)
+    address6 = _own_address6(cidr6) if cidr6 else None
+    if mtu is not None and not MTU_RANGE[0] <= mtu <= MTU_RANGE[1]:
+        raise UsageError(f"mtu {mtu}: expected {MTU_RANGE[0]} to {MTU_RANGE[1]}")
+    if mtu is not None and address6 is not None and mtu < IPV6_MIN_MTU:
+        raise UsageError(f"mtu {mtu}: expected at least {IPV6_MIN_MTU} because there is a cidr6")
+    return TunSpec(name=name, address=address, mtu=mtu, owner=_user_id(owner), address6=address6)
+
+
+def _own_address(cidr: str) -> IPv4Interface:
     try:
         address = IPv4Interface(cidr)
     except ValueError as error:
@@ -90,9 +105,21 @@ def spec(name: str, cidr: str, mtu: int | None, owner: str | None) -> TunSpec:
         network.prefixlen < 31 and address.ip in (network.network_address, network.broadcast_address)
     ):
         raise UsageError(f"cidr {cidr}: expected a host address with a prefix length, such as 10.200.4.1/30")
-    if mtu is not None and not MTU_RANGE[0] <= mtu <= MTU_RANGE[1]:
-        raise UsageError(f"mtu {mtu}: expected {MTU_RANGE[0]} to {MTU_RANGE[1]}")
-    return TunSpec(name=name, address=address, mtu=mtu, owner=_user_id(owner))
+    return address
+
+
+def _own_address6(cidr: str) -> IPv6Interface:
+    expected = "expected an IPv6 host address with a prefix length, such as fd6d:7071:0:4::1/126"
+    try:
+        address = IPv6Interface(cidr)
+    except ValueError as error:
+        raise UsageError(f"cidr6 {cidr}: {expected}") from error
+    network = address.network
+    # RFC 4291 section 2.6.1: the first address of a subnet is every router's; a /127 has none (RFC 6164).
+    anycast = network.prefixlen < 127 and address.ip == network.network_address
+    if "/" not in cidr or "%" in cidr or anycast or address.is_link_local or address.is_multicast:
+        raise UsageError(f"cidr6 {cidr}: {expected}")
+    return address
 
 
 def check_name(name: str) -> None:
@@ -141,9 +168,9 @@ def plan(wanted: TunSpec, state: HostState) -> Change:
     """
     link = state.links.get(wanted.name)
     if link is None:
-        return _creation(wanted)
+        return _creation(wanted, state)
     check_ownable(link)
-    return _convergence(wanted, link, state.addresses_of(wanted.name))
+    return _convergence(wanted, link, state)
 
 
 def check_ownable(link: Link) -> None:
@@ -174,7 +201,9 @@ def absence(name: str, state: HostState) -> Change:
     check_ownable(link)
     if link.alias != ALIAS:
         raise HostError(f"{name} was not made by mpquic (it lacks the alias {ALIAS}); remove it with 'ip link delete'")
-    return Change(view(link, state.addresses_of(name)), None, (removal(link),))
+    addresses = state.addresses_of(name)
+    ipv6 = any(address.version == 6 for address in addresses)
+    return Change(view(link, addresses, ipv6=ipv6), None, (removal(link),))
 
 
 def removal(link: Link) -> Step:
@@ -213,8 +242,8 @@ def remove(kernel: Kernel, name: str, *, dry: bool) -> Change:
     return change
 
 
-def view(link: Link, addresses: tuple[IPv4Interface, ...]) -> dict[str, Any]:
-    """Return a found TUN in the operator's terms."""
+def view(link: Link, addresses: tuple[IPInterface, ...], *, ipv6: bool) -> dict[str, Any]:
+    """Return a found TUN in the operator's terms; with `ipv6` also what an IPv6 address needs."""
     return {
         "name": link.name,
         "owner": _user_name(link.tun.owner if link.tun else None),
@@ -223,31 +252,41 @@ def view(link: Link, addresses: tuple[IPv4Interface, ...]) -> dict[str, Any]:
         "queue_length": link.queue_length,
         "alias": link.alias,
         "up": link.up,
-        "settings": {key: sysctl.read(key, link.name) for key in _settings(link.mtu)},
+        "settings": {key: sysctl.read(key, link.name) for key in _settings(link.mtu, ipv6=ipv6)},
     }
 
 
-def _wanted_view(wanted: TunSpec, mtu: int, owner: int | None) -> dict[str, Any]:
+def _wanted_view(wanted: TunSpec, addresses: list[IPInterface], mtu: int, owner: int | None) -> dict[str, Any]:
     return {
         "name": wanted.name,
         "owner": _user_name(owner),
-        "addresses": [str(wanted.address)],
+        "addresses": sorted(str(address) for address in addresses),
         "mtu": mtu,
         "queue_length": QUEUE_LENGTH,
         "alias": ALIAS,
         "up": True,
-        "settings": _settings(mtu),
+        "settings": _settings(mtu, ipv6=wanted.address6 is not None),
     }
 
 
-def _settings(mtu: int) -> dict[str, int]:
-    ipv6 = mtu >= _IPV6_MINIMUM_MTU and sysctl.has_ipv6()
-    return _SETTINGS_4 | _SETTINGS_6 if ipv6 else dict(_SETTINGS_4)
+def _settings(mtu: int, *, ipv6: bool) -> dict[str, int]:
+    if mtu < IPV6_MIN_MTU or not sysctl.has_ipv6():
+        return dict(_SETTINGS_4)
+    return _SETTINGS_4 | _SETTINGS_6 | (_SETTINGS_ADDRESS_6 if ipv6 else {})
 
 
-def _creation(wanted: TunSpec) -> Change:
+def _possible_addresses(wanted: TunSpec, mtu: int, state: HostState) -> list[IPInterface]:
+    """Return the wanted addresses that the kernel takes."""
+    if wanted.address6 is None or mtu < IPV6_MIN_MTU or not state.ipv6:
+        return [wanted.address]
+    return [wanted.address, wanted.address6]
+
+
+def _creation(wanted: TunSpec, state: HostState) -> Change:
     name = wanted.name
     mtu = wanted.mtu or DEFAULT_MTU
+    ipv6 = wanted.address6 is not None
+    addresses = _possible_addresses(wanted, mtu, state)
     owner = default_owner() if wanted.owner is None else wanted.owner
     steps = [
         Step(
@@ -258,22 +297,26 @@ def _creation(wanted: TunSpec) -> Change:
         _link_step(f"set alias of {name} to {ALIAS}", name, {"ifalias": ALIAS}, {"ifalias": ""}),
         _link_step(f"set MTU of {name} to {mtu}", name, {"mtu": mtu}, {}),
         _link_step(f"set queue of {name} to {QUEUE_LENGTH}", name, {"txqlen": QUEUE_LENGTH}, {}),
-        *(_setting_step(key, name, value, None) for key, value in _settings(mtu).items()),
+        *(_setting_step(key, name, value, None) for key, value in _settings(mtu, ipv6=ipv6).items()),
         _address_step(name, wanted.address),
         _link_step(f"set {name} up", name, {"state": "up"}, {}),
+        *(_address_step(name, address) for address in addresses if address.version == 6),
     ]
-    return Change(None, _wanted_view(wanted, mtu, owner), tuple(steps))
+    return Change(None, _wanted_view(wanted, addresses, mtu, owner), tuple(steps))
 
 
-def _convergence(wanted: TunSpec, link: Link, addresses: tuple[IPv4Interface, ...]) -> Change:
+def _convergence(wanted: TunSpec, link: Link, state: HostState) -> Change:
     name = wanted.name
+    found_addresses = state.addresses_of(name)
+    ipv6 = wanted.address6 is not None
     # A TUN has a carrier as long as a program is attached to it.
     mtu = min(wanted.mtu or link.mtu, link.mtu) if link.carrier else wanted.mtu or link.mtu
     tun = link.tun
     assert tun is not None
     owner = tun.owner if wanted.owner is None else wanted.owner
-    before = view(link, addresses)
-    after = _wanted_view(wanted, mtu, owner)
+    addresses = _possible_addresses(wanted, mtu, state)
+    before = view(link, found_addresses, ipv6=ipv6)
+    after = _wanted_view(wanted, addresses, mtu, owner)
     if link.carrier:
         # The kernel forgets them when the MTU falls below what IPv6 needs, and has its defaults when it rises again.
         after["settings"] |= {key: found for key, found in before["settings"].items() if key in _SETTINGS_6}
@@ -293,11 +336,13 @@ def _convergence(wanted: TunSpec, link: Link, addresses: tuple[IPv4Interface, ..
         found = before["settings"].get(key)
         if found != value:
             steps.append(_setting_step(key, name, value, found))
-    if wanted.address not in addresses:
+    if wanted.address not in found_addresses:
         steps.append(_address_step(name, wanted.address))
-    steps.extend(_stale_address_step(name, stale) for stale in addresses if stale != wanted.address)
     if not link.up:
         steps.append(_link_step(f"set {name} up", name, {"state": "up"}, {"state": "down"}))
+    # The kernel gives a device that is down no route for an IPv6 prefix.
+    steps.extend(_address_step(name, new) for new in addresses if new.version == 6 and new not in found_addresses)
+    steps.extend(_stale_address_step(name, stale) for stale in found_addresses if stale not in addresses)
     return Change(before, after, tuple(steps))
 
 
@@ -320,7 +365,7 @@ def _setting_step(key: str, name: str, value: int, old: int | None) -> Step:
     return Step(f"set {key.replace('/', '.')} of {name} to {value}", do, undo)
 
 
-def _address_step(name: str, address: IPv4Interface) -> Step:
+def _address_step(name: str, address: IPInterface) -> Step:
     return Step(
         f"add {address} to {name}",
         lambda kernel: kernel.add_address(name, address),
@@ -328,7 +373,7 @@ def _address_step(name: str, address: IPv4Interface) -> Step:
     )
 
 
-def _stale_address_step(name: str, address: IPv4Interface) -> Step:
+def _stale_address_step(name: str, address: IPInterface) -> Step:
     return Step(
         f"delete {address} from {name}",
         lambda kernel: kernel.delete_address(name, address),
