@@ -14,6 +14,8 @@ version_added: 0.1.0
 description:
   - Sends ICMP echo requests through every tunnel at the same time, with C(mpquic health). A tunnel is healthy when they
     come back and nothing is wrong with its WAN, TUN, rules, routes, unit or daemon.
+  - A server of many peers (C(multi_conn_enabled)) is healthy when its daemon listens and nothing of its own is wrong. A
+    client that is switched off does not make it unhealthy.
   - Does not fail because a tunnel is not healthy, so that a task can use C(until), or assert what matters to it.
 author:
   - The mpquic.tunnel maintainers (@mpquic)
@@ -114,7 +116,7 @@ tunnels:
       returned: always
       sample: enp7s6
     peer:
-      description: The address that was probed, V(null) where the TUN's prefix has no single peer.
+      description: The address that was probed, V(null) where there is no single peer.
       type: str
       returned: always
       sample: 10.200.4.2
@@ -142,6 +144,11 @@ tunnels:
       type: str
       returned: always
       sample: up
+    peers:
+      description: How many peers of a server of many are C(up) of how many (C(total)), else V(null).
+      type: dict
+      returned: always
+      sample: {"up": 2, "total": 3}
     reasons:
       description: Why it is not healthy (after a recovery, still not), each with C(code) and C(message).
       type: list

@@ -13,15 +13,17 @@ import time
 from functools import partial
 
 import pytest
-from host_netns import eventually
+from host_netns import CLASSES, eventually
 
 pytestmark = pytest.mark.netns
 
 QUICK = ("--timeout", "0.3")
 
 
-def answer(name: str, *, every: int = 1) -> int:
-    """Be the tunnel: turn echo requests around, or only every n-th."""
+def answer(name: str, *, every: int = 1, existing: bool = False) -> int:
+    """Be the tunnel: turn echo requests around, or only every n-th; an `existing` TUN is not made by this."""
+    if existing:
+        socket.if_nametoindex(name)
     descriptor = os.open("/dev/net/tun", os.O_RDWR)
     fcntl.ioctl(descriptor, 0x400454CA, struct.pack("16sH22x", name.encode(), 0x1001))
     seen = 0
@@ -40,7 +42,7 @@ def answer(name: str, *, every: int = 1) -> int:
         os.write(descriptor, packet)
 
 
-def daemon(site, name: str, state: str) -> None:
+def daemon(site, name: str, state: str, **more: object) -> None:
     """Be an instance's control socket."""
     path = site.folder / name / "control.sock"
     path.parent.mkdir()
@@ -53,7 +55,7 @@ def daemon(site, name: str, state: str) -> None:
             connection, _ = listener.accept()
             with connection, contextlib.suppress(OSError):
                 connection.recv(4096)
-                connection.sendall(json.dumps({"state": state, "reason": "test"}).encode() + b"\n")
+                connection.sendall(json.dumps({"state": state, "reason": "test", **more}).encode() + b"\n")
 
     with listener:
         site.background(serve)
@@ -127,6 +129,67 @@ def test_says_what_is_missing(site, damage, expected):
     assert done.rc == 2
     assert expected in codes(done)
     assert site.snapshot() == before, "a check changed the host"
+
+
+def test_a_class_asks_its_server_from_its_own_address(classes):
+    """Three TUNs of one network: each probe crosses its own."""
+    for name in CLASSES:
+        attach(classes, name)
+    done = classes.health("check")
+    assert done.rc == 0, done
+    assert {found["peer"] for found in done.json["tunnels"]} == {"10.200.10.254"}
+    # Another class's TUN must not answer for this one.
+    classes.ip("link set cr5 down")
+    done = classes.health("check", *QUICK)
+    assert {"no_reply", "tun_down"} <= codes(done, "cr5")
+    assert codes(done, "df5") == codes(done, "bk5") == set()
+
+
+@pytest.fixture
+def server(netns, tmp_path):
+    """A server of many peers, its TUN held and its clients all switched off."""
+    assert netns.mpquic("identity", "ensure", "--dir", str(tmp_path), "--owner", "root").rc == 0
+    pair = {"tls_cert_file": str(tmp_path / "cert.pem"), "tls_key_file": str(tmp_path / "key.pem")}
+    text = {"role": "server", "bind_ip": "0.0.0.0", "remote_port": 45010, "tun_name": "mt1"}
+    netns.write("mt1", text | pair | {"tun_cidr": "10.200.10.254/24", "multi_conn_enabled": True})
+    assert netns.routing("fix").rc == 0
+    return netns
+
+
+PEERS = [{"name": "client1.cr5", "state": "up"}, {"name": "client1.df5", "state": "waiting"}]
+
+
+@pytest.mark.parametrize(("state", "peers"), [("listening", PEERS[1:]), ("up", PEERS), ("listening", [])])
+def test_a_server_of_many_is_healthy_without_them(server, state, peers):
+    attach(server, "mt1")
+    daemon(server, "mt1", state, peers=peers)
+    done = server.health("check")
+    assert done.rc == 0, done
+    found = tunnel(done, "mt1")
+    up = sum(peer["state"] == "up" for peer in peers)
+    assert found["peers"] == {"up": up, "total": len(peers)}
+    assert found["peer"] is None
+    said = server.mpquic("health", "check", "--instances", str(server.instances), "--run-dir", str(server.folder)).out
+    assert f"[OK]   mt1  mt1 on 0.0.0.0, {up} of {len(peers)} peers up" in said
+
+
+def test_a_server_of_many_that_serves_nobody_says_why(server):
+    done = server.health("check")
+    assert done.rc == 2
+    assert codes(done, "mt1") == {"not_up"}
+    assert tunnel(done, "mt1")["peers"] is None
+    daemon(server, "mt1", "listening", peers=PEERS)
+    done = server.health("check")
+    assert codes(done, "mt1") == {"tun_detached"}
+    assert "the daemon does not hold TUN mt1 (test)" in tunnel(done, "mt1")["reasons"][0]["message"]
+
+
+def test_a_server_of_many_that_cannot_listen_is_sick(server):
+    attach(server, "mt1")
+    daemon(server, "mt1", "waiting")
+    done = server.health("check")
+    assert codes(done, "mt1") == {"not_up"}
+    assert "the daemon says waiting (test)" in tunnel(done, "mt1")["reasons"][0]["message"]
 
 
 def test_six_dead_tunnels_cost_one_timeout(site):
@@ -250,6 +313,34 @@ def test_a_server_is_not_restarted_because_its_client_is_silent(netns, systemctl
     done = netns.health(*RECOVER)
     assert restarts(systemctl) == ["mpquic@5.service"]
     assert codes(done) == {"no_reply"}
+
+
+def test_a_server_of_many_is_restarted_when_it_lost_its_tun(server, systemctl):
+    (systemctl / "mpquic@mt1.service").write_text("activating")
+    daemon(server, "mt1", "listening", peers=PEERS)
+    planned = server.health("fix", "mt1", "--check")
+    assert restarts(systemctl) == []
+    done = server.health("fix", "mt1", *RECOVER[1:])
+    assert restarts(systemctl) == ["mpquic@mt1.service"]
+    assert tunnel(done, "mt1")["actions"] == tunnel(planned, "mt1")["actions"] == ["restart mpquic@mt1.service"]
+
+
+def test_a_server_of_many_gets_time_to_take_a_tun_that_was_made_again(server, systemctl):
+    (systemctl / "mpquic@mt1.service").write_text("activating")
+    daemon(server, "mt1", "listening", peers=PEERS)
+    server.ip("link del mt1")
+
+    def take():
+        while True:
+            with contextlib.suppress(OSError):
+                answer("mt1", existing=True)
+            time.sleep(0.05)
+
+    server.background(take)
+    done = server.health("fix", "mt1", *RECOVER[1:])
+    assert done.rc == 0, done
+    assert restarts(systemctl) == []
+    assert "create TUN mt1" in tunnel(done, "mt1")["actions"][0]
 
 
 def test_a_unit_that_does_not_exist_is_not_restarted(site, systemctl):

@@ -93,20 +93,26 @@ def test_peers_of_classes(server: Any) -> None:
         (
             {"shared": ["10.200.4.1/32"]},
             {},
-            "peers[1] (cr): allowed[0]: found 10.200.4.1/32, expected a prefix that does not overlap 10.200.4.1/32 of "
-            "peers[0] (df): shared[0]",
+            (
+                "peers[0] (df): shared[0]: found 10.200.4.1/32, expected a prefix that does not overlap "
+                "10.200.4.1/32 of peers[1] (cr): allowed[0]"
+            ),
         ),
         (
             {"shared": ["172.16.0.0/16"]},
             {"shared": ["172.16.4.0/24"]},
-            "peers[1] (cr): shared[0]: found 172.16.4.0/24, expected a prefix that does not overlap 172.16.0.0/16 of "
-            "peers[0] (df): shared[0]",
+            (
+                "peers[1] (cr): shared[0]: found 172.16.4.0/24, expected a prefix that does not overlap "
+                "172.16.0.0/16 of peers[0] (df): shared[0]"
+            ),
         ),
         (
             {"shared": ["172.16.0.0/16", "172.16.0.0/16"]},
             {},
-            "peers[0] (df): shared[1]: found 172.16.0.0/16, expected a prefix that does not overlap 172.16.0.0/16 of "
-            "peers[0] (df): shared[0]",
+            (
+                "peers[0] (df): shared[1]: found 172.16.0.0/16, expected a prefix that does not overlap "
+                "172.16.0.0/16 of peers[0] (df): shared[0]"
+            ),
         ),
         (
             {"shared": ["10.200.4.2/31"]},
@@ -216,7 +222,11 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
     ("too many packets", {"budget_packets": 10**9 + 1}, f"{ENTRY}budget_packets: found 1000000001, expected UDP"),
     ("packets as text", {"budget_packets": "5"}, f"{ENTRY}budget_packets: found '5', expected UDP datagrams"),
     ("shared", {"shared": ["172.16.4.1/30"]}, f"{ENTRY}shared[0]: found '172.16.4.1/30' (host bits set, did you mean"),
-    ("one shared", {"shared": "172.16.5.0/30"}, f"{ENTRY}shared: found '172.16.5.0/30', expected a list of prefixes be"),
+    (
+        "one shared",
+        {"shared": "172.16.5.0/30"},
+        f"{ENTRY}shared: found '172.16.5.0/30', expected a list of prefixes be",
+    ),
     ("DSCP", {"outer_dscp": 64}, f"{ENTRY}outer_dscp: found 64, expected a DSCP from 0 to 63, or copy"),
     ("DSCP as text", {"outer_dscp": "ef"}, f"{ENTRY}outer_dscp: found 'ef', expected a DSCP from 0 to 63, or copy"),
     ("unknown key", {"allow": []}, f"{ENTRY}allow: unknown key, did you mean allowed?"),

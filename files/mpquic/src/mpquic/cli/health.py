@@ -107,6 +107,7 @@ def _tunnel(tunnel: Tunnel) -> dict[str, Any]:
         "loss": tunnel.echo.loss if tunnel.echo else None,
         "unit": tunnel.unit,
         "state": tunnel.daemon.get("state") if tunnel.daemon else None,
+        "peers": {"up": tunnel.peers[0], "total": tunnel.peers[1]} if tunnel.peers else None,
         "reasons": [asdict(reason) for reason in tunnel.reasons],
         "found": [asdict(reason) for reason in tunnel.found],
         "actions": tunnel.actions,
@@ -132,6 +133,8 @@ def _text(args: argparse.Namespace, tunnels: Sequence[Tunnel], result: dict[str,
 def _line(tunnel: Tunnel) -> str:
     instance = tunnel.instance
     wan = instance.wan or instance.wan_address
+    if tunnel.peers is not None:
+        return f"{instance.tun} on {wan}, {tunnel.peers[0]} of {tunnel.peers[1]} peers up"
     if tunnel.echo is None:
         return f"{instance.tun} on {wan}, up"
     return f"{instance.tun} on {wan}, {instance.peer} answers in {tunnel.echo.best_ms} ms, loss {tunnel.echo.loss:.0%}"

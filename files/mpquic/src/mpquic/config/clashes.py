@@ -25,10 +25,10 @@ def between(files: Sequence[tuple[str, InstanceConfig]]) -> Iterator[str]:
 def _pair(a: InstanceConfig, b: InstanceConfig) -> Iterator[tuple[str, str]]:
     if a.role == b.role == "server" and a.remote_port == b.remote_port and _same_place(a, b):
         yield "remote_port", f"{b.remote_port} on {b.bind_ip}"
-    if a.role == b.role == "client" and a.remote_port == b.remote_port and a.remote_addr == b.remote_addr:
-        # The tunnels of the classes of one link meet there.
-        if not (_marked(a) and _marked(b)):
-            yield "remote_port", f"{b.remote_port} on {b.remote_addr}"
+    far_end = a.role == b.role == "client" and a.remote_port == b.remote_port and a.remote_addr == b.remote_addr
+    # The tunnels of the classes of one link meet there.
+    if far_end and not (_marked(a) and _marked(b)):
+        yield "remote_port", f"{b.remote_port} on {b.remote_addr}"
     if a.tun_name == b.tun_name:
         yield "tun_name", b.tun_name
     for key, own in _addresses(b):

@@ -26,7 +26,6 @@ from mpquic.config.fields import (
 )
 from mpquic.config.prefixes import Network, PeerAddress, PeerNetwork
 
-
 #: The bits of a packet's mark that say into which class tunnel it goes; all others are the operator's.
 MARK_MASK = 0x0FFF0000
 
@@ -198,9 +197,9 @@ class InstanceConfig(_Remembering):
     legacy_peers: Annotated[
         tuple[LegacyPeerConfig, ...], Field(description="a list of mappings of name, address, from")
     ] = ()
-    lan_routing: Annotated[LanRouting | None, Field(description="a mapping of interface or mark, cidrs, table, priority")] = (
-        None
-    )
+    lan_routing: Annotated[
+        LanRouting | None, Field(description="a mapping of interface or mark, cidrs, table, priority")
+    ] = None
 
     _instance_id: str = PrivateAttr(default="")
     _digest: str = PrivateAttr(default="")

@@ -95,16 +95,21 @@ def across(entries: Sequence[Entry], valid: Mapping[str, Any], given: Mapping[st
                 yield f"{entry.label}: cert_names: found without tls_ca_file, expected there the CA that signs them"
     if len(entries) > 1 and given.get("multi_conn_enabled", False) is False and valid.get("role") != "client":
         yield f"multi_conn_enabled: found false, expected true with {len(entries)} entries in peers and legacy_peers"
-    owned = [named for entry in entries for named in (*entry.prefixes(), *entry.shared())]
-    for key in ("tun_cidr", "tun_cidr6"):
-        if (address := valid.get(key)) is not None:
-            own = ipaddress.ip_network(address.ip)
-            for prefix, name in owned:
-                if prefix.version == own.version and prefix.overlaps(own):
-                    yield f"{name}: found {prefix}, expected a prefix without the own address, {address}"
+    yield from _without_own(entries, valid)
     owned = [named for entry in entries for named in entry.prefixes()] + list(_first_shared(entries))
     for (inner, name), (outer, other) in overlaps(owned):
         yield f"{name}: found {inner}, expected a prefix that does not overlap {outer} of {other}"
+
+
+def _without_own(entries: Sequence[Entry], valid: Mapping[str, Any]) -> Iterator[str]:
+    named = [item for entry in entries for item in (*entry.prefixes(), *entry.shared())]
+    for address in (valid.get("tun_cidr"), valid.get("tun_cidr6")):
+        if address is None:
+            continue
+        own = ipaddress.ip_network(address.ip)
+        for prefix, name in named:
+            if prefix.version == own.version and prefix.overlaps(own):
+                yield f"{name}: found {prefix}, expected a prefix without the own address, {address}"
 
 
 def _first_shared(entries: Sequence[Entry]) -> Iterator[tuple[IPNetwork, str]]:

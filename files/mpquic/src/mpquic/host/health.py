@@ -2,7 +2,8 @@
 """Whether tunnels carry packets, why not, and the ladder that brings them back.
 
 A unit may be active and its tunnel dead; so a tunnel is healthy only when an ICMP echo crosses it, and nothing that it
-needs to survive the next fault is missing.
+needs to survive the next fault is missing. A server of many peers is healthy when it listens and holds its TUN: which
+of them are there is theirs to say.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from mpquic.host.instances import Selection
 from mpquic.host.routing import Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from mpquic.host.instances import Instance
     from mpquic.host.netlink import Kernel
     from mpquic.host.state import HostState
 
 _UP = "up"
+_LISTENING = frozenset({_UP, "listening"})
 _WAN_CODES = frozenset({"wan_missing", "wan_down", "wan_no_carrier", "wan_no_ipv4"})
 _REPAIRABLE = frozenset(
     {"tun_missing", "tun_down", "tun_address", "tun_settings", "rule_missing", "rule_wrong", "route_missing"}
@@ -58,6 +60,14 @@ class Tunnel:
     def codes(self) -> set[str]:
         """Return the codes of its reasons."""
         return {reason.code for reason in self.reasons}
+
+    @property
+    def peers(self) -> tuple[int, int] | None:
+        """Return how many peers of a server of many are up, and of how many; None when nobody can say."""
+        if not self.instance.many or self.daemon is None:
+            return None
+        states = [peer.get("state") for peer in self.daemon.get("peers", ())]
+        return states.count(_UP), len(states)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +103,7 @@ class Doctor:
             failures |= self._load_table(bare, actions, dry=dry)
             broken += [instance for instance in bare if instance not in broken]
         if broken and not dry:
-            _wait(broken, _REATTACH)
+            self._wait(broken, _REATTACH)
             tunnels |= {tunnel.instance.id: tunnel for tunnel in self._examine(broken)}
         dead = [tunnel for tunnel in tunnels.values() if _restart_helps(tunnel, repairing=dry)]
         if dead:
@@ -135,8 +145,24 @@ class Doctor:
             units.restart([instance.id for instance in dead])
         except HostError as error:
             return {instance.id: [Problem("restart_failed", str(error))] for instance in dead}
-        _wait(dead, self.patience)
+        self._wait(dead, self.patience)
         return {}
+
+    def _wait(self, instances: Sequence[Instance], seconds: float) -> None:
+        """Wait until all these tunnels are alive, or no longer than `seconds`."""
+        deadline = time.monotonic() + seconds
+        waiting = {instance.id: probe for instance in instances if (probe := _probe(instance))}
+        serving = [instance for instance in instances if instance.many]
+        while (waiting or serving) and time.monotonic() < deadline:
+            time.sleep(_POLL)
+            if waiting:
+                answers = echo(waiting, _POLL)
+                waiting = {name: probe for name, probe in waiting.items() if not answers[name].crossed}
+            serving = [instance for instance in serving if not self._serves(instance)]
+
+    def _serves(self, instance: Instance) -> bool:
+        link = self.kernel.link(instance.tun)
+        return link is not None and link.carrier and (self.ask(instance.id) or {}).get("state") in _LISTENING
 
     def _examine(self, instances: Sequence[Instance]) -> list[Tunnel]:
         state = self.kernel.read()
@@ -161,19 +187,10 @@ class Doctor:
                 daemon=answers[instance.id],
                 echo=echoes.get(instance.id),
             )
-            tunnel.reasons += _life_reasons(tunnel)
+            tunnel.reasons += _unit_reasons(tunnel)
+            tunnel.reasons += _service_reasons(tunnel, state) if instance.many else _life_reasons(tunnel)
             tunnels.append(tunnel)
         return tunnels
-
-
-def _wait(instances: Sequence[Instance], seconds: float) -> None:
-    """Wait until packets cross all these tunnels, or no longer than `seconds`."""
-    deadline = time.monotonic() + seconds
-    waiting = {instance.id: probe for instance in instances if (probe := _probe(instance))}
-    while waiting and time.monotonic() < deadline:
-        time.sleep(_POLL)
-        answers = echo(waiting, _POLL)
-        waiting = {name: probe for name, probe in waiting.items() if not answers[name].crossed}
 
 
 def _probe(instance: Instance) -> Probe | None:
@@ -190,7 +207,9 @@ def _restart_helps(tunnel: Tunnel, *, repairing: bool) -> bool:
     if tunnel.codes & {"unit_inactive", "daemon_silent", "config_stale"}:
         return True
     # A plan cannot know whether the repairs before it will already have brought the packets back.
-    return tunnel.instance.client and "no_reply" in tunnel.codes and not (repairing and tunnel.codes & _REPAIRABLE)
+    if repairing and tunnel.codes & _REPAIRABLE:
+        return False
+    return "tun_detached" in tunnel.codes or (tunnel.instance.client and "no_reply" in tunnel.codes)
 
 
 def _wan_reasons(instance: Instance, state: HostState) -> Iterator[Problem]:
@@ -210,12 +229,12 @@ def _wan_reasons(instance: Instance, state: HostState) -> Iterator[Problem]:
         yield Problem("wan_down", f"WAN interface {name} is down")
     elif not link.carrier:
         yield Problem("wan_no_carrier", f"WAN interface {name} has no carrier")
-    elif not state.addresses_of(name):
+    elif all(address.version == 6 for address in state.addresses_of(name)):
         yield Problem("wan_no_ipv4", f"WAN interface {name} has no IPv4 address")
 
 
-def _life_reasons(tunnel: Tunnel) -> Iterable[Problem]:
-    """Yield what the unit, the daemon and above all the echo say."""
+def _unit_reasons(tunnel: Tunnel) -> Iterator[Problem]:
+    """Yield what is wrong with the unit and its daemon."""
     instance = tunnel.instance
     name = units.unit(instance.id)
     if tunnel.unit is not None and tunnel.unit not in units.RUNNING:
@@ -224,6 +243,22 @@ def _life_reasons(tunnel: Tunnel) -> Iterable[Problem]:
         yield Problem("daemon_silent", f"{name} is active but its control socket does not answer")
     if tunnel.daemon and tunnel.daemon.get("config", instance.digest) != instance.digest:
         yield Problem("config_stale", f"{name} runs another configuration than {instance.id}.yaml, a restart loads it")
+
+
+def _service_reasons(tunnel: Tunnel, state: HostState) -> Iterator[Problem]:
+    """Yield why a server of many peers cannot serve them."""
+    tun, daemon = state.links.get(tunnel.instance.tun), tunnel.daemon
+    if daemon is None:
+        yield Problem("not_up", "no daemon answers")
+    elif daemon.get("state") not in _LISTENING:
+        yield Problem("not_up", f"the daemon says {daemon.get('state')} ({daemon.get('reason')})")
+    elif tun is not None and not tun.carrier:
+        yield Problem("tun_detached", f"the daemon does not hold TUN {tun.name} ({daemon.get('reason')})")
+
+
+def _life_reasons(tunnel: Tunnel) -> Iterator[Problem]:
+    """Yield what the daemon and above all the echo say."""
+    instance = tunnel.instance
     state = tunnel.daemon.get("state") if tunnel.daemon else None
     said = f"the daemon says {state} ({tunnel.daemon.get('reason')})" if tunnel.daemon else "no daemon answers"
     if instance.peer is None:
