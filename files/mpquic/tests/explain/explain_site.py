@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A client host in a namespace of its own, all of whose interfaces are TUNs: what is written to one comes in by it."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import fcntl
+import json
+import os
+import socket
+import struct
+import subprocess
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from mpquic import config
+from mpquic.host import instances
+from mpquic.host.explain import path, plan, ruleset
+from mpquic.host.netlink import Kernel
+from mpquic.host.shaper import document
+from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mpquic.host.explain.packet import Packet
+
+CLONE_NEWNET = 0x40000000
+TUNSETIFF = 0x400454CA
+IFF_TUN_NO_PI = 0x1001
+LIBC = ctypes.CDLL(None, use_errno=True)
+PIN = "sha256:" + "0" * 64
+UP = {
+    "state": "up",
+    "reason": "connected",
+    "since_s": 5.0,
+    "local": "192.0.2.17:41300",
+    "remote": "203.0.113.10:45010",
+}
+WAN = "enp7s7"
+LANS = ("enp7s1", "enp7s2")
+LAN4, LAN6 = "172.16.5.0/28", "fd00:5::/64"
+CLASSES = ("cr5", "df5", "bk5")
+MARKS = {name: (0x11 + number) << 16 for number, name in enumerate(CLASSES)}
+TABLES = {name: 46016 + number for number, name in enumerate(CLASSES)}
+PRIORITIES = {name: 200 + number for number, name in enumerate(CLASSES)}
+
+
+@contextlib.contextmanager
+def namespace() -> Iterator[None]:
+    """Put the calling thread into a namespace that nobody else knows and that ends with it."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    assert LIBC.unshare(CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+    try:
+        yield
+    finally:
+        assert LIBC.setns(home, CLONE_NEWNET) == 0
+        os.close(home)
+
+
+def ip(command: str) -> str:
+    return subprocess.run(["ip", *command.split()], check=True, capture_output=True, text=True).stdout
+
+
+def ip_batch(option: str, *commands: str) -> None:
+    """Run several commands by one process."""
+    subprocess.run(["ip", option, "-batch", "-"], input="\n".join(commands), check=True, text=True)
+
+
+def nft(text: str) -> None:
+    done = subprocess.run(["nft", "-f", "-"], input=text, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def sysctl(key: str, value: int) -> None:
+    Path("/proc/sys/net", key).write_text(str(value))
+
+
+class Site:
+    """The host; `folder` has what /etc/mpquic would have."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.instances = folder / "instances"
+        self.instances.mkdir()
+        self.files: dict[str, int] = {}
+        self.told: dict[str, dict[str, Any]] = {}
+        ip("link set lo up")
+        sysctl("ipv4/ip_forward", 1)
+        sysctl("ipv6/conf/all/forwarding", 1)
+        for name in ("all", "default"):
+            sysctl(f"ipv4/conf/{name}/rp_filter", 0)
+        # What the tests write has no checksums.
+        sysctl("netfilter/nf_conntrack_checksum", 0)
+
+    def close(self) -> None:
+        for file in self.files.values():
+            os.close(file)
+
+    def tun(self, name: str, *addresses: str) -> None:
+        file = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+        fcntl.ioctl(file, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TUN_NO_PI))
+        self.files[name] = file
+        ip_batch(
+            "-s",
+            f"link set {name} addrgenmode none",
+            *(f"address add {address} dev {name}{' nodad' if ':' in address else ''}" for address in addresses),
+            f"link set {name} up",
+        )
+
+    def instance(self, name: str, **keys: Any) -> None:
+        (self.instances / f"{name}.yaml").write_text(json.dumps(keys))
+        self.told[name] = dict(UP)
+
+    def class_instance(self, name: str) -> None:
+        """Make a class tunnel with its TUN, its rules and its routes as docs/architecture.md has them."""
+        number = CLASSES.index(name)
+        own4, own6 = f"10.200.10.{4 * number + 1}/32", f"fd6d:7071:10::{4 * number + 1:x}/128"
+        self.tun(name, own4, own6)
+        self.instance(
+            name,
+            role="client",
+            bind_ip=f"if:{WAN}",
+            remote_addr="203.0.113.10",
+            remote_port=45010,
+            tun_name=name,
+            tun_cidr=own4,
+            tun_cidr6=own6,
+            tun_peer="10.200.10.254",
+            tls_server_pin=PIN,
+            lan_routing={
+                "cidrs": [],
+                "mark": MARKS[name],
+                "table": TABLES[name],
+                "priority": PRIORITIES[name],
+            },
+        )
+        for family, own in (("-4", own4), ("-6", own6)):
+            rule = f"rule add priority {PRIORITIES[name]} protocol 109 table {TABLES[name]}"
+            ip_batch(
+                family,
+                f"{rule} fwmark {MARKS[name]:#x}/0xfff0000",
+                f"{rule} from {own}",
+                f"route add default dev {name} metric 10 table {TABLES[name]} proto 109",
+                f"route add unreachable default metric 4278198272 table {TABLES[name]} proto 109",
+            )
+
+    def level1(self) -> None:
+        """Make tunnel 1, which takes another LAN by its source."""
+        self.tun("mpq1", "10.200.1.1/30")
+        self.instance(
+            "1",
+            role="client",
+            bind_ip="if:enp7s3",
+            remote_addr="203.0.113.10",
+            remote_port=45001,
+            tun_name="mpq1",
+            tun_cidr="10.200.1.1/30",
+            tls_server_pin=PIN,
+            lan_routing={"cidrs": ["172.16.1.0/30"], "interface": "enp7s2", "table": 45001, "priority": 501},
+        )
+        ip("rule add priority 501 from 172.16.1.0/30 iif enp7s2 lookup 45001 protocol 109")
+        ip("route add default dev mpq1 metric 10 table 45001 proto 109")
+        ip("route add unreachable default metric 4278198272 table 45001 proto 109")
+
+    def classes(self, matches: dict[str, list[dict[str, Any]]], default: str = "df5") -> None:
+        """Plan and load classes: each has the matches given, in the order given."""
+        link = {
+            "name": "mt1",
+            "wan": WAN,
+            "port": 45010,
+            "remote_addr": "203.0.113.10",
+            "lans": [{"interface": lan, "cidrs4": [LAN4], "cidrs6": [LAN6]} for lan in LANS],
+            "classes": [
+                {
+                    "name": name,
+                    "tun": name,
+                    "mark": MARKS[name],
+                    "matches": [{**EVERYTHING, **one} for one in matches[name]],
+                }
+                for name in matches
+            ],
+            "default": default,
+        }
+        (self.folder / "classes.yaml").write_text(yaml.safe_dump({"links": [link]}))
+        nft(render(link))
+
+    def sources(self) -> path.Sources:
+        """Read the host, as the command does."""
+        with Kernel() as kernel:
+            state = kernel.read()
+        return path.Sources(
+            table=ruleset.read(),
+            table_wanted=True,
+            state=state,
+            classes=plan.load(self.folder / "classes.yaml"),
+            instances=instances.select(self.instances, instances.ALL).known,
+            shaper=document.load(self.folder / "shaper.yaml"),
+            load=lambda one: config.load(self.instances / f"{one.id}.yaml")[0],
+            ask=self.told.get,
+        )
+
+    def send(self, packet: Packet, tag: bytes) -> str | None:
+        """Let a packet in, or out if it has no `iif`; return the device by which it leaves."""
+        wire = raw(packet, tag)
+        if packet.iif is not None:
+            os.write(self.files[packet.iif], wire)
+        else:
+            family = socket.AF_INET if packet.version == 4 else socket.AF_INET6
+            with socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW) as sock:
+                sock.sendto(wire, (str(packet.destination), 0))
+        # An ICMP error carries the tag as well, to somebody else.
+        target = packet.destination.packed
+        place = slice(16, 20) if packet.version == 4 else slice(24, 40)
+        left = [n for n, file in self.files.items() for got in drain(file) if tag in got and got[place] == target]
+        assert len(left) <= 1
+        return left[0] if left else None
+
+
+EVERYTHING: dict[str, list[Any]] = {
+    "lan": [],
+    "protocol": [],
+    "src": [],
+    "dst": [],
+    "sports": [],
+    "dports": [],
+    "dscp": [],
+}
+
+
+def forget_flows() -> None:
+    """Make the kernel forget what it tracks, so that the next packet is a flow's first."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with NFCTSocket(nfgen_family=family) as conntrack:
+            conntrack.flush()
+
+
+def drain(file: int) -> Iterator[bytes]:
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            yield os.read(file, 65536)
+
+
+def render(link: dict[str, Any]) -> str:
+    """Write the classifier of one link as nft."""
+    by_name = {one["name"]: one for one in link["classes"]}
+    tuns = ", ".join(f'"{one["tun"]}"' for one in link["classes"])
+    lines = ["table inet mpquic", "delete table inet mpquic", "table inet mpquic {"]
+    for name, one in by_name.items():
+        value = f"& 0xf000ffff | {one['mark']:#010x}"
+        lines += [f"chain mark_{name} {{", f"meta mark set meta mark {value}", f"ct mark set ct mark {value}", "}"]
+    kept = ", ".join(f"{one['mark']:#010x} : goto mark_{name}" for name, one in by_name.items())
+    lines += [f"chain class_{link['name']} {{", f"ct mark & 0x0fff0000 vmap {{ {kept} }}"]
+    for name, one in by_name.items():
+        for number, match in enumerate(one["matches"]):
+            for version in (4, 6):
+                text = render_match(match, version)
+                if text is not None:
+                    lines.append(f'{text} goto mark_{name} comment "{name}.match[{number}]"')
+    lines += [f'goto mark_{link["default"]} comment "{link["default"]} default"', "}"]
+    lines += ["chain classify {", "type filter hook prerouting priority mangle; policy accept;"]
+    for one in by_name.values():
+        lines.append(f'iifname "{one["tun"]}" ct state new ct mark set ct mark & 0xf000ffff | {one["mark"]:#010x}')
+    lans = [
+        f'iifname "{lan["interface"]}" {header} saddr {{ {", ".join(lan[key])} }}'
+        for lan in link["lans"]
+        for header, key in (("ip", "cidrs4"), ("ip6", "cidrs6"))
+    ]
+    lines += [f"{lan} jump class_{link['name']}" for lan in lans]
+    lines += ["}", "chain guard {", "type filter hook forward priority filter - 10; policy accept;"]
+    lines += [f"{lan} oifname != {{ {tuns} }} counter drop" for lan in lans]
+    lines += ["}", "chain clamp {", "type filter hook forward priority mangle; policy accept;"]
+    lines += [f"oifname {{ {tuns} }} tcp flags syn tcp option maxseg size set rt mtu", "}"]
+    lines += ["chain sources {", "type nat hook postrouting priority srcnat; policy accept;"]
+    lines += ['oifname "cr5" masquerade', 'oifname "df5" masquerade', "}", "}"]
+    return "\n".join(lines) + "\n"
+
+
+def render_match(match: dict[str, Any], version: int) -> str | None:
+    """Write one match for one family, None when it has none of that family."""
+    words = []
+    header = "ip" if version == 4 else "ip6"
+    if match["lan"]:
+        words.append(f"iifname {{ {', '.join(match['lan'])} }}")
+    words.append(f"meta nfproto ipv{version}")
+    for key, name in (("src", "saddr"), ("dst", "daddr")):
+        if match[key]:
+            mine = [text for text in match[key] if (":" in text) == (version == 6)]
+            if not mine:
+                return None
+            words.append(f"{header} {name} {{ {', '.join(mine)} }}")
+    if match["protocol"]:
+        if match["protocol"] == ["icmpv6" if version == 4 else "icmp"]:
+            return None
+        words.append(f"meta l4proto {{ {', '.join(map(str, match['protocol']))} }}")
+    for key, name in (("sports", "sport"), ("dports", "dport")):
+        if match[key]:
+            words.append(f"th {name} {{ {', '.join(map(str, match[key]))} }}")
+    if match["dscp"]:
+        words.append(f"{header} dscp {{ {', '.join(map(str, match['dscp']))} }}")
+    return " ".join(words)
+
+
+def raw(packet: Packet, tag: bytes) -> bytes:
+    """Write a packet, with `tag` in its payload."""
+    ports = struct.pack("!HH", packet.sport or 0, packet.dport or 0)
+    body = {
+        6: ports + struct.pack("!IIBBHHH", 1, 0, 5 << 4, 2, 1024, 0, 0),
+        17: ports + struct.pack("!HH", 8 + len(tag), 0),
+        132: ports + bytes(8) + struct.pack("!BBHIIHHI", 1, 0, 20, 7, 9000, 1, 1, 1),
+        1: struct.pack("!BBHHH", 8, 0, 0, 7, 1),
+        47: struct.pack("!HHI", 0, 0x0800, 0),
+        58: struct.pack("!BBHHH", 128, 0, 0, 7, 1),
+    }.get(packet.protocol or 0, b"") + tag
+    source, destination = ip_address(packet.source).packed, ip_address(packet.destination).packed
+    if packet.version == 6:
+        head = struct.pack("!IHBB", 6 << 28 | packet.dscp << 22, len(body), packet.protocol, 64)
+        return head + source + destination + body
+    head = struct.pack("!BBHHHBBH", 0x45, packet.dscp << 2, 20 + len(body), 1, 0, 64, packet.protocol, 0)
+    head += source + destination
+    total = sum(struct.unpack("!10H", head))
+    total = (total & 0xFFFF) + (total >> 16)
+    checksum = ~((total & 0xFFFF) + (total >> 16)) & 0xFFFF
+    return head[:10] + struct.pack("!H", checksum) + head[12:] + body
