@@ -13,12 +13,14 @@ short_description: Return states, sessions and counters of the running tunnels
 version_added: 0.1.0
 description:
   - Asks every instance that has been started on the target, with C(mpquic status).
+  - Says of any packet which way it takes through the target, and whether that is as planned, with C(mpquic explain).
   - Sends nothing through a tunnel; M(mpquic.tunnel.tunnel_health) does.
 author:
   - The mpquic.tunnel maintainers (@mpquic)
 extends_documentation_fragment:
   - mpquic.tunnel._attributes
   - mpquic.tunnel._command
+  - mpquic.tunnel._command.instances
 attributes:
   check_mode:
     support: full
@@ -30,10 +32,14 @@ attributes:
     support: full
     details: Changes nothing.
 options:
-  target:
-    description: Id of one instance, or V(all).
-    type: str
-    default: all
+  explain:
+    description:
+      - A packet to explain, or a list of packets. It needs root on the target, where the nft table is read.
+      - C(src) and C(dst) are its addresses, IPv4 or IPv6; all other keys are optional.
+      - C(proto) is a name such as V(tcp), V(udp) or V(icmp), or a number. C(sport) and C(dport) are its ports.
+      - C(dscp) is a name such as V(ef), or a number from 0 to 63; it is 0 when left out.
+      - C(iif) is the interface that it comes in by; left out, the target sends it itself.
+    type: raw
 seealso:
   - module: mpquic.tunnel.tunnel_health
 """
@@ -46,9 +52,120 @@ EXAMPLES = r"""
 - name: Show which are up, and their sessions
   ansible.builtin.debug:
     msg: "{{ tunnels.instances | selectattr('state', 'eq', 'up') | items2dict(key_name='id', value_name='session') }}"
+
+- name: Ask which way a call takes
+  mpquic.tunnel.tunnel_info:
+    explain:
+      src: 172.16.5.2
+      dst: 198.51.100.7
+      proto: udp
+      dport: 5060
+      dscp: ef
+      iif: enp7s1
+  register: way
+  failed_when: way is failed or not way.explained[0].as_planned
 """
 
 RETURN = r"""
+explained:
+  description: One entry for each packet of O(explain), in its order.
+  returned: when O(explain) is given and the command is there
+  type: list
+  elements: dict
+  contains:
+    packet:
+      description: The packet, as O(explain) has it.
+      type: dict
+      returned: always
+    verdict:
+      description:
+        - V(tunnel) when it enters a tunnel, V(direct) when it leaves by another interface, V(local) when it ends on the
+          target, V(dropped) or V(unreachable).
+      type: str
+      returned: always
+      sample: tunnel
+    device:
+      description: Interface that the route leads to, V(null) without one.
+      type: raw
+      returned: always
+      sample: cr5
+    lan:
+      description: The rule of the nft table by which the classifier took it up, V(null) when none did.
+      type: raw
+      returned: always
+    class:
+      description: Class that the live mark names, V(null) without one.
+      type: raw
+      returned: always
+      sample: cr5
+    match:
+      description: The match that decided, V(null) when nothing was marked.
+      type: raw
+      returned: always
+      sample: cr5.match[0]
+    mark:
+      description: Mark of the packet after the classifier.
+      type: int
+      returned: always
+      sample: 1114112
+    rule:
+      description: The rule that decides, as C(priority), C(table) and C(text); V(null) when no rule does.
+      type: raw
+      returned: always
+    route:
+      description: The route, as C(kind), C(device), C(gateway), C(table), C(metric) and C(text); V(null) without one.
+      type: raw
+      returned: always
+    tunnel:
+      description: The tunnel, as C(id), C(role), C(tun), C(state), C(reason), C(since_s), C(peer); V(null) without one.
+      type: raw
+      returned: always
+    wan:
+      description:
+        - Where the tunnel's packets leave, as C(interface), C(local), C(remote), C(outer_dscp), C(tc_class) and
+          C(tc_name); V(null) without a tunnel.
+      type: raw
+      returned: always
+    flow:
+      description:
+        - The flow of these addresses and ports that the kernel already knows, as C(mark), C(class), C(direction) and
+          C(device). It keeps its class. V(null) when there is none.
+      type: raw
+      returned: always
+    planned:
+      description: What the plan has for the packet, V(null) when no tunnel is to take it.
+      type: raw
+      returned: always
+    as_planned:
+      description: Whether RV(explained[].differences) is empty.
+      type: bool
+      returned: always
+      sample: true
+    certain:
+      description: Whether RV(explained[].uncertain) is empty.
+      type: bool
+      returned: always
+      sample: true
+    steps:
+      description: The way in words, as C(step) and C(text).
+      type: list
+      elements: dict
+      returned: always
+    differences:
+      description: What is not as planned, or keeps the packet from arriving, as C(code) and C(message).
+      type: list
+      elements: dict
+      returned: always
+    uncertain:
+      description: What was not understood, and where the kernel's own answer is another one.
+      type: list
+      elements: str
+      returned: always
+    notes:
+      description: What else to know, such as what was not given of the packet.
+      type: list
+      elements: str
+      returned: always
 instances:
   description:
     - One entry for each instance that has been started. One that does not answer has only C(id), C(state), C(reason).
@@ -185,19 +302,64 @@ instances:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mpquic.tunnel.plugins.module_utils._mpquic import COMMAND_ARGUMENTS, ask, installed
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.mpquic.tunnel.plugins.module_utils._mpquic import (
+    COMMAND_ARGUMENTS,
+    INSTANCE_ARGUMENTS,
+    ask,
+    installed,
+)
+
+PACKET_ARGUMENTS: dict[str, dict[str, t.Any]] = {
+    "src": {"type": "str", "required": True},
+    "dst": {"type": "str", "required": True},
+    "proto": {"type": "str"},
+    "sport": {"type": "int"},
+    "dport": {"type": "int"},
+    "dscp": {"type": "str"},
+    "iif": {"type": "str"},
+}
+
+
+def packets(module: AnsibleModule) -> list[dict[str, t.Any]]:
+    """Return the packets to explain, checked."""
+    given = module.params["explain"]
+    if given is None:
+        return []
+    found = []
+    for number, packet in enumerate(given if isinstance(given, list) else [given]):
+        place = f"explain[{number}]" if isinstance(given, list) else "explain"
+        if not isinstance(packet, dict):
+            module.fail_json(
+                msg=f"{place}: found {packet!r}, expected a mapping such as {{src: ADDRESS, dst: ADDRESS}}"
+            )
+        checked = ArgumentSpecValidator(PACKET_ARGUMENTS).validate(packet)
+        if checked.error_messages:
+            module.fail_json(msg="; ".join(f"{place}: {message}" for message in checked.error_messages))
+        found.append(checked.validated_parameters)
+    return found
+
+
+def explained(module: AnsibleModule, packet: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Return what the command says of one packet."""
+    arguments = ["explain", "--instances", module.params["instances_dir"]]
+    # In one word each, so that a value never reads as an option.
+    arguments += [f"--{name}={packet[name]}" for name in PACKET_ARGUMENTS if packet.get(name) is not None]
+    return ask(module, arguments).result
 
 
 def main() -> t.NoReturn:
     """Run the module."""
     module = AnsibleModule(
-        argument_spec={"target": {"type": "str", "default": "all"}, **COMMAND_ARGUMENTS},
+        argument_spec={"explain": {"type": "raw"}, **INSTANCE_ARGUMENTS, **COMMAND_ARGUMENTS},
         supports_check_mode=True,
     )
+    wanted = packets(module)
     if not installed(module):
         module.exit_json(changed=False, instances=[])
     found = ask(module, ["status", module.params["target"]]).result
-    module.exit_json(changed=False, instances=found["instances"])
+    more = {} if module.params["explain"] is None else {"explained": [explained(module, packet) for packet in wanted]}
+    module.exit_json(changed=False, instances=found["instances"], **more)
 
 
 if __name__ == "__main__":
