@@ -3,7 +3,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
 from lab.errors import LabError
@@ -14,7 +14,8 @@ HOST_ON_SUBNET = 10
 HOST_ON_LAN = 1
 ROUTER = 1
 LAN_CLIENT = 2
-KINDS = ("wan", "lan", "subnet")
+#: What makes a file for every NIC of its kind; those with a 6 only for networks that have IPv6.
+KINDS = ("wan", "lan", "subnet", "lan6", "subnet6")
 MTUS = range(1280, 1501)
 RESERVED_NICS = ("lo", "mgmt0")
 
@@ -69,6 +70,7 @@ class Lan:
 
     name: str
     network: IPv4Network
+    network6: IPv6Network | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class Subnet:
 
     name: str
     network: IPv4Network
+    network6: IPv6Network | None = None
 
 
 @dataclass(frozen=True)
@@ -94,15 +97,35 @@ class Nic:
         return type(self.end).__name__.lower()
 
     @property
+    def network6(self) -> IPv6Network | None:
+        """Return the IPv6 network at the other end, if it has one."""
+        return None if isinstance(self.end, Wan) else self.end.network6
+
+    @property
+    def _offset(self) -> int:
+        return {"wan": HOST_ON_WAN, "lan": HOST_ON_LAN, "subnet": HOST_ON_SUBNET}[self.kind]
+
+    @property
     def address(self) -> IPv4Address:
         """Return the machine's own address on this NIC."""
-        offsets = {"wan": HOST_ON_WAN, "lan": HOST_ON_LAN, "subnet": HOST_ON_SUBNET}
-        return self.end.network[offsets[self.kind]]
+        return self.end.network[self._offset]
+
+    def is_kind(self, kind: str) -> bool:
+        """Tell whether a file for every NIC of this kind is for this one."""
+        return kind == self.kind or (kind == f"{self.kind}6" and self.network6 is not None)
 
     @property
     def variables(self) -> dict[str, str]:
         """What a template of this NIC may use."""
+        six = {}
+        if self.network6 is not None:
+            six = {
+                "address6": str(self.network6[self._offset]),
+                "length6": str(self.network6.prefixlen),
+                "router6": str(self.network6[ROUTER]),
+            }
         return {
+            **six,
             "nic": self.name,
             "name": self.end.name,
             "n": str(self.n),
@@ -144,6 +167,7 @@ class Topology:
     lans: dict[str, Lan]
     subnets: dict[str, Subnet]
     server: IPv4Address
+    server6: IPv6Address | None
     router: IPv4Address
 
     @property

@@ -7,7 +7,7 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from lab.errors import LabError
-from lab.model import HOST_ON_WAN, LAN_CLIENT, ROUTER, Host, Nic, Wan
+from lab.model import HOST_ON_LAN, HOST_ON_WAN, LAN_CLIENT, ROUTER, Host, Nic, Wan
 from lab.paths import Paths
 from lab.shell import run, spawn, succeeds
 from lab.wires import Wire
@@ -32,6 +32,8 @@ def create_netns(paths: Paths) -> None:
         run("ip", "-n", paths.netns(place), "link", "set", "lo", "up")
         if place in routers:
             run("ip", "netns", "exec", paths.netns(place), "sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward")
+    if topology.server6:
+        run("ip", "-n", paths.netns("internet"), "address", "add", f"{topology.server6}/128", "dev", "lo")
 
 
 def create_management(paths: Paths) -> None:
@@ -62,9 +64,14 @@ def create_links(paths: Paths) -> None:
             veth(paths.netns(host.name), nic.name, nic.mac, client, "eth0")
             configure(client, "eth0", f"{nic.end.network[LAN_CLIENT]}/{nic.end.network.prefixlen}")
             run("ip", "-n", client, "route", "add", "default", "via", str(nic.address))
+            if nic.network6:
+                configure6(client, "eth0", f"{nic.network6[LAN_CLIENT]}/{nic.network6.prefixlen}")
+                run("ip", "-n", client, "route", "add", "default", "via", str(nic.network6[HOST_ON_LAN]))
         else:
             veth(paths.netns(host.name), nic.name, nic.mac, internet, nic.end.name)
             configure(internet, nic.end.name, f"{nic.end.network[ROUTER]}/{nic.end.network.prefixlen}")
+            if nic.network6:
+                configure6(internet, nic.end.name, f"{nic.network6[ROUTER]}/{nic.network6.prefixlen}")
     for host, nic, wan in wires:
         Wire(paths, wan).wait()
         run("ip", "-n", paths.netns(host.name), "link", "set", nic.name, "address", nic.mac)
@@ -125,6 +132,11 @@ def configure(netns: str, nic: str, address: str) -> None:
     """Give a NIC its address and switch it on."""
     run("ip", "-n", netns, "address", "add", address, "dev", nic)
     run("ip", "-n", netns, "link", "set", nic, "up")
+
+
+def configure6(netns: str, nic: str, address: str) -> None:
+    """Give a NIC an IPv6 address; nobody else can have it."""
+    run("ip", "-n", netns, "address", "add", address, "dev", nic, "nodad")
 
 
 def remove(netns: list[str], links: list[str]) -> None:

@@ -56,7 +56,9 @@ def report(paths: Paths) -> int:
     status = output(lifecycle.machine(paths, client.name).command(["mpquic", "status", "--json"]), 10)
     if not status:
         raise LabError(f"{client.name}: mpquic status said nothing: run the play first (make site)")
-    instances: list[dict[str, Any]] = sorted(json.loads(status)["instances"], key=lambda entry: int(entry["id"]))
+    # Those of the LANs: a class tunnel has none of its own.
+    numbered = [entry for entry in json.loads(status)["instances"] if entry["id"].isdecimal()]
+    instances: list[dict[str, Any]] = sorted(numbered, key=lambda entry: int(entry["id"]))
     wans = {f"if:{nic.name}": f"{nic.end.name} {nic.name}" for nic in client.nics}
     rows = [HEADINGS]
     for entry in instances:

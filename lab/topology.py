@@ -5,7 +5,7 @@ import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from itertools import combinations
 from pathlib import Path
 from string import Template
@@ -78,6 +78,30 @@ class Reader:
             self.fail(key, f"expected an IPv4 network of /8 to /{longest} such as 100.64.1.0/24, found {value!r}")
         return network
 
+    def networks(self, key: str, value: Any, longest: int) -> tuple[IPv4Network, IPv6Network | None]:
+        """Check an IPv4 network, or a list of one and an IPv6 network."""
+        if not isinstance(value, list):
+            return self.network(key, value, longest), None
+        if len(value) != 2:
+            self.fail(key, f"expected an IPv4 network and an IPv6 network, found {value!r}")
+        try:
+            six = IPv6Network(value[1]) if isinstance(value[1], str) and "/" in value[1] else None
+        except ValueError:
+            six = None
+        if six is None or not 16 <= six.prefixlen <= 64:
+            self.fail(key, f"expected an IPv6 network of /16 to /64 such as fd00:5::/64, found {value[1]!r}")
+        return self.network(key, value[0], longest), six
+
+    def address6(self, key: str, value: Any) -> IPv6Address:
+        """Check an IPv6 address."""
+        try:
+            address = IPv6Address(value) if isinstance(value, str) else None
+        except ValueError:
+            address = None
+        if address is None:
+            self.fail(key, f"expected an IPv6 address, found {value!r}")
+        return address
+
     def address(self, key: str, value: Any) -> IPv4Address:
         """Check an IPv4 address."""
         try:
@@ -106,12 +130,14 @@ def load(path: Path) -> Topology:
     management = reader.network("management", top["management"], 29)
     wans = {key: read_wan(reader, key, value) for key, value in reader.mapping("wans", top.get("wans", {})).items()}
     lans = {
-        reader.place(f"lans.{key}", key): Lan(key, reader.network(f"lans.{key}", value, 30))
+        reader.place(f"lans.{key}", key): Lan(key, *reader.networks(f"lans.{key}", value, 30))
         for key, value in reader.mapping("lans", top.get("lans", {})).items()
     }
-    internet = reader.mapping("internet", top["internet"], ("server", "router", "subnets"))
+    internet = reader.mapping("internet", top["internet"], ("server", "router", "subnets"), ("server6",))
     subnets = {
-        reader.place(f"internet.subnets.{key}", key): Subnet(key, reader.network(f"internet.subnets.{key}", value, 28))
+        reader.place(f"internet.subnets.{key}", key): Subnet(
+            key, *reader.networks(f"internet.subnets.{key}", value, 28)
+        )
         for key, value in reader.mapping("internet.subnets", internet["subnets"]).items()
     }
     ends: dict[str, Wan | Lan | Subnet] = {**wans, **lans, **subnets}
@@ -127,6 +153,7 @@ def load(path: Path) -> Topology:
         lans=lans,
         subnets=subnets,
         server=reader.address("internet.server", internet["server"]),
+        server6=reader.address6("internet.server6", internet["server6"]) if "server6" in internet else None,
         router=reader.address("internet.router", internet["router"]),
     )
     check(reader, topology)
@@ -194,7 +221,7 @@ def read_file(reader: Reader, where: str, value: Any, nics: list[Nic], shared: d
         reader.fail(f"{where}.each", f"expected one of {', '.join(KINDS)}, found {each!r}")
     try:
         text = template.read_text()
-        for variables in [nic.variables for nic in nics if nic.kind == each] if each else [{}]:
+        for variables in [nic.variables for nic in nics if nic.is_kind(each)] if each else [{}]:
             values = {**shared, **variables}
             yield File(Template(path).substitute(values), Template(text).substitute(values), is_link=False)
     except OSError as error:

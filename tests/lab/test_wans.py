@@ -23,6 +23,11 @@ def test_every_lan_leaves_by_the_wan_of_its_number(lab, i):
     assert f" 198.51.100.{i} GET /ip 200 13\n" in (lab.state / "http.log").read_text()
 
 
+@pytest.mark.parametrize(("place", "address"), [("lan5", "fd00:5::1"), ("vps1", "2001:db8:80::80")])
+def test_ipv6_is_where_the_topology_has_it(lab, place, address):
+    assert lab.ping(place, address, count=2)[0] == 2
+
+
 @pytest.mark.parametrize("i", NUMBERS)
 def test_the_site_has_its_leases_tables_and_rules(lab, i):
     nic = ("enp7s3", "enp7s4", "enp7s5", "enp7s6", "enp7s7", "enp7s8")[i - 1]
