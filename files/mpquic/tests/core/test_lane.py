@@ -11,6 +11,7 @@ from mpquic.core import queue as queue_module
 from mpquic.core.ackclock import AckClock
 from mpquic.core.lane import MAX_OUTSTANDING, Lane
 from mpquic.core.offload import BareCodec
+from mpquic.core.offload.legacy import LegacyCodec
 from mpquic.core.queue import MAX_AGE
 from mpquic.core.types import Counters
 
@@ -285,3 +286,25 @@ def test_a_rate_below_the_breakers_limit_stays() -> None:
     now = _flood(end, 7.0, 60, loss=0.0)
     assert end.lane._shaper._octets * 8 == pytest.approx(980_000)
     assert now > 0
+
+
+@pytest.mark.parametrize("codec", [BareCodec(), LegacyCodec(BareCodec())])
+def test_a_narrow_path_takes_no_ipv6(codec: BareCodec | LegacyCodec) -> None:
+    """The test of every packet's version is made on such a path only."""
+    end = End()
+    end.lane.codec = codec
+    told: list[list[bytes]] = []
+    end.lane.on_too_big = lambda payloads, _limit, _now: told.append(payloads)
+    six = bytes([0x60, 0, 0, 0, 0, 8, 59, 64]) + bytes(40)
+    context = bytes(codec.front)
+    for narrow in (False, True):
+        end.lane.narrow = narrow
+        end.wire.left.clear()
+        end.lane.offer([six], cast("Connection", end.wire), 1.0)
+        four = end.offer(1, 1.0)[0][1:]
+        end.lane.offer([six], cast("Connection", end.wire), 1.0)
+        end.flush(1.0)
+        expected = [four] if narrow else [six, four, six]
+        assert end.wire.left == [context + packet for packet in expected]
+    assert told == [[context + six]] * 2
+    assert end.counters.drops == {"ipv6_narrow": 2}

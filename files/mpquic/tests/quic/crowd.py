@@ -49,6 +49,8 @@ class Crowd:
         self.got: list[bytes] = []
         self.parties: list[Party] = []
         self._ports = 50000
+        #: Bytes of an IPv4 packet that the path carries.
+        self.mtu = 1500
 
     def known(self, members: Sequence[Member], key: str = "site") -> list[Member]:
         """Return members with a key."""
@@ -75,7 +77,7 @@ class Crowd:
                 party.tunnel.fire(self.now)
                 datagrams = party.tunnel.flush(self.now)
                 party.sent_tos += _tos(datagrams)
-                batch = arrivals(party.address, *[data for data, _to in datagrams])
+                batch = arrivals(party.address, *self._passing(datagrams))
                 self.got += [b"".join(frame) for frame in self.server.receive(batch, self.now)]
             self.server.fire(self.now)
             datagrams = self.server.flush(self.now)
@@ -83,7 +85,7 @@ class Crowd:
             for party in self.parties:
                 mine = [(data, to) for data, to in datagrams if _plain(to) == party.address]
                 party.received_tos += _tos(mine)
-                batch = arrivals(SERVER, *[data for data, _to in mine])
+                batch = arrivals(SERVER, *self._passing(mine))
                 party.got += [b"".join(frame) for frame in party.tunnel.receive(batch, self.now)]
 
     def up(self, *parties: Party, packet: bytes) -> None:
@@ -103,6 +105,9 @@ class Crowd:
         for party in self.parties:
             party.got = []
         return found
+
+    def _passing(self, datagrams: Sequence[Datagram]) -> list[bytes]:
+        return [data for data, _to in datagrams if len(data) + 28 <= self.mtu]
 
     def _key(self, name: str) -> tuple[Identity, str]:
         if name not in self._keys:

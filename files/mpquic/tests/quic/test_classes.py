@@ -202,6 +202,37 @@ def test_both_addresses_can_be_told_when_a_packet_is_too_large(crowd: Crowd) -> 
     assert b"".join(frame)[8:24] == CR.allowed[1].network_address.packed
 
 
+@pytest.mark.parametrize(("path", "fits"), [(1339, True), (1338, False)])
+def test_a_path_too_narrow_for_ipv6_carries_none_and_says_so(tmp_path: Path, path: int, *, fits: bool) -> None:
+    crowd = Crowd(tmp_path, MEMBERS, OWN)
+    crowd.mtu = path
+    party = crowd.join(settings(CR))
+    crowd.run(1)
+    assert party.tunnel.mtu == crowd.server.mtu == path - 59
+    sent = [out(v6=v6).complete() for v6 in (False, True)]
+    party.tunnel.send(sent, crowd.now)
+    # "No route", and not "packet too big": small or large makes no difference.
+    answers = [b"".join(frame)[40:42] for frame in party.tunnel.answers()]
+    assert answers == ([] if fits else [bytes([1, 0])])
+    crowd.run(0.05)
+    assert crowd.got == (sent if fits else sent[:1])
+    assert party.tunnel.counters.drops == ({} if fits else {"ipv6_narrow": 1})
+    # The same at the other end, and IPv4 goes on.
+    back = [answer(), answer(v6=True)]
+    crowd.up(party, packet=sent[0])
+    crowd.server.send(back, crowd.now)
+    assert len(crowd.server.answers()) == (not fits)
+    crowd.run(0.05)
+    assert party.got == (back if fits else back[:1])
+    # A wider path is found, and IPv6 is back.
+    crowd.mtu = 1500
+    crowd.run(11)
+    crowd.up(party, packet=sent[1])
+    crowd.down(back[1])
+    assert crowd.got[-1] == sent[1]
+    assert party.got[-1] == back[1]
+
+
 # --- marks on outer packets -----------------------------------------------------------------------------------------
 
 
