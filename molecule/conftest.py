@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import subprocess
 import time
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 LAB = ROOT / "lab" / "lab"
+# A scenario may have a site of its own.
+_OWN = Path(os.environ.get("MOLECULE_SCENARIO_DIRECTORY", "/nonexistent")) / "inventory"
+INVENTORY = _OWN if _OWN.is_dir() else ROOT / "inventories" / "lab"
 TUNNELS = range(1, 7)
 VPS_ADDRESS = "203.0.113.10"
 WEB = "192.0.2.80"
@@ -73,7 +77,7 @@ def play(
 ) -> subprocess.CompletedProcess[str]:
     """Run a playbook of the checkout, such as ``playbooks/health.yml``."""
     return subprocess.run(
-        ["ansible-playbook", "-i", str(inventory or ROOT / "inventories" / "lab"), playbook, *arguments],
+        ["ansible-playbook", "-i", str(inventory or INVENTORY), playbook, *arguments],
         cwd=ROOT,
         check=False,
         capture_output=True,
@@ -127,3 +131,24 @@ def capture() -> Iterator[Capture]:
         for i, process in running.items():
             process.terminate()
             result.lines[i] = process.communicate(timeout=10)[0].splitlines()
+
+
+@contextlib.contextmanager
+def watch(*places: tuple[str, str, str], options: str = "") -> Iterator[dict[tuple[str, str], list[str]]]:
+    """Record what crosses interfaces: (place, interface, filter); afterwards there are lines by place and interface."""
+    seen: dict[tuple[str, str], list[str]] = {}
+    running = {}
+    for place, interface, wanted in places:
+        command = f"exec tcpdump -i {interface} -nn -l -q -B 4096 {options} '{wanted}'"
+        running[place, interface] = start(place, command)
+    for process in running.values():
+        assert process.stderr is not None
+        while "listening on" not in (line := process.stderr.readline()):
+            assert line, "tcpdump ended"
+    try:
+        yield seen
+    finally:
+        time.sleep(0.5)  # what is in flight still belongs to it
+        for where, process in running.items():
+            process.terminate()
+            seen[where] = process.communicate(timeout=10)[0].splitlines()
