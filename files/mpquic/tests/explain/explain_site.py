@@ -11,6 +11,7 @@ import os
 import socket
 import struct
 import subprocess
+import sys
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,11 @@ from mpquic.host.explain import path, plan, ruleset
 from mpquic.host.netlink import Kernel
 from mpquic.host.shaper import document
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
+
+# The roles' tests own the table; a second one of it would only drift.
+sys.path.insert(0, str(Path(__file__).parents[4] / "tests" / "unit" / "roles"))
+
+from nft_table import render
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,10 +106,15 @@ class Site:
         for file in self.files.values():
             os.close(file)
 
-    def tun(self, name: str, *addresses: str) -> None:
+    def attach(self, name: str) -> None:
+        """Hold a TUN, and make it if there is none of that name."""
         file = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
         fcntl.ioctl(file, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TUN_NO_PI))
         self.files[name] = file
+
+    def tun(self, name: str, *addresses: str) -> None:
+        """Make an interface."""
+        self.attach(name)
         ip_batch(
             "-s",
             f"link set {name} addrgenmode none",
@@ -186,7 +197,17 @@ class Site:
             "default": default,
         }
         (self.folder / "classes.yaml").write_text(yaml.safe_dump({"links": [link]}))
-        nft(render(link))
+        guard = {"cidrs": [LAN4, LAN6], "tuns": list(CLASSES)}
+        shape = {"interface": WAN, "port_key": "dport", "port": 45010}
+        plan = {
+            "tuns": [*CLASSES, "mpq1"],
+            "masquerade": [],
+            "guards": [{"interface": lan, **guard} for lan in LANS],
+            "nat_tuns": ["cr5", "df5"],
+            "classify": {"links": [link]},
+            "shape": [{**shape, "dscp": 46, "classid": "6d71:101"}, {**shape, "dscp": 0, "classid": "6d71:102"}],
+        }
+        nft(render(plan))
 
     def sources(self) -> path.Sources:
         """Read the host, as the command does."""
@@ -198,7 +219,7 @@ class Site:
             state=state,
             classes=plan.load(self.folder / "classes.yaml"),
             instances=instances.select(self.instances, instances.ALL).known,
-            shaper=document.load(self.folder / "shaper.yaml"),
+            shaper=document.load(shaped) if (shaped := self.folder / "shaper.yaml").exists() else (),
             load=lambda one: config.load(self.instances / f"{one.id}.yaml")[0],
             ask=self.told.get,
         )
@@ -242,66 +263,6 @@ def drain(file: int) -> Iterator[bytes]:
     with contextlib.suppress(BlockingIOError):
         while True:
             yield os.read(file, 65536)
-
-
-def render(link: dict[str, Any]) -> str:
-    """Write the classifier of one link as nft."""
-    by_name = {one["name"]: one for one in link["classes"]}
-    tuns = ", ".join(f'"{one["tun"]}"' for one in link["classes"])
-    lines = ["table inet mpquic", "delete table inet mpquic", "table inet mpquic {"]
-    for name, one in by_name.items():
-        value = f"& 0xf000ffff | {one['mark']:#010x}"
-        lines += [f"chain mark_{name} {{", f"meta mark set meta mark {value}", f"ct mark set ct mark {value}", "}"]
-    kept = ", ".join(f"{one['mark']:#010x} : goto mark_{name}" for name, one in by_name.items())
-    lines += [f"chain class_{link['name']} {{", f"ct mark & 0x0fff0000 vmap {{ {kept} }}"]
-    for name, one in by_name.items():
-        for number, match in enumerate(one["matches"]):
-            for version in (4, 6):
-                text = render_match(match, version)
-                if text is not None:
-                    lines.append(f'{text} goto mark_{name} comment "{name}.match[{number}]"')
-    lines += [f'goto mark_{link["default"]} comment "{link["default"]} default"', "}"]
-    lines += ["chain classify {", "type filter hook prerouting priority mangle; policy accept;"]
-    for one in by_name.values():
-        lines.append(f'iifname "{one["tun"]}" ct state new ct mark set ct mark & 0xf000ffff | {one["mark"]:#010x}')
-    lans = [
-        f'iifname "{lan["interface"]}" {header} saddr {{ {", ".join(lan[key])} }}'
-        for lan in link["lans"]
-        for header, key in (("ip", "cidrs4"), ("ip6", "cidrs6"))
-    ]
-    lines += [f"{lan} jump class_{link['name']}" for lan in lans]
-    lines += ["}", "chain guard {", "type filter hook forward priority filter - 10; policy accept;"]
-    lines += [f"{lan} oifname != {{ {tuns} }} counter drop" for lan in lans]
-    lines += ["}", "chain clamp {", "type filter hook forward priority mangle; policy accept;"]
-    lines += [f"oifname {{ {tuns} }} tcp flags syn tcp option maxseg size set rt mtu", "}"]
-    lines += ["chain sources {", "type nat hook postrouting priority srcnat; policy accept;"]
-    lines += ['oifname "cr5" masquerade', 'oifname "df5" masquerade', "}", "}"]
-    return "\n".join(lines) + "\n"
-
-
-def render_match(match: dict[str, Any], version: int) -> str | None:
-    """Write one match for one family, None when it has none of that family."""
-    words = []
-    header = "ip" if version == 4 else "ip6"
-    if match["lan"]:
-        words.append(f"iifname {{ {', '.join(match['lan'])} }}")
-    words.append(f"meta nfproto ipv{version}")
-    for key, name in (("src", "saddr"), ("dst", "daddr")):
-        if match[key]:
-            mine = [text for text in match[key] if (":" in text) == (version == 6)]
-            if not mine:
-                return None
-            words.append(f"{header} {name} {{ {', '.join(mine)} }}")
-    if match["protocol"]:
-        if match["protocol"] == ["icmpv6" if version == 4 else "icmp"]:
-            return None
-        words.append(f"meta l4proto {{ {', '.join(map(str, match['protocol']))} }}")
-    for key, name in (("sports", "sport"), ("dports", "dport")):
-        if match[key]:
-            words.append(f"th {name} {{ {', '.join(map(str, match[key]))} }}")
-    if match["dscp"]:
-        words.append(f"{header} dscp {{ {', '.join(map(str, match['dscp']))} }}")
-    return " ".join(words)
 
 
 def raw(packet: Packet, tag: bytes) -> bytes:

@@ -64,10 +64,11 @@ def _explain(args: argparse.Namespace) -> int:
         iif=args.iif,
     )
     folder = Path(args.instances)
+    # First, as it needs root: without it the files of the plan cannot be read either, and say less about why.
+    table = ruleset.read()
     classes = plan.load(folder.parent / "classes.yaml")
     known = instances.select(folder, instances.ALL).known
-    shaper = document.load(folder.parent / "shaper.yaml")
-    table = ruleset.read()
+    shaped = folder.parent / "shaper.yaml"
     with Kernel() as kernel:
         state = kernel.read()
     sources = path.Sources(
@@ -76,7 +77,8 @@ def _explain(args: argparse.Namespace) -> int:
         state=state,
         classes=classes,
         instances=known,
-        shaper=shaper,
+        # A host that shapes nothing has no such file.
+        shaper=document.load(shaped) if shaped.exists() else (),
         load=lambda instance: _load(folder, instance),
         ask=lambda name: _ask(args.run_dir, name),
     )
@@ -105,7 +107,7 @@ def _text(found: Explanation) -> Iterator[str]:
     for problem in found.differences:
         yield f"[FAIL] {problem.code}: {problem.message}"
     for text in found.uncertain:
-        yield f"[????] {text}"
+        yield f"[WARN] {text}"
     for text in found.notes:
         yield f"[NOTE] {text}"
     planned = "as planned" if found.as_planned else "not as planned"

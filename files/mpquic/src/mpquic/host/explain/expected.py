@@ -35,6 +35,7 @@ class Expected:
         """Return it for programs."""
         rule = self.rules[0] if self.rules else None
         return {
+            "why": self.why,
             "tun": self.tun,
             "instance": self.instance.id if self.instance else None,
             "class": self.chosen.chosen.name if self.chosen else None,
