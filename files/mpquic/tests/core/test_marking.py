@@ -24,8 +24,9 @@ EF = 46
 class Wire:
     """A connection that takes up to ``window`` payloads and says ``due`` whenever it is asked."""
 
-    def __init__(self, window: int = 1000) -> None:
+    def __init__(self, window: int = 1000, *, congestion_controlled: bool = False) -> None:
         self.window = window
+        self.congestion_controlled = congestion_controlled
         self.due: list[bytes] = []
         self.calls: list[int] = []
 
@@ -98,7 +99,7 @@ def test_the_mark_of_the_packet_inside(front: int, *, v6: bool) -> None:
 @given(st.lists(st.tuples(st.sampled_from([0, 1, 0xB8, 0xB9, 0x20]), st.booleans()), max_size=20), st.integers(0, 20))
 def test_copying_keeps_order_and_count(drawn: list[tuple[int, bool]], window: int) -> None:
     payloads = [payload(octet, number, v6=v6) for number, (octet, v6) in enumerate(drawn)]
-    wire = Wire(window)
+    wire = Wire(window, congestion_controlled=True)
     datagrams, taken = sealed(COPY, payloads, wire)
     assert taken == min(window, len(payloads))
     carried = [(data, tos((data, to))) for data, to in datagrams if data != b"ping"]
@@ -107,6 +108,19 @@ def test_copying_keeps_order_and_count(drawn: list[tuple[int, bool]], window: in
     runs = [len(list(run)) for _mark, run in groupby(drawn, lambda item: item[0] & 0xFC)]
     asked = [count for count in wire.calls if count]
     assert asked == runs[: len(asked)]
+
+
+@given(st.lists(st.sampled_from([0, 1, 0xB8, 0xB9, 0x20]), max_size=20))
+def test_copying_costs_a_call_for_each_mark(octets: list[int]) -> None:
+    payloads = [payload(octet, number) for number, octet in enumerate(octets)]
+    wire = Wire()
+    datagrams, taken = sealed(COPY, payloads, wire)
+    assert taken == len(payloads)
+    carried = [(data, tos((data, to))) for data, to in datagrams if data != b"ping"]
+    marks = list(dict.fromkeys(octet & 0xFC for octet in octets))
+    # Packets of one mark stay in order.
+    assert carried == [(data, mark) for mark in marks for data in payloads if data[2] & 0xFC == mark]
+    assert len([count for count in wire.calls if count]) == len(marks)
 
 
 def test_a_lane_hands_on_what_is_marked_and_counts_as_ever() -> None:

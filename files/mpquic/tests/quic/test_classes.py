@@ -276,12 +276,13 @@ def test_the_mark_of_each_packet_is_copied_both_ways(tmp_path: Path, *, v6: bool
     party.tunnel.send([out(v6=v6, tos=octet).complete() for octet in octets], crowd.now)
     crowd.run(0.1)
     assert len(crowd.got) == 4
-    assert [tos for tos in party.sent_tos if tos] == [0xB8, 0x04, 0xB8]
+    # Equal ones leave together.
+    assert [tos for tos in party.sent_tos if tos] == [0xB8, 0x04]
     # The acknowledgement carries no packet.
     assert set(party.received_tos) == {0}
     back = [replace(out(v6=v6, tos=octet), source=WORLD_6 if v6 else WORLD, target=HOST_6 if v6 else HOST).complete()
             for octet in octets]  # fmt: skip
     crowd.server.send(back, crowd.now)
     crowd.run(0.1)
-    assert party.got == back
-    assert [tos for tos in party.received_tos if tos] == [0xB8, 0x04, 0xB8]
+    assert sorted(party.got) == sorted(back)
+    assert [tos for tos in party.received_tos if tos] == [0xB8, 0x04]

@@ -14,7 +14,7 @@ from mpquic.core import wire
 from mpquic.core.types import Marked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from mpquic.core.connection import Connection
     from mpquic.core.types import Address, Datagram
@@ -68,11 +68,12 @@ class Copied:
         self._front = front
 
     def seal(self, payloads: Sequence[bytes], connection: Connection, now: float) -> tuple[list[Datagram], int]:
-        """See Marking. Packets of different DSCPs share no datagram."""
+        """See Marking. Packets of different DSCPs share no datagram, and may overtake each other within a call."""
+        # A window may take a part of them, and then the order counts: what is not taken is the rest.
+        batches = self._runs(payloads) if connection.congestion_controlled else self._sorted(payloads)
         # What else is to be said leaves before and after the packets, so that it is not among them.
         datagrams, taken = connection.seal([], now)
-        for tos, run in groupby(payloads, self._tos):
-            batch = list(run)
+        for tos, batch in batches:
             sealed, count = connection.seal(batch, now)
             datagrams += _marked(sealed, tos) if tos else sealed
             datagrams += connection.seal([], now)[0]
@@ -84,6 +85,15 @@ class Copied:
     def others(self, datagrams: list[Datagram]) -> list[Datagram]:
         """See Marking."""
         return datagrams
+
+    def _sorted(self, payloads: Sequence[bytes]) -> Iterable[tuple[int, list[bytes]]]:
+        found: dict[int, list[bytes]] = {}
+        for payload in payloads:
+            found.setdefault(self._tos(payload), []).append(payload)
+        return found.items()
+
+    def _runs(self, payloads: Sequence[bytes]) -> Iterable[tuple[int, list[bytes]]]:
+        return [(tos, list(run)) for tos, run in groupby(payloads, self._tos)]
 
     def _tos(self, payload: bytes) -> int:
         first, second = payload[self._front : self._front + 2]
