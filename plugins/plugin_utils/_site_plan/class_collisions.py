@@ -136,8 +136,9 @@ def _share(members: Sequence[tuple[Client, ClassLink]], problems: Problems) -> N
     for client, link in members:
         if link is not first:
             other = clients.setdefault(client.host, link)
-            if other is not link:
+            if other is not link and other.id != link.id:
                 problems.clash(f"{link.where}: port", link.port, f"already used by {other.where}")
+            if other is not link:
                 continue
             if (link.server_tun, link.network) != (first.server_tun, first.network):
                 with_what = f"already used by {first.where}; links that share it need one server_tun and one network"

@@ -142,6 +142,8 @@ def _name(entry: Mapping[str, Any], where: str, suffix: str, problems: Problems)
         return ""
     if len(name + suffix) > _LONGEST_TUN:
         problems.unexpected(f"{where}: name", name, f"at most {_LONGEST_TUN} characters with the suffix {suffix}")
+    else:
+        values.interface(name + suffix, f"{where}: name and suffix", problems)
     return str(name)
 
 

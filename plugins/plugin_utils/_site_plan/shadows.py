@@ -67,11 +67,15 @@ def find(classes: Iterable[TrafficClass], lans: Iterable[Lan], problems: Problem
 def _compare(match: Match, parts: _Parts, earlier: Iterable[tuple[Match, _Parts]], problems: Problems) -> None:
     for other, others in earlier:
         if all(key in others and others[key].holds(part) for key, part in parts.items()):
-            if parts == others:
+            if _said(match) == _said(other):
                 problems.errors.append(f"{match.where}: found the same as {other.place}, expected a match of its own")
             else:
                 problems.warn(match.where, f"never matches, {other.place} takes all of it")
             return
+
+
+def _said(match: Match) -> tuple[object, ...]:
+    return {*match.lans}, match.protocols, match.src, match.dst, match.sports, match.dports, match.dscp
 
 
 def _parts(match: Match, prefixes: dict[tuple[str, int], Ranges]) -> _Parts:
