@@ -24,6 +24,12 @@ def test_a_second_run_changes_nothing():
     assert {host: counts["changed"] for host, counts in recap(play()).items()} == dict.fromkeys(ENDS, 0)
 
 
+@pytest.mark.parametrize("host", ENDS)
+def test_a_host_that_forwards_ipv6_goes_on_taking_router_advertisements(host):
+    settings = ("all/forwarding", "mgmt0/accept_ra")
+    assert [out(host, f"cat /proc/sys/net/ipv6/conf/{name}").strip() for name in settings] == ["1", "2"]
+
+
 def test_every_end_is_up_and_the_vps_shows_who_is_who():
     wait_for(lambda: all(instances("client1")[name]["state"] == "up" for name in CLASSES), seconds=20, what="all up")
     peers = {peer["name"]: peer for peer in instances("vps1")["mt1"]["peers"]}
