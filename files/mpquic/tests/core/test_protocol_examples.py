@@ -18,9 +18,11 @@ from mpquic.core.offload import BareCodec
 PAGE = Path(__file__).parents[4] / "docs" / "protocol.md"
 ID = bytes(range(0xA0, 0xB0))
 PREFIXES = tuple(map(ip_network, ["10.200.4.1/32", "172.16.4.0/30", "fd00:4::/64"]))
+BOTH = tuple(map(ip_network, ["10.200.10.5/32", "fd6d:7071:10::5/128", "172.16.5.0/24"]))
 MESSAGES: dict[str, Message] = {
     "hello": Hello(1, 1),
     "register": Register(ID, 0, PREFIXES),
+    "register-both-families": Register(bytes(range(0xB0, 0xC0)), 0, BOTH),
     "registered": Registered(ID, PREFIXES),
     "refused": Refused(ID, messages.NOT_ALLOWED, "10.200.4.9/32 is not of this key"),
     "confirm": Confirm(ID),
