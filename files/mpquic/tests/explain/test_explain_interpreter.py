@@ -15,6 +15,7 @@ pytestmark = pytest.mark.netns
 
 UDP4 = Packet(ip_address("172.16.5.2"), ip_address("198.51.100.7"), 17, 4000, 5060, 46, "enp7s1")
 TCP6 = Packet(ip_address("fd00:5::2"), ip_address("2001:db8::7"), 6, 4000, 443, 0, "enp7s1")
+SCTP4 = Packet(UDP4.source, UDP4.destination, 132, 4000, 36412, 0, "enp7s1")
 BARE = Packet(ip_address("172.16.5.2"), ip_address("198.51.100.7"), iif="enp7s1")
 
 
@@ -52,6 +53,9 @@ MATCHES = [
     ("udp sport >= 4000", UDP4, True),
     ("udp sport < 4001", UDP4, True),
     ("meta l4proto { tcp, udp } th dport 443", TCP6, True),
+    ("meta l4proto { tcp, sctp } th dport 36412", SCTP4, True),
+    ("meta l4proto { tcp, sctp } th dport 443", SCTP4, False),
+    ("th dport 443", BARE, False),
     ("meta l4proto 17", UDP4, True),
     ("meta l4proto 17-20", UDP4, True),
     ("ip protocol udp", UDP4, True),

@@ -58,5 +58,12 @@ def test_a_plan_that_is_none_is_refused(tmp_path, text, message):
     assert str(path) in str(refused.value)
 
 
+def test_icmp_of_the_other_family_is_in_no_rule_of_one_family():
+    odd = parse("1.2.3.4", "5.6.7.8", protocol="icmpv6", dscp="ef")
+    assert plan.Match(protocol=(58,)).takes(odd)
+    assert not plan.Match(protocol=(58,), dscp=(46,)).takes(odd)
+    assert plan.Match(protocol=(58, 6), dscp=(46,)).takes(odd)
+
+
 def test_a_host_without_classes_has_none(tmp_path):
     assert plan.load(tmp_path / "classes.yaml").links == ()

@@ -20,7 +20,7 @@ from pyroute2.netlink.nfnetlink.nfctsocket import NFCTAttrTuple, NFCTSocket
 
 from mpquic.host.errors import HostError
 from mpquic.host.explain.interpreter import ESTABLISHED, NEW
-from mpquic.host.explain.packet import WITH_PORTS
+from mpquic.host.explain.packet import ICMP, ICMPV6, TCP, UDP, WITH_PORTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -90,7 +90,7 @@ def route(packet: Packet, mark: int) -> Answer:
     if mark:
         attributes.append((_MARK, struct.pack("=I", mark)))
     # The kernel takes these protocols only (inet_rtm_valid_getroute_req, rtm_getroute_parse_ip_proto).
-    if packet.protocol in {1, 6, 17, 58}:
+    if packet.protocol in {TCP, UDP, ICMP if packet.version == 4 else ICMPV6}:
         attributes.append((_IP_PROTO, struct.pack("=B", packet.protocol)))
         if packet.protocol in WITH_PORTS:
             ports = ((_SPORT, packet.sport), (_DPORT, packet.dport))

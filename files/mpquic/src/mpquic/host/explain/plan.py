@@ -35,11 +35,12 @@ class Match:
 
     def takes(self, packet: Packet) -> bool:
         """Tell whether it takes a packet; what was not given of the packet matches nothing that asks for it."""
+        # ICMP of the other family is in no rule of this one; what asks for neither family is one rule for both.
         foreign = ICMPV6 if packet.version == 4 else ICMP
         return (
             (not self.lan or packet.iif in self.lan)
             and (not self.protocol or packet.protocol in self.protocol)
-            and self.protocol != (foreign,)
+            and not (self.protocol == (foreign,) and (self.src or self.dst or self.dscp))
             and _among(packet.source, self.src)
             and _among(packet.destination, self.dst)
             and _within(packet.sport, self.sports)
