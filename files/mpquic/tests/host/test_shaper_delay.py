@@ -30,7 +30,7 @@ CALL, BULK = 9001, 9002
 # Payload of a packet of the flood, and what is around it as tc counts it.
 PAYLOAD, HEADERS = 1400, 42
 NFT = f"""
-table inet shapertest {{
+table ip shapertest {{
     chain out {{
         type filter hook postrouting priority 0;
         udp dport {CALL} meta priority set 6d71:101

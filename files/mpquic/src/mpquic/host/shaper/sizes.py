@@ -35,6 +35,8 @@ _TARGET_FRAMES = 1.5
 _MEMORY = 0.1
 _MEMORY_FACTOR = 2
 _MEMORY_MIN = 256 * 1024
+# The kernel takes twice that (sch_fq_codel.c).
+_MEMORY_MAX = 1 << 30
 
 
 def link_rate(rate: int) -> int:
@@ -72,7 +74,7 @@ def queue(kind: str, rate: int, share: int) -> Queue:
     own = max(1, used * share // 100)
     # In tens of microseconds, so that what the kernel makes of it (units of 1.024 us) can be read back.
     target = max(_TARGET, 10 * round(_TARGET_FRAMES * FRAME / own * 1e5))
-    memory = max(_MEMORY_MIN, round(used * _MEMORY * _MEMORY_FACTOR))
+    memory = min(max(_MEMORY_MIN, round(used * _MEMORY * _MEMORY_FACTOR)), _MEMORY_MAX)
     return Queue(FQ_CODEL, limit=memory, target=target, interval=_INTERVAL - _TARGET + target)
 
 
