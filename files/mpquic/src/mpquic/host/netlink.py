@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The only module that speaks netlink: reads the host into plain data and does single changes."""
+"""The only module that changes links, addresses, rules and routes, one by one; it reads them into plain data."""
 
 from __future__ import annotations
 
