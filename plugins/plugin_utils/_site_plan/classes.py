@@ -63,7 +63,8 @@ def read(value: object, link: Around, problems: Problems) -> tuple[TrafficClass,
         )
         return ()
     errors_before = len(problems.errors)
-    found = [_class(entry, place, link, problems) for place, entry in enumerate(value)]
+    numbers = _numbers(value)
+    found = [_class(entry, place, numbers[place], link, problems) for place, entry in enumerate(value)]
     if len(problems.errors) != errors_before:
         return ()
     _share_the_rest(found, link.where, problems)
@@ -85,7 +86,24 @@ def check(link: ClassLink, problems: Problems) -> None:
     _has_room(link, problems)
 
 
-def _class(entry: object, position: int, link: Around, problems: Problems) -> dict[str, Any]:
+def _numbers(entries: Sequence[object]) -> list[int]:
+    """Return the numbers of classes that say none themselves: in their order, those that no other class says.
+
+    So a class that comes or goes leaves the others theirs, if one says its own.
+    """
+    said = {entry["number"] for entry in entries if isinstance(entry, Mapping) and _says_number(entry)}
+    free = iter([number for number in numbering.CLASS_NUMBERS if number not in said])
+    return [
+        numbering.CLASS_NUMBERS[0] if isinstance(entry, Mapping) and "number" in entry else next(free)
+        for entry in entries
+    ]
+
+
+def _says_number(entry: Mapping[str, Any]) -> bool:
+    return isinstance(entry.get("number"), int) and entry["number"] in numbering.CLASS_NUMBERS
+
+
+def _class(entry: object, position: int, number: int, link: Around, problems: Problems) -> dict[str, Any]:
     """Read one class. A share that is not given is None."""
     place = f"classes[{position}]"
     where = f"{link.where}: {place}"
@@ -103,7 +121,7 @@ def _class(entry: object, position: int, link: Around, problems: Problems) -> di
         "share": None,
         "outer_dscp": 0,
         "nat": True,
-        "number": position,
+        "number": number,
     }
     for key, allowed in (
         ("number", numbering.CLASS_NUMBERS),
@@ -119,15 +137,15 @@ def _class(entry: object, position: int, link: Around, problems: Problems) -> di
             fields[key] = values.boolean(entry[key], f"{where}: {key}", problems)
     if "outer_dscp" in entry:
         fields["outer_dscp"] = _outer_dscp(entry["outer_dscp"], f"{where}: outer_dscp", problems)
-    number = fields["number"] or 0
+    k = fields["number"] or numbering.CLASS_NUMBERS[0]
     return {
         "where": where,
         "place": place,
         "name": name,
         "tun_name": f"{name}{link.suffix}",
         "matches": _matches(entry, where, position, link, problems),
-        "table": numbering.class_table(link.number, number),
-        "rule_priority": numbering.class_priority(link.number, number),
+        "table": numbering.class_table(link.number, k),
+        "rule_priority": numbering.class_priority(link.number, k),
         **fields,
     }
 

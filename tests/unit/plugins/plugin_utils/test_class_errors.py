@@ -190,7 +190,7 @@ KEYS = [
         [f"{LINK}: classes[1] (df): name: found 'df', already used by classes[0] (df)"],
     ),
     (
-        {"classes": [DF, CR | {"number": 0}]},
+        {"classes": [DF | {"number": 0}, CR | {"number": 0}]},
         [f"{LINK}: classes[1] (cr): number: found 0, already used by classes[0] (df)"],
     ),
     (

@@ -6,11 +6,15 @@ from __future__ import annotations
 import copy
 import ipaddress
 import time
+from pathlib import Path
 
 import pytest
+import yaml
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._peer_pins import peer_pins
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import site_plan
 from class_sites import BK, CLASSES, CR, DF, MARKED, WAN5, classified, link, many
+from hypothesis import given
+from hypothesis import strategies as st
 from sites import reference
 
 PIN = "sha256:" + "ab" * 32
@@ -368,6 +372,27 @@ def test_removing_a_class_changes_what_is_its_own():
     assert without_class(before, "cr5", "client1.cr5") != before
 
 
+@pytest.mark.parametrize(
+    ("given", "numbers"),
+    [
+        ((None, None, None), (0, 1, 2)),
+        # One that comes into the middle of the list.
+        ((None, 2, None), (0, 2, 1)),
+        ((None, 7, None), (0, 7, 1)),
+        ((0, None, None), (0, 1, 2)),
+        ((1, None, None), (1, 0, 2)),
+        ((1, 2, 0), (1, 2, 0)),
+    ],
+)
+def test_numbers_of_classes(given, numbers):
+    classes = [item if n is None else item | {"number": n} for item, n in zip(CLASSES, given, strict=True)]
+    near = configs(plan_of(*classified(link(classes=classes)))["client1"])
+    for name, number in zip(("cr5", "df5", "bk5"), numbers, strict=True):
+        routing = {"cidrs": [], "mark": (0x11 + number) << 16, "table": 46016 + number, "priority": 200 + number}
+        assert near[name]["lan_routing"] == routing
+        assert near[name]["tun_cidr"] == f"10.200.10.{4 * number + 1}/32"
+
+
 def test_removing_the_last_class_leaves_the_others_their_numbers():
     before = plan_of(*classified())
     after = plan_of(*classified(link(classes=CLASSES[:2])))
@@ -512,3 +537,61 @@ def test_six_hundred_tunnels_are_compared_in_a_reasonable_time():
     assert len(errors) == 400
     assert all(": id: found " in error for error in errors)
     assert used < 5
+
+
+def test_the_example_in_the_inventory_is_right():
+    """What stands in comments there, for the operator to take."""
+    lines = (Path(__file__).parents[4] / "inventories/example/host_vars/client1.yml").read_text().splitlines()
+    first = lines.index("# mpquic_class_tunnels:")
+    taken = [
+        line[2:] for line in lines[first : lines.index("# With several hosts in mpquic_vps, a client names its own:")]
+    ]
+    variables = yaml.safe_load("\n".join(line for line in taken if line.startswith((" ", "mpquic_"))))
+    assert set(variables) == {"mpquic_class_tunnels", "mpquic_wans"}
+    hosts = plan_of(*classified(**variables))
+    assert list(instances(hosts["client1"]))[6:] == ["cr5", "df5", "bk5"]
+    assert {"classes", "shaper"} <= set(hosts["client1"])
+
+
+@st.composite
+def shared_sites(draw):
+    """Draw clients with links, some of which meet in one instance of the VPS."""
+    groups = {"mpquic_clients": [f"client{n}" for n in range(draw(st.integers(1, 4)))], "mpquic_vps": ["vps1"]}
+    hostvars = {"vps1": {"mpquic_public_address": "203.0.113.10"}}
+    for n, host in enumerate(groups["mpquic_clients"]):
+        links = []
+        for number in draw(st.lists(st.integers(1, 3), unique=True, max_size=3)):
+            names = draw(st.lists(st.sampled_from(["a", "b", "c", "d"]), unique=True, min_size=1, max_size=4))
+            classes = [{"name": name, "match": [{"dscp": dscp}]} for dscp, name in enumerate(names)]
+            classes[draw(st.integers(0, len(names) - 1))] = {"name": names[-1] + "x", "default": True}
+            lan = {"name": f"lan{number}", "cidrs": [f"192.168.{number}.0/24", f"fd00:{number}::/64"]}
+            more = {"first": 8 * n} if draw(st.booleans()) else {"first": 8 * n, "log_level": "debug"}
+            links.append({"id": number, "wan": f"wan{number}", "lans": [lan], "classes": classes, **more})
+        hostvars[host] = {"mpquic_class_tunnels": links}
+    return groups, hostvars
+
+
+@given(shared_sites())
+def test_both_ends_of_all_classes_agree_and_share_nothing(site):
+    groups, hostvars = site
+    hosts = plan_of(groups, hostvars)
+    far = configs(hosts["vps1"])
+    peers = {peer["name"]: (config, peer) for config in far.values() for peer in config["peers"]}
+    for host in groups["mpquic_clients"]:
+        near = configs(hosts[host])
+        for key in ("mark", "table", "priority"):
+            assert len({config["lan_routing"][key] for config in near.values()}) == len(near)
+        for name, config in near.items():
+            end, peer = peers.pop(f"{host}.{name}")
+            assert config["remote_port"] == end["remote_port"]
+            assert [config["tun_cidr"], config["tun_cidr6"]] == peer["allowed"]
+            for key in ("tun_cidr", "tun_cidr6"):
+                address, network = (ipaddress.ip_interface(c[key]) for c in (config, end))
+                assert address.ip in network.network
+                assert address.ip != network.ip
+            assert config["tun_peer"] == end["tun_cidr"].partition("/")[0]
+    assert peers == {}, "the VPS lets in what no client has"
+    for config in far.values():
+        allowed = [prefix for peer in config["peers"] for prefix in peer["allowed"]]
+        assert len(set(allowed)) == len(allowed)
+        assert config["log_level"] in {"debug", "info"}
