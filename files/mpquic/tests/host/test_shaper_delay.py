@@ -32,7 +32,7 @@ PAYLOAD, HEADERS = 1400, 42
 NFT = f"""
 table ip shapertest {{
     chain out {{
-        type filter hook postrouting priority 0;
+        type filter hook output priority mangle;
         udp dport {CALL} meta priority set 6d71:101
         udp dport {BULK} meta priority set 6d71:102
     }}

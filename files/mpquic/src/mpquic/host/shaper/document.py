@@ -155,13 +155,11 @@ def _line(item: ErrorDetails) -> str:
 
 
 def _across(links: Sequence[Link]) -> Iterator[str]:
-    """Yield what contradicts each other."""
-    names: dict[str, str] = {}
+    """Yield what contradicts each other. Names are for messages only, and those give the numbers as well."""
     minors: dict[int, str] = {}
     defaults: dict[str, str] = {}
     for number, link in enumerate(links):
         place = f"links[{number}]"
-        yield from _once(names, link.name, f"{place}.name", repr(link.name))
         yield from _once(minors, link.inner, f"{place}.inner", hex(link.inner))
         if link.default:
             yield from _once(defaults, link.on.text, f"{place}.default", f"true for {link.on}")
@@ -169,11 +167,9 @@ def _across(links: Sequence[Link]) -> Iterator[str]:
 
 
 def _within(link: Link, place: str) -> Iterator[str]:
-    names: dict[str, str] = {}
     minors: dict[int, str] = {}
     for number, entry in enumerate(link.classes):
         own = f"{place}.classes[{number}]"
-        yield from _once(names, entry.name, f"{own}.name", repr(entry.name))
         yield from _once(minors, entry.minor, f"{own}.minor", hex(entry.minor))
         if not link.inner < entry.minor <= link.rest:
             yield f"{own}.minor: found {hex(entry.minor)}, expected {hex(link.inner + 1)} to {hex(link.rest)}"
