@@ -256,9 +256,9 @@ def test_a_shared_prefix_is_nobody_elses() -> None:
 
 
 @st.composite
-def prefixes_of(draw: st.DrawFn) -> Network:
+def prefixes_of(draw: st.DrawFn, roster: Roster = ROSTER) -> Network:
     """Prefixes in and around those of the roster."""
-    base = draw(st.sampled_from([prefix for member in ROSTER.members for prefix in member.allowed]))
+    base = draw(st.sampled_from([prefix for member in roster.members for prefix in member.prefixes]))
     length = draw(st.integers(max(0, base.prefixlen - 4), base.max_prefixlen))
     offset = draw(st.integers(-4, 1 << min(16, base.max_prefixlen - base.prefixlen)))
     number = (int(base.network_address) + offset) % (1 << base.max_prefixlen)
@@ -280,3 +280,21 @@ def test_what_is_granted_is_the_members_own(pin: str | None, prefixes: list[Netw
     else:
         code, _reason = refusal(Identity(PROTOCOL, pin), *map(str, wanted))
         assert (code == messages.NOT_A_PEER) == (pin in {PIN_X, None})
+
+
+@given(st.sampled_from([PIN_A, PIN_B, PIN_X]), st.lists(prefixes_of(SITE), min_size=1, max_size=4))
+def test_what_is_granted_of_a_site_is_the_members_own_or_shared(pin: str, prefixes: list[Network]) -> None:
+    first = ip_network(prefixes[0].network_address)
+    wanted = [first, *prefixes[1:]]
+    together = ip_network("172.16.5.0/24")
+    owning = [
+        member
+        for member in SITE.members
+        if pin in member.pins
+        and all(any(p.version == own.version and p.subnet_of(own) for own in member.prefixes) for p in wanted)
+        and not (first.version == 4 and first.subnet_of(together))
+    ]
+    if owning:
+        assert [SITE.claim(pinned(pin), wanted)] == owning
+    else:
+        refusal(pinned(pin), *map(str, wanted), roster=SITE)

@@ -86,8 +86,10 @@ def test_what_one_key_has_two_tunnels_for_is_not_taken_from_the_other(crowd: Cro
     crowd.up(party, packet=out(v6=v6).complete())
     other = Packet(source="fd6d:7071:10::1" if v6 else "10.200.10.1", target=WORLD_6 if v6 else WORLD, body=b"x")
     crowd.up(party, packet=other.complete())
+    # Nor from the server's.
+    crowd.up(party, packet=replace(other, source=str(OWN[v6].ip)).complete())
     assert crowd.got == []
-    assert crowd.server.sessions["bk5"].counters.drops == {"source": 2}
+    assert crowd.server.sessions["bk5"].counters.drops == {"source": 2, "martian": 1}
 
 
 @pytest.mark.parametrize("v6", [False, True])

@@ -245,7 +245,8 @@ class Shell(ABC):
         fits = self._fitted = self.tunnel.mtu
         if fits is not None and self._tun is not None:
             # Below that, the kernel would take the IPv6 addresses and routes of the device away for good.
-            least = IPV6_MIN_MTU if self.config.tun_cidr6 is not None else 0
+            six = self.config.tun_cidr6 is not None or self.config.tun_cidr.version == 6
+            least = IPV6_MIN_MTU if six else 0
             self._setter.set(max(least, min(fits, self.config.tun_mtu)))
 
     def _mtu(self) -> int | None:
