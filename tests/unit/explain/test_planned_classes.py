@@ -119,7 +119,7 @@ def test_every_class_is_explained_as_planned_and_as_it_is(client):
         assert (found.differences, found.uncertain) == ([], []), found.result()
         assert (found.device, found.match) == (device, match)
         assert (found.wan or {}).get("tc_class") == shaped
-        forget_flows()
+        forget_flows(question.version)
         assert client.send(question, f"<way {number}>".encode()) == device
 
 

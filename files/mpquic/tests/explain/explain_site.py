@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import fcntl
+import functools
 import json
 import os
 import socket
@@ -220,7 +221,7 @@ class Site:
             classes=plan.load(self.folder / "classes.yaml"),
             instances=instances.select(self.instances, instances.ALL).known,
             shaper=document.load(shaped) if (shaped := self.folder / "shaper.yaml").exists() else (),
-            load=lambda one: config.load(self.instances / f"{one.id}.yaml")[0],
+            load=functools.cache(lambda one: config.load(self.instances / f"{one.id}.yaml")[0]),
             ask=self.told.get,
         )
 
@@ -252,11 +253,10 @@ EVERYTHING: dict[str, list[Any]] = {
 }
 
 
-def forget_flows() -> None:
-    """Make the kernel forget what it tracks, so that the next packet is a flow's first."""
-    for family in (socket.AF_INET, socket.AF_INET6):
-        with NFCTSocket(nfgen_family=family) as conntrack:
-            conntrack.flush()
+def forget_flows(version: int = 4) -> None:
+    """Make the kernel forget what it tracks of a family, so that the next packet is a flow's first."""
+    with NFCTSocket(nfgen_family=socket.AF_INET if version == 4 else socket.AF_INET6) as conntrack:
+        conntrack.flush()
 
 
 def drain(file: int) -> Iterator[bytes]:

@@ -215,7 +215,7 @@ def _classified(way: _Way, sources: Sources, found: Explanation) -> None:
     base = {chain.name for hook in ("prerouting", "output") for chain in sources.table.hooked(hook)}
     marked = next((i for i, fired in enumerate(walk.fired) if fired.effect.startswith("mark ")), None)
     if marked is None:
-        if found.packet.iif is not None:
+        if found.packet.iif is not None and base:
             found.step("classify", "no class: no rule of the table marks it")
         return
     before = walk.fired[: marked + 1]
