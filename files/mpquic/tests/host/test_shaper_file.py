@@ -39,6 +39,10 @@ def load(tmp_path):
     return call
 
 
+def test_no_file_wants_nothing(tmp_path):
+    assert document.load(tmp_path / "none.yaml") == ()
+
+
 def test_no_links_want_nothing(load):
     assert load("links: []") == ()
 

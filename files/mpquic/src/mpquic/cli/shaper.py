@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Sequence
 
-    from mpquic.host.shaper.document import Link
     from mpquic.host.shaper.repair import Report
 
 FILE = "/etc/mpquic/shaper.yaml"
@@ -36,10 +35,10 @@ def run(args: argparse.Namespace) -> int:
 
 def _shaper(args: argparse.Namespace) -> int:
     from mpquic.host import lock  # noqa: PLC0415 - quick start of the other commands
-    from mpquic.host.shaper import repair  # noqa: PLC0415
+    from mpquic.host.shaper import document, repair  # noqa: PLC0415
     from mpquic.host.shaper.netlink import TcKernel  # noqa: PLC0415
 
-    links = _links(Path(args.file))
+    links = document.load(Path(args.file))
     changing = args.action == "fix" and not args.check
     with lock.exclusive() if changing else contextlib.nullcontext(), TcKernel() as kernel:
         if args.action == "check":
@@ -49,15 +48,6 @@ def _shaper(args: argparse.Namespace) -> int:
     _host.output(args, _result(args, reports), _text(args, reports))
     pending = args.check and any(report.changed for report in reports)
     return exitcodes.DEGRADED if pending or _degraded(reports) else exitcodes.OK
-
-
-def _links(path: Path) -> tuple[Link, ...]:
-    """Return what is wanted; a host without the file, where each start of a tunnel asks, is spared the model."""
-    if not path.exists():
-        return ()
-    from mpquic.host.shaper import document  # noqa: PLC0415
-
-    return document.load(path)
 
 
 def _degraded(reports: Sequence[Report]) -> int:

@@ -102,12 +102,14 @@ _BELOW: dict[type[_Model], dict[str, type[_Model]]] = {_Document: {"links": Link
 
 
 def load(path: Path) -> tuple[Link, ...]:
-    """Return the links of the file.
+    """Return the links of the file, none when there is no file.
 
     Raises:
         ConfigError: the file cannot be read or is wrong; one line for every fault.
 
     """
+    if not path.exists():
+        return ()
     try:
         content = document.mapping(document.read(path), path)
     except config.ConfigError as error:
