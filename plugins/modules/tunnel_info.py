@@ -35,6 +35,7 @@ options:
   explain:
     description:
       - A packet to explain, or a list of packets. It needs root on the target, where the nft table is read.
+      - The plan is that of the target, in O(instances_dir) and beside that directory.
       - C(src) and C(dst) are its addresses, IPv4 or IPv6; all other keys are optional.
       - C(proto) is a name such as V(tcp), V(udp) or V(icmp), or a number. C(sport) and C(dport) are its ports.
       - C(dscp) is a name such as V(ef), or a number from 0 to 63; it is 0 when left out.
@@ -133,7 +134,9 @@ explained:
       type: raw
       returned: always
     planned:
-      description: What the plan has for the packet, V(null) when no tunnel is to take it.
+      description:
+        - What the plan has for the packet, as C(why), C(tun), C(instance), C(link), C(lan), C(class), C(match),
+          C(mark), C(priority) and C(table); V(null) when no tunnel is to take it.
       type: raw
       returned: always
     as_planned:

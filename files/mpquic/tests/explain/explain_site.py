@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from mpquic import config
 from mpquic.host import instances
-from mpquic.host.explain import path, plan, ruleset
+from mpquic.host.explain import plan, ruleset
+from mpquic.host.explain.sources import Sources
 from mpquic.host.netlink import Kernel
 from mpquic.host.shaper import document
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
@@ -210,11 +211,11 @@ class Site:
         }
         nft(render(plan))
 
-    def sources(self) -> path.Sources:
+    def sources(self) -> Sources:
         """Read the host, as the command does."""
         with Kernel() as kernel:
             state = kernel.read()
-        return path.Sources(
+        return Sources(
             table=ruleset.read(),
             table_wanted=True,
             state=state,
@@ -225,8 +226,8 @@ class Site:
             ask=self.told.get,
         )
 
-    def send(self, packet: Packet, tag: bytes) -> str | None:
-        """Let a packet in, or out if it has no `iif`; return the device by which it leaves."""
+    def send(self, packet: Packet, tag: bytes, target: str | None = None) -> str | None:
+        """Let a packet in, or out if it has no `iif`; return the device by which it leaves, to `target` if not its own."""
         wire = raw(packet, tag)
         if packet.iif is not None:
             os.write(self.files[packet.iif], wire)
@@ -235,9 +236,9 @@ class Site:
             with socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_RAW) as sock:
                 sock.sendto(wire, (str(packet.destination), 0))
         # An ICMP error carries the tag as well, to somebody else.
-        target = packet.destination.packed
+        end = ip_address(target or packet.destination).packed
         place = slice(16, 20) if packet.version == 4 else slice(24, 40)
-        left = [n for n, file in self.files.items() for got in drain(file) if tag in got and got[place] == target]
+        left = [n for n, file in self.files.items() for got in drain(file) if tag in got and got[place] == end]
         assert len(left) <= 1
         return left[0] if left else None
 

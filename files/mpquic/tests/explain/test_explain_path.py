@@ -55,6 +55,8 @@ def test_a_call_takes_the_critical_tunnel_step_by_step(site):
         "why": "class cr5 by cr5.match[0]",
         "tun": "cr5",
         "instance": "cr5",
+        "link": "mt1",
+        "lan": {"interface": "enp7s1", "prefix": "172.16.5.0/28"},
         "class": "cr5",
         "match": "cr5.match[0]",
         "mark": 0x110000,
@@ -222,6 +224,16 @@ def test_a_flow_keeps_its_class_and_that_is_told(site):
     assert found.flow == {"mark": 0x110000, "class": "cr5", "direction": "original", "device": "cr5"}
     assert site.send(call(), b"<second>") == "cr5"
     assert any("unlike a new one" in note for note in found.notes)
+
+
+def test_the_answer_of_a_flow_goes_on_to_whom_its_translation_says(site):
+    forget_flows()
+    assert site.send(call(), b"<out>") == "cr5"
+    answer = parse("198.51.100.7", "10.200.10.1", protocol="udp", sport=5060, dport=4000, iif="cr5")
+    found = explain(site, answer)
+    assert found.verdict == "local"
+    assert found.flow == {"mark": 0x110000, "class": "cr5", "direction": "reply", "device": "enp7s1"}
+    assert site.send(answer, b"<back>", "172.16.5.2") == "enp7s1"
 
 
 def test_a_tunnel_that_is_down_is_flagged(site):

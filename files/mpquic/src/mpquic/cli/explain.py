@@ -51,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
 def _explain(args: argparse.Namespace) -> int:
     from mpquic.host import instances  # noqa: PLC0415 - quick start of the other commands
     from mpquic.host.explain import packet, path, plan, ruleset  # noqa: PLC0415
+    from mpquic.host.explain.sources import Sources  # noqa: PLC0415
     from mpquic.host.netlink import Kernel  # noqa: PLC0415
     from mpquic.host.shaper import document  # noqa: PLC0415
 
@@ -71,7 +72,7 @@ def _explain(args: argparse.Namespace) -> int:
     shaped = folder.parent / "shaper.yaml"
     with Kernel() as kernel:
         state = kernel.read()
-    sources = path.Sources(
+    sources = Sources(
         table=table,
         table_wanted=bool(classes.links) or (folder.parent / "mpquic.nft").exists(),
         state=state,

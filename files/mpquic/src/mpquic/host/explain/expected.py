@@ -34,13 +34,16 @@ class Expected:
     def result(self) -> dict[str, Any]:
         """Return it for programs."""
         rule = self.rules[0] if self.rules else None
+        chosen = self.chosen
         return {
             "why": self.why,
             "tun": self.tun,
             "instance": self.instance.id if self.instance else None,
-            "class": self.chosen.chosen.name if self.chosen else None,
-            "match": self.chosen.match if self.chosen else None,
-            "mark": self.chosen.chosen.mark if self.chosen else 0,
+            "link": chosen.link.name if chosen else None,
+            "lan": {"interface": chosen.lan[0], "prefix": str(chosen.lan[1])} if chosen else None,
+            "class": chosen.chosen.name if chosen else None,
+            "match": chosen.match if chosen else None,
+            "mark": chosen.chosen.mark if chosen else 0,
             "priority": rule.priority if rule else None,
             "table": rule.table if rule else None,
         }

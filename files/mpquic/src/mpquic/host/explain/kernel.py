@@ -35,7 +35,7 @@ _REQUEST = 0x1
 _ERROR = 2
 _NEWROUTE, _GETROUTE = 24, 26
 _LOOKUP_TABLE = 0x1000
-_DST, _SRC, _IIF, _OIF, _GATEWAY, _PREFSRC, _TABLE, _MARK, _VIA = 1, 2, 3, 4, 5, 7, 15, 16, 18
+_DST, _SRC, _IIF, _OIF, _GATEWAY, _TABLE, _MARK, _VIA = 1, 2, 3, 4, 5, 15, 16, 18
 _IP_PROTO, _SPORT, _DPORT = 27, 28, 29
 _KINDS = {1: "unicast", 2: "local", 3: "broadcast", 4: "anycast", 5: "multicast"}
 _REFUSALS = {
@@ -57,7 +57,6 @@ class Answer:
     device: str | None = None
     gateway: str | None = None
     table: int | None = None
-    source: str | None = None
 
     def __str__(self) -> str:
         """Return it in the words of ``ip route get``."""
@@ -70,11 +69,15 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """A flow that the kernel tracks, seen from the packet: state and direction as `interpreter.Walk` has them."""
+    """A flow that the kernel tracks, seen from the packet: state and direction as `interpreter.Walk` has them.
+
+    `destination` is what its packets of this direction get, which differs from theirs where addresses are translated.
+    """
 
     mark: int
     state: int
     direction: int
+    destination: Address
 
 
 def route(packet: Packet, mark: int) -> Answer:
@@ -99,7 +102,7 @@ def route(packet: Packet, mark: int) -> Answer:
 
 
 def way_to(destination: Address) -> Answer:
-    """Ask the kernel which way this host would send to an address, from which of its own.
+    """Ask the kernel which way this host would send to an address.
 
     Raises:
         HostError: the kernel did not answer the question.
@@ -120,10 +123,10 @@ def _lookup(destination: Address, attributes: list[tuple[int, bytes]], dscp: int
         if code not in _REFUSALS:
             raise HostError(f"the kernel refused to look up the route: {os.strerror(code)}")
         return Answer(_REFUSALS[code])
-    return _answer(family, reply)
+    return _answer(reply)
 
 
-def _answer(family: int, reply: bytes) -> Answer:
+def _answer(reply: bytes) -> Answer:
     table, kind = reply[4], reply[7]
     found = dict(_attributes(reply[_RTMSG.size :]))
     index = struct.unpack("=I", found[_OIF])[0] if _OIF in found else None
@@ -135,7 +138,6 @@ def _answer(family: int, reply: bytes) -> Answer:
         _name(index) if index else None,
         str(ip_address(gateway)) if gateway else None,
         struct.unpack("=I", found[_TABLE])[0] if _TABLE in found else table,
-        socket.inet_ntop(family, found[_PREFSRC]) if _PREFSRC in found else None,
     )
 
 
@@ -216,7 +218,13 @@ def flow(packet: Packet) -> Flow | None:
     first = (original.saddr, original.daddr, original.sport, original.dport)
     direction = int(first != (str(packet.source), str(packet.destination), packet.sport, packet.dport))
     answered = bool((entry.get("CTA_STATUS") or 0) & _SEEN_REPLY)
-    return Flow(entry.get("CTA_MARK") or 0, ESTABLISHED if direction or answered else NEW, direction)
+    reply = NFCTAttrTuple.from_netlink(family, entry.get("CTA_TUPLE_REPLY"))
+    return Flow(
+        entry.get("CTA_MARK") or 0,
+        ESTABLISHED if direction or answered else NEW,
+        direction,
+        ip_address(original.saddr if direction else reply.saddr),
+    )
 
 
 def tc_classes(device: str) -> set[int]:

@@ -64,7 +64,6 @@ class ClassLink:
     """The classes of one WAN, in the order in which they are asked, and the LANs that they are for."""
 
     name: str
-    wan: str | None
     lans: tuple[tuple[str, tuple[IPNetwork, ...]], ...]
     classes: tuple[ClassPlan, ...]
     default: str
@@ -140,7 +139,7 @@ def _link(raw: dict[str, Any]) -> ClassLink:
         ClassPlan(one["name"], one["tun"], int(one["mark"]), tuple(map(_match, one.get("matches") or ())))
         for one in raw["classes"]
     )
-    return ClassLink(raw["name"], raw.get("wan"), lans, classes, raw["default"])
+    return ClassLink(raw["name"], lans, classes, raw["default"])
 
 
 def _match(raw: dict[str, Any]) -> Match:

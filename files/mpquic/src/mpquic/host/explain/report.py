@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from mpquic.host.explain.packet import Packet
     from mpquic.host.routing import Problem
 
-VERDICTS = ("tunnel", "direct", "local", "dropped", "unreachable")
-"""It enters a tunnel; leaves by another interface; ends on this host; is dropped; finds no way."""
-
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -28,6 +25,8 @@ class Step:
 class Explanation:
     """What `path.explain` found.
 
+    The `verdict` is ``tunnel``; ``direct`` when it leaves by another interface; ``local`` when it ends on this host;
+    ``dropped``; or ``unreachable``.
     `uncertain` says what was not understood, and where this program and the kernel disagree; `notes` what else an
     operator should know, and what was not given.
     """
