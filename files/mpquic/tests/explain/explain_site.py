@@ -227,7 +227,7 @@ class Site:
         )
 
     def send(self, packet: Packet, tag: bytes, target: str | None = None) -> str | None:
-        """Let a packet in, or out if it has no `iif`; return the device it leaves by, to `target` or where it is for."""
+        """Let a packet in, or out if it has no `iif`; return the device it leaves by, to `target` or as it came."""
         wire = raw(packet, tag)
         if packet.iif is not None:
             os.write(self.files[packet.iif], wire)
