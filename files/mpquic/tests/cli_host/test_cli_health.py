@@ -20,10 +20,8 @@ pytestmark = pytest.mark.netns
 QUICK = ("--timeout", "0.3")
 
 
-def answer(name: str, *, every: int = 1, existing: bool = False) -> int:
-    """Be the tunnel: turn echo requests around, or only every n-th; an `existing` TUN is not made by this."""
-    if existing:
-        socket.if_nametoindex(name)
+def answer(name: str, *, every: int = 1) -> int:
+    """Be the tunnel: turn echo requests around, or only every n-th."""
     descriptor = os.open("/dev/net/tun", os.O_RDWR)
     fcntl.ioctl(descriptor, 0x400454CA, struct.pack("16sH22x", name.encode(), 0x1001))
     seen = 0
@@ -331,10 +329,10 @@ def test_a_server_of_many_gets_time_to_take_a_tun_that_was_made_again(server, sy
     server.ip("link del mt1")
 
     def take():
-        while True:
-            with contextlib.suppress(OSError):
-                answer("mt1", existing=True)
-            time.sleep(0.05)
+        while "mt1" not in {name for _index, name in socket.if_nameindex()}:
+            time.sleep(0.01)
+        time.sleep(0.7)
+        return answer("mt1")
 
     server.background(take)
     done = server.health("fix", "mt1", *RECOVER[1:])

@@ -186,10 +186,10 @@ DRIFT = {
     "TUN down": (["link set cr5 down"], {"tun_down", "tun_address", "route_missing"}),
     "IPv6 address lost": (["-6 address flush dev cr5"], {"tun_address"}),
     "IPv6 address wrong": (
-        ["address add fd6d:7071:10::1:1/128 dev cr5", "address del fd6d:7071:10::1/128 dev cr5"],
+        ["address add fd6d:7071:10::1:1/128 dev cr5 nodad", "address del fd6d:7071:10::1/128 dev cr5"],
         {"tun_address"},
     ),
-    "another IPv6 address": (["address add fd00::1/64 dev cr5"], {"tun_address"}),
+    "another IPv6 address": (["address add fd00::1/64 dev cr5 nodad"], {"tun_address"}),
     "both rules of a family deleted": (["-6 rule del priority 200", "-6 rule del priority 200"], {"rule_missing"}),
     "mark rule to another table": (
         [
@@ -219,6 +219,11 @@ DRIFT = {
     "standing route deleted": (
         ["-6 route del unreachable default metric 4278198272 table 46016"],
         {"standing_route_missing"},
+    ),
+    # The kernel does not compare the kind of an IPv6 route that it is to delete.
+    "unreachable beside the route": (
+        ["-6 route append unreachable default metric 10 table 46016 proto 109"],
+        {"stale_route"},
     ),
     "everything deleted": (
         ["link del cr5"]
