@@ -13,7 +13,7 @@ import yaml
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._peer_pins import peer_pins
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import site_plan
 from class_sites import BK, CLASSES, CR, DF, MARKED, WAN5, classified, link, many
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sites import reference
 
@@ -571,6 +571,7 @@ def shared_sites(draw):
     return groups, hostvars
 
 
+@settings(deadline=None)  # a busy machine is no error of the planner
 @given(shared_sites())
 def test_both_ends_of_all_classes_agree_and_share_nothing(site):
     groups, hostvars = site
