@@ -85,7 +85,7 @@ def _tuns(client: Client) -> Iterator[Claim]:
         yield Claim(tunnel.tun_name, "tun_name", tunnel.where, tunnel)
     for link in client.links:
         for item in link.classes:
-            yield Claim(item.tun_name, "name and suffix", item.where, item)
+            yield Claim(item.tun_name, "name and suffix", item.where, link)
 
 
 def _numbers(client: Client, problems: Problems) -> None:
