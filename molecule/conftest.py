@@ -151,4 +151,4 @@ def watch(*places: tuple[str, str, str], options: str = "") -> Iterator[dict[tup
         time.sleep(0.5)  # what is in flight still belongs to it
         for where, process in running.items():
             process.terminate()
-            seen[where] = process.communicate(timeout=10)[0].splitlines()
+            seen[where] = [line for line in process.communicate(timeout=10)[0].splitlines() if line]

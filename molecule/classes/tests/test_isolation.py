@@ -94,7 +94,7 @@ def test_loss_on_the_outer_flow_of_bulk_is_bulk_s_alone(idle):
     lossy = f"udp sport {{ {port}, {PORT} }} udp dport {{ {port}, {PORT} }} numgen random mod 10 == 0 counter drop"
     chain = f"chain lossy {{ type filter hook forward priority 0; {lossy}; }}"
     try:
-        run("isp5", f"echo 'table ip lossy {{ {chain} }}' | nft -f -")
+        run("isp5", f"echo 'table ip lossy {{ {chain}; }}' | nft -f -")
         bulk = flow("flood", WEB, 5001, 3, 6)
         call = result(flow("calls", WEB, 10000, 0, 5))
         found = result(bulk)

@@ -84,7 +84,7 @@ def test_the_vps_sees_the_lan_and_answers_by_the_tunnel_of_the_flow(changed):
 @pytest.mark.parametrize("k", [0, 1], ids=["IPv4", "IPv6"])
 def test_the_vps_reaches_the_lan_and_the_answer_takes_the_same_tunnel(changed, k):
     names = ("cr5", "df5")
-    with watch(*(("client1", name, "icmp or icmp6 and ip6[40] >= 128 and ip6[40] <= 129") for name in names)) as seen:
+    with watch(*(("client1", name, "icmp or (icmp6 and ip6[40] >= 128 and ip6[40] <= 129)") for name in names)) as seen:
         out("vps1", f"ping -c 5 -i 0.05 -W 1 -I {VPS_TUN[k]} {LAN[k]}")
     counts = {name: len(seen["client1", name]) for name in names}
     assert counts == {"cr5": 0, "df5": 10}, "nobody had carried this flow yet, so it is the default class's"
