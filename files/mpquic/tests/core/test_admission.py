@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mpquic.core import admission
-from mpquic.core.admission import ACCEPT, NEGOTIATE, RETRY, Admission, source_of
+from mpquic.core.admission import ACCEPT, NEGOTIATE, REPLACE, RETRY, Admission, source_of
 from mpquic.core.connection import Retried
 from mpquic.core.wire import LongHeader
 
@@ -166,11 +166,34 @@ def test_a_source_has_few_half_open_connections(door: Door, same: list[str], oth
 
 def test_a_server_has_a_limited_number_of_half_open_connections(door: Door) -> None:
     door.fill(admission.MAX_HALF_OPEN)
-    assert door.ask(retried=PROVED) == FULL
+    assert door.ask(retried=PROVED) == REPLACE
     # Who proves no address is asked to, and is none the wiser.
     assert door.ask() == RETRY
     door.admission.leave(host(7))
     assert door.ask(retried=PROVED) == ACCEPT
+
+
+def test_of_a_full_house_those_with_the_most_places_give_one(door: Door) -> None:
+    door.fill(admission.MAX_HALF_OPEN - 5)
+    for greedy in (host(9), host(9), host(3), host(3), host(3)):
+        assert door.ask(greedy, retried=PROVED, enter=True) == ACCEPT
+    assert door.admission.greediest() == host(3)
+    assert door.ask(HOST, retried=PROVED) == REPLACE
+    # Whoever has as many as anybody gets no more.
+    assert door.ask(host(3), retried=PROVED) == FULL
+    assert door.ask(host(9), retried=PROVED) == REPLACE
+    door.admission.leave(host(3))
+    assert door.admission.greediest() == host(3)
+    door.admission.leave(host(3))
+    assert door.admission.greediest() == host(9)
+    door.fill(2, start=admission.MAX_HALF_OPEN)
+    assert door.ask(host(9), retried=PROVED) == FULL
+
+
+def test_of_equals_the_first_gives_its_place(door: Door) -> None:
+    door.fill(admission.MAX_HALF_OPEN)
+    assert door.admission.greediest() == host(0)
+    assert door.ask(host(1), retried=PROVED) == FULL
 
 
 def test_those_who_were_here_before_are_not_held_up(door: Door) -> None:
@@ -185,14 +208,14 @@ def test_those_who_were_here_before_are_not_held_up(door: Door) -> None:
     for _ in range(15):
         assert door.ask(HOST, retried=PROVED, enter=True) == ACCEPT
     assert door.ask(HOST, retried=PROVED) == FULL
-    assert door.ask("203.0.113.9", retried=PROVED) == FULL
+    assert door.ask("203.0.113.9", retried=PROVED) == REPLACE
 
 
 def test_leaving_alone_makes_nobody_familiar(door: Door) -> None:
     assert door.ask(enter=True) == ACCEPT
     door.admission.leave(HOST)
     door.fill(admission.MAX_HALF_OPEN)
-    assert door.ask(retried=PROVED) == FULL
+    assert door.ask(retried=PROVED) == REPLACE
 
 
 def test_the_last_familiar_sources_are_remembered(door: Door) -> None:
@@ -204,7 +227,7 @@ def test_the_last_familiar_sources_are_remembered(door: Door) -> None:
     assert len(door.admission._familiar) == admission.MAX_FAMILIAR
     for number in range(admission.MAX_HALF_OPEN):
         door.admission.enter(f"203.0.{number}.1")
-    for number, verdict in ((0, ACCEPT), (1, FULL), (10, FULL), (11, ACCEPT), (last, ACCEPT)):
+    for number, verdict in ((0, ACCEPT), (1, REPLACE), (10, REPLACE), (11, ACCEPT), (last, ACCEPT)):
         assert door.ask(host(number), retried=PROVED) == verdict
 
 

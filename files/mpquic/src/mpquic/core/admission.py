@@ -3,7 +3,8 @@
 
 An Initial costs its sender nothing and the server a handshake. So handshakes are few at a time; when they come fast,
 a sender first has to prove its address with a Retry (RFC 9000 section 8.1.2), which costs the server no memory.
-Addresses of peers that were here before are not held up by strangers.
+Addresses of peers that were here before are not held up by strangers. When all places are taken, whoever proved a new
+address takes one of those that have the most: shutting others out takes more addresses than there are places.
 """
 
 from __future__ import annotations
@@ -35,8 +36,8 @@ MAX_FAMILIAR = 1024
 _DESTINATION_LENGTHS = range(8, 21)
 _LONGEST = 20
 
-#: Verdicts beside the reason for a drop.
-ACCEPT, RETRY, NEGOTIATE = "accept", "retry", "negotiate"
+#: Verdicts beside the reason for a drop. REPLACE: accept, in the place of the oldest of the ``greediest`` source.
+ACCEPT, REPLACE, RETRY, NEGOTIATE = "accept", "replace", "retry", "negotiate"
 
 
 class Admission:
@@ -52,7 +53,7 @@ class Admission:
         self._familiar: OrderedDict[str, None] = OrderedDict()
 
     def judge(self, header: wire.LongHeader, size: int, host: str, retried: Retried | None, now: float) -> str:
-        """Return ACCEPT, RETRY, NEGOTIATE or the reason to drop a datagram of ``size`` bytes that no connection knows.
+        """Return a verdict, or the reason to drop, on a datagram of ``size`` bytes that no connection knows.
 
         ``retried`` is what the Initial's token proved.
         """
@@ -72,9 +73,13 @@ class Admission:
                 return RETRY if self._retries.take(now) else "retry_limit"
         if here >= 2 * MAX_HALF_OPEN_PER_SOURCE:
             return "half_open_full"
-        if self._total >= MAX_HALF_OPEN and source not in self._familiar:
-            return "half_open_full"
-        return ACCEPT
+        if self._total < MAX_HALF_OPEN or source in self._familiar:
+            return ACCEPT
+        return REPLACE if here < self._half_open[self.greediest()] else "half_open_full"
+
+    def greediest(self) -> str:
+        """Return the source with the most half-open connections, of those the one that came first."""
+        return max(self._half_open, key=self._half_open.__getitem__)
 
     def enter(self, host: str) -> None:
         """Count a half-open connection."""

@@ -38,6 +38,7 @@ class Guest:
         "liveness",
         "registration",
         "session",
+        "since",
         "superseded",
     )
 
@@ -45,6 +46,7 @@ class Guest:
         """Begin with an Initial that came from ``host``."""
         self.connection = connection
         self.host = host
+        self.since = now
         #: Largest UDP payload to be tried (bytes).
         self.ceiling = connection.datagram_size
         self.cids: set[bytes] = set()
