@@ -27,6 +27,12 @@ MAX_HALF_OPEN_PER_SOURCE = 8
 #: Half-open connections above which every address must be proved, and Initials per second above which it must.
 RETRY_HALF_OPEN = 16
 RETRY_INITIALS = 50.0
+#: Handshakes with a proved address that begin per second: from one source; and of sources that were not here before and
+#: have begun another just now. Each costs about 1 ms, and can be given up at once.
+HANDSHAKES_PER_SOURCE = 16.0
+HANDSHAKES = 100.0
+#: Sources whose handshakes are counted.
+MAX_SOURCES = 4096
 #: Retries and Version Negotiations per second. Each answers something larger than itself, but is an answer.
 MAX_RETRIES = 2000.0
 MAX_VERSIONS = 10.0
@@ -51,6 +57,8 @@ class Admission:
         self._retries = Bucket(MAX_RETRIES, MAX_RETRIES / 10)
         self._versions = Bucket(MAX_VERSIONS, MAX_VERSIONS)
         self._familiar: OrderedDict[str, None] = OrderedDict()
+        self._handshakes = Bucket(HANDSHAKES, HANDSHAKES)
+        self._by_source: OrderedDict[str, Bucket] = OrderedDict()
 
     def judge(self, header: wire.LongHeader, size: int, host: str, retried: Retried | None, now: float) -> str:
         """Return a verdict, or the reason to drop, on a datagram of ``size`` bytes that no connection knows.
@@ -71,11 +79,24 @@ class Admission:
             calm = self._initials.take(now) and self._total < RETRY_HALF_OPEN
             if not calm or here >= MAX_HALF_OPEN_PER_SOURCE:
                 return RETRY if self._retries.take(now) else "retry_limit"
+        elif self._too_fast(source, now):
+            return "handshake_limit"
         if here >= 2 * MAX_HALF_OPEN_PER_SOURCE:
             return "half_open_full"
         if self._total < MAX_HALF_OPEN or source in self._familiar:
             return ACCEPT
         return REPLACE if here < self._half_open[self.greediest()] else "half_open_full"
+
+    def _too_fast(self, source: str, now: float) -> bool:
+        """Count a handshake that a proved address begins; tell whether it is one too many."""
+        own = self._by_source.setdefault(source, Bucket(HANDSHAKES_PER_SOURCE, HANDSHAKES_PER_SOURCE))
+        self._by_source.move_to_end(source)
+        if len(self._by_source) > MAX_SOURCES:
+            self._by_source.popitem(last=False)
+        quiet = own.level(now) >= HANDSHAKES_PER_SOURCE
+        if not own.take(now):
+            return True
+        return not (self._handshakes.take(now) or quiet or source in self._familiar)
 
     def greediest(self) -> str:
         """Return the source with the most half-open connections, of those the one that came first."""
