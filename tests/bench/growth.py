@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: As many as the six WANs of a large site.
 MOST = 6
+#: The more streams share the cores, the longer it takes until their shares say more than chance does.
+_LONGER = 2
 
 
 def measure(wire: Wire, peer: Peer, where: Path, seconds: float) -> Values:
@@ -26,7 +28,7 @@ def measure(wire: Wire, peer: Peer, where: Path, seconds: float) -> Values:
     with contextlib.ExitStack() as stack:
         tunnels = [stack.enter_context(peer.tunnel(wire.ends, where, number)) for number in range(1, MOST + 1)]
         for count in range(1, MOST + 1):
-            rates = _together(tunnels[:count], where, seconds)
+            rates = _together(tunnels[:count], where, seconds * _LONGER if count == MOST else seconds)
             values[f"sum{count}"] = sum(rates)
             values[f"share{count}"] = least_share(rates)
     return values

@@ -387,6 +387,8 @@ def test_a_ca_certifies_the_current_and_the_staged_key(identity, folder, tmp_pat
     rc, error = identity("promote")
     assert rc == 1
     assert error.startswith(f"mpquic: {folder}/next-cert.pem: no CA signed it, but one signed {folder}/cert.pem; have")
+    rc, planned = identity("promote", "--self-signed", "--check")
+    assert (rc, planned["names"]) == (2, None)
     rc, request = identity("request", "--next")
     assert request["names"] == ["ship7.example", "192.0.2.7"]
     rc, staged = identity("install", "--cert", write(tmp_path / "next.pem", sign(request["request"])))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mpquic.core import admission
-from mpquic.core.admission import ACCEPT, NEGOTIATE, RETRY, Admission, source_of
+from mpquic.core.admission import ACCEPT, NEGOTIATE, REPLACE, RETRY, Admission, source_of
 from mpquic.core.connection import Retried
 from mpquic.core.wire import LongHeader
 
@@ -30,6 +30,8 @@ class Door:
     def __init__(self) -> None:
         self.admission = Admission()
         self.now = 100.0
+        #: Seconds before each: none where the rate is what is asked about.
+        self.pause = 0.0
 
     def ask(
         self,
@@ -40,6 +42,7 @@ class Door:
         retried: Retried | None = None,
         enter: bool = False,
     ) -> str:
+        self.now += self.pause
         verdict = self.admission.judge(header, size, where, retried, self.now)
         if enter and verdict == ACCEPT:
             self.admission.enter(where)
@@ -165,15 +168,42 @@ def test_a_source_has_few_half_open_connections(door: Door, same: list[str], oth
 
 
 def test_a_server_has_a_limited_number_of_half_open_connections(door: Door) -> None:
+    door.pause = 1.0
     door.fill(admission.MAX_HALF_OPEN)
-    assert door.ask(retried=PROVED) == FULL
+    assert door.ask(retried=PROVED) == REPLACE
     # Who proves no address is asked to, and is none the wiser.
     assert door.ask() == RETRY
     door.admission.leave(host(7))
     assert door.ask(retried=PROVED) == ACCEPT
 
 
+def test_of_a_full_house_those_with_the_most_places_give_one(door: Door) -> None:
+    door.pause = 1.0
+    door.fill(admission.MAX_HALF_OPEN - 5)
+    for greedy in (host(9), host(9), host(3), host(3), host(3)):
+        assert door.ask(greedy, retried=PROVED, enter=True) == ACCEPT
+    assert door.admission.greediest() == host(3)
+    assert door.ask(HOST, retried=PROVED) == REPLACE
+    # Whoever has as many as anybody gets no more.
+    assert door.ask(host(3), retried=PROVED) == FULL
+    assert door.ask(host(9), retried=PROVED) == REPLACE
+    door.admission.leave(host(3))
+    assert door.admission.greediest() == host(3)
+    door.admission.leave(host(3))
+    assert door.admission.greediest() == host(9)
+    door.fill(2, start=admission.MAX_HALF_OPEN)
+    assert door.ask(host(9), retried=PROVED) == FULL
+
+
+def test_of_equals_the_first_gives_its_place(door: Door) -> None:
+    door.pause = 1.0
+    door.fill(admission.MAX_HALF_OPEN)
+    assert door.admission.greediest() == host(0)
+    assert door.ask(host(1), retried=PROVED) == FULL
+
+
 def test_those_who_were_here_before_are_not_held_up(door: Door) -> None:
+    door.pause = 1.0
     for where in (HOST, "2001:db8:1:2::9"):
         assert door.ask(where, enter=True) == ACCEPT
         door.admission.leave(where, familiar=True)
@@ -185,14 +215,50 @@ def test_those_who_were_here_before_are_not_held_up(door: Door) -> None:
     for _ in range(15):
         assert door.ask(HOST, retried=PROVED, enter=True) == ACCEPT
     assert door.ask(HOST, retried=PROVED) == FULL
-    assert door.ask("203.0.113.9", retried=PROVED) == FULL
+    assert door.ask("203.0.113.9", retried=PROVED) == REPLACE
+
+
+def test_a_proved_address_begins_few_handshakes_a_second(door: Door) -> None:
+    source, other = HOST, "198.51.100.2"
+    few = int(admission.HANDSHAKES_PER_SOURCE)
+    assert [door.ask(source, retried=PROVED) for _ in range(few + 3)] == [ACCEPT] * few + ["handshake_limit"] * 3
+    # Forgeries of an address cost it nothing.
+    for _ in range(30):
+        door.ask(other)
+    assert [door.ask(other, retried=PROVED) for _ in range(few)] == [ACCEPT] * few
+    door.now += 1.0
+    assert door.ask(source, retried=PROVED) == ACCEPT
+
+
+def test_many_proved_addresses_do_not_slow_newcomers(door: Door) -> None:
+    sources = [host(number) for number in range(20)]
+    verdicts = [door.ask(source, retried=PROVED) for _ in range(16) for source in sources]
+    assert verdicts.count(ACCEPT) == int(admission.HANDSHAKES)
+    assert set(verdicts) == {ACCEPT, "handshake_limit"}
+    assert door.ask("203.0.113.9", retried=PROVED) == ACCEPT
+    assert door.ask("203.0.113.9", retried=PROVED) == "handshake_limit"
+
+
+def test_a_known_address_begins_as_many_while_strangers_flood(door: Door) -> None:
+    door.ask(enter=True)
+    door.admission.leave(HOST, familiar=True)
+    for number in range(int(admission.HANDSHAKES)):
+        assert door.ask(host(number), retried=PROVED) == ACCEPT
+    few = int(admission.HANDSHAKES_PER_SOURCE)
+    assert [door.ask(HOST, retried=PROVED) for _ in range(few + 1)] == [ACCEPT] * few + ["handshake_limit"]
+
+
+def test_sources_are_counted_in_bounded_memory(door: Door) -> None:
+    for number in range(admission.MAX_SOURCES + 50):
+        door.ask(host(number), retried=PROVED)
+    assert len(door.admission._by_source) == admission.MAX_SOURCES
 
 
 def test_leaving_alone_makes_nobody_familiar(door: Door) -> None:
     assert door.ask(enter=True) == ACCEPT
     door.admission.leave(HOST)
     door.fill(admission.MAX_HALF_OPEN)
-    assert door.ask(retried=PROVED) == FULL
+    assert door.ask(retried=PROVED) == REPLACE
 
 
 def test_the_last_familiar_sources_are_remembered(door: Door) -> None:
@@ -204,7 +270,7 @@ def test_the_last_familiar_sources_are_remembered(door: Door) -> None:
     assert len(door.admission._familiar) == admission.MAX_FAMILIAR
     for number in range(admission.MAX_HALF_OPEN):
         door.admission.enter(f"203.0.{number}.1")
-    for number, verdict in ((0, ACCEPT), (1, FULL), (10, FULL), (11, ACCEPT), (last, ACCEPT)):
+    for number, verdict in ((0, ACCEPT), (1, REPLACE), (10, REPLACE), (11, ACCEPT), (last, ACCEPT)):
         assert door.ask(host(number), retried=PROVED) == verdict
 
 

@@ -36,6 +36,9 @@ def test_tunnel_from_start_to_polite_end(wan: Wan) -> None:
     code, answer = command("status", "--run-dir", wan.folder)
     assert code == 0
     client, server = answer["instances"]
+    # Whoever asks leaves out what it does not know.
+    assert (client.keys(), server.keys()) == (wan.status("client").keys(), wan.status("server").keys())
+    assert server["peers"][0].keys() == wan.status("server")["peers"][0].keys()
     assert (client["role"], server["role"], client["state"], server["state"]) == ("client", "server", "up", "up")
     assert client["session"] == server["session"]
     assert client["remote"] == f"{OUTER['server']}:45009" == server["local"]

@@ -46,6 +46,11 @@ def initials(count: int, server_pin: str) -> list[bytes]:
     return made
 
 
+def is_retry(data: bytes) -> bool:
+    """Tell whether a datagram of a server is a Retry."""
+    return data[0] & _RETRY == _RETRY
+
+
 def _opened(endpoint: ClientEndpoint) -> tuple[bytes, bytes, int]:
     """Return header and payload of a client's Initial, and the size of the datagram that it came in."""
     now = time.monotonic()
@@ -84,7 +89,7 @@ class Flood:
         for data, _source in places.received(self._sock):
             self.answers += 1
             self.octets_back += len(data)
-            self.retries += data[0] & _RETRY == _RETRY
+            self.retries += is_retry(data)
 
     def close(self) -> None:
         self._sock.close()

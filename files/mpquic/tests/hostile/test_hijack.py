@@ -151,7 +151,8 @@ def test_hijack(hosts: Hosts, figure: Callable[[str, object], None], *, full: bo
     told = re.findall(r"^.* refused remote=10\.64\.\d+\.\d+:\d+ .*$", log, re.MULTILINE)
     hidden = sum(map(int, re.findall(r"^.* refused .* suppressed=(\d+)$", log, re.MULTILINE)))
     assert len(told) + hidden == attempts
-    assert full or hidden == 0
+    # A quick run makes fewer attempts than may be told at once.
+    assert (hidden > 0) is full
     for kind, (_make, text) in attacks.kinds.items():
         figure(f"attempts, {kind}", len(attacks.made[kind]))
         assert any(line.rpartition(" suppressed=")[0].endswith(text) or line.endswith(text) for line in told), text

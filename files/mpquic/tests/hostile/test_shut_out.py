@@ -72,7 +72,6 @@ class Hoard:
         return sum(caller.established for _since, caller in self.callers)
 
 
-@pytest.mark.xfail(strict=True, reason="whoever holds every half-open connection holds the door")
 def test_a_hoard_at_proved_addresses_does_not_shut_the_door(
     server: Hosts, figure: Callable[[str, object], None], *, full: bool
 ) -> None:

@@ -122,19 +122,37 @@ def test_a_token_is_for_one_address_and_ten_seconds(world: World) -> None:
         assert (len(_server(world)._board.guests) - before == 1) is accepted
 
 
-def test_hoarders_with_proved_addresses_cannot_keep_a_known_client_out(world: World) -> None:
-    world.run_until(lambda: world.client.state == "up", 1.0)
+def _enter_proved(world: World, address: Address) -> list[Datagram]:
+    """Begin a handshake with a proved address, and return what the server says to it."""
+    connection = world.client_endpoint.connect(SERVER, world.now)
+    ((retry, _to),) = _knock(world, address, connection.seal([], world.now)[0][0][0])
+    assert _is_retry(retry)
+    connection.open(arrivals(SERVER, retry), world.now)
+    return _knock(world, address, connection.seal([], world.now)[0][0][0])
+
+
+def test_hoarders_with_proved_addresses_keep_nobody_out(world: World) -> None:
+    world.run_until(lambda: world.client.state == "up" and _server(world).state == "up", 1.0)
     board = _server(world)._board
-    for number in range(MAX_HALF_OPEN):
-        board._admission.enter(f"203.0.{number % 250}.{number // 250}")
+    for number in range(RETRY_HALF_OPEN):
+        assert _knock(world, (f"203.0.113.{number}", 1))
+    for number in range(MAX_HALF_OPEN - RETRY_HALF_OPEN):
+        if number % 50 == 0:
+            world.run(0.6)  # the server begins so many handshakes a second
+        assert _enter_proved(world, (f"192.0.2.{number // 8}", number))
+    full = len(board.guests)
+    assert full == MAX_HALF_OPEN + 1
+    assert _enter_proved(world, ("198.51.100.99", 1)), "a newcomer was shut out"
+    assert len(board.guests) == full
+    assert board._admission._half_open["192.0.2.0"] == MAX_HALF_OPEN_PER_SOURCE - 1
+    assert _server(world).totals().drops["half_open_replaced"] == 1
+    # Who has the most gets no more.
+    assert _enter_proved(world, ("192.0.2.1", 999)) == []
+    assert _server(world).totals().drops["half_open_full"] == 1
+    # A known client does not even take anybody's place.
     world.start_client()
     assert world.run_until(lambda: _server(world).connects == 2, 2.0) < 0.5
-    stranger = world.client_endpoint.connect(SERVER, world.now)
-    first = stranger.seal([], world.now)[0][0][0]
-    ((retry, _to),) = _knock(world, ("192.0.2.99", 1), first)
-    stranger.open(arrivals(SERVER, retry), world.now)
-    assert _knock(world, ("192.0.2.99", 1), stranger.seal([], world.now)[0][0][0]) == []
-    assert _server(world).totals().drops["half_open_full"] == 1
+    assert _server(world).totals().drops["half_open_replaced"] == 1
 
 
 def test_other_versions_are_answered_a_few_times_a_second(world: World) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mpquic.cli import _host, exitcodes
-from mpquic.io.control import ask
+from mpquic.io.answer import read_status
 
 if TYPE_CHECKING:
     import argparse
@@ -76,7 +76,7 @@ def _health(args: argparse.Namespace) -> int:
 
 def _ask(run_dir: Path, instance_id: str) -> dict[str, Any] | None:
     try:
-        return ask(run_dir / instance_id / "control.sock", "status")
+        return read_status(run_dir / instance_id / "control.sock", instance_id)
     except (OSError, ValueError):
         return None
 

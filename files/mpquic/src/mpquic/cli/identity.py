@@ -44,6 +44,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="DNS name or IP address to ask for, again for more (default: those of the CA's present certificate, or "
         "the host's name)",
     )
+    parsers["promote"].add_argument(
+        "--self-signed",
+        action="store_true",
+        help="also when a CA signed the current certificate but not the staged one: others know this host by its key",
+    )
     parsers["install"].add_argument("--cert", required=True, metavar="FILE", help="PEM, the host's certificate first")
 
 
@@ -68,6 +73,8 @@ def _change(args: argparse.Namespace) -> int:
     with contextlib.nullcontext() if dry else lock.exclusive():
         if args.action == "install":
             found = identity.install(directory, args.owner, Path(args.cert), dry=dry)
+        elif args.action == "promote":
+            found = identity.promote(directory, args.owner, dry=dry, self_signed=args.self_signed)
         else:
             found = getattr(identity, args.action)(directory, args.owner, dry=dry)
     _host.output(args, {"changed": bool(found.actions), **asdict(found)}, _text(args, found))

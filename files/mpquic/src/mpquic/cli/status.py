@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mpquic.cli import exitcodes
-from mpquic.io.control import ask
+from mpquic.io.answer import read_status
 
 if TYPE_CHECKING:
     import argparse
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _status(run_dir: Path, name: str) -> dict[str, Any]:
     try:
-        return ask(run_dir / name / "control.sock", "status")
+        return read_status(run_dir / name / "control.sock", name)
     except FileNotFoundError:
         return {"id": name, "state": "down", "reason": f"not running (systemctl start mpquic@{name})"}
     except (OSError, ValueError) as error:
@@ -107,7 +107,7 @@ def _by_number(name: str) -> list[tuple[int, str]]:
 
 
 def _natural(name: str) -> tuple[int, str]:
-    return (int(name), "") if name.isdigit() else (sys.maxsize, name)
+    return (int(name), "") if name.isdecimal() else (sys.maxsize, name)
 
 
 def _table(rows: list[tuple[str, ...]]) -> str:

@@ -3,7 +3,8 @@
 
 An Initial costs its sender nothing and the server a handshake. So handshakes are few at a time; when they come fast,
 a sender first has to prove its address with a Retry (RFC 9000 section 8.1.2), which costs the server no memory.
-Addresses of peers that were here before are not held up by strangers.
+Addresses of peers that were here before are not held up by strangers. When all places are taken, whoever proved a new
+address takes one of those that have the most: shutting others out takes more addresses than there are places.
 """
 
 from __future__ import annotations
@@ -26,6 +27,12 @@ MAX_HALF_OPEN_PER_SOURCE = 8
 #: Half-open connections above which every address must be proved, and Initials per second above which it must.
 RETRY_HALF_OPEN = 16
 RETRY_INITIALS = 50.0
+#: Handshakes with a proved address that begin per second: from one source; and of sources that were not here before and
+#: have begun another just now. Each costs about 1 ms, and can be given up at once.
+HANDSHAKES_PER_SOURCE = 16.0
+HANDSHAKES = 100.0
+#: Sources whose handshakes are counted.
+MAX_SOURCES = 4096
 #: Retries and Version Negotiations per second. Each answers something larger than itself, but is an answer.
 MAX_RETRIES = 2000.0
 MAX_VERSIONS = 10.0
@@ -35,8 +42,8 @@ MAX_FAMILIAR = 1024
 _DESTINATION_LENGTHS = range(8, 21)
 _LONGEST = 20
 
-#: Verdicts beside the reason for a drop.
-ACCEPT, RETRY, NEGOTIATE = "accept", "retry", "negotiate"
+#: Verdicts beside the reason for a drop. REPLACE: accept, in the place of the oldest of the ``greediest`` source.
+ACCEPT, REPLACE, RETRY, NEGOTIATE = "accept", "replace", "retry", "negotiate"
 
 
 class Admission:
@@ -50,9 +57,11 @@ class Admission:
         self._retries = Bucket(MAX_RETRIES, MAX_RETRIES / 10)
         self._versions = Bucket(MAX_VERSIONS, MAX_VERSIONS)
         self._familiar: OrderedDict[str, None] = OrderedDict()
+        self._handshakes = Bucket(HANDSHAKES, HANDSHAKES)
+        self._by_source: OrderedDict[str, Bucket] = OrderedDict()
 
     def judge(self, header: wire.LongHeader, size: int, host: str, retried: Retried | None, now: float) -> str:
-        """Return ACCEPT, RETRY, NEGOTIATE or the reason to drop a datagram of ``size`` bytes that no connection knows.
+        """Return a verdict, or the reason to drop, on a datagram of ``size`` bytes that no connection knows.
 
         ``retried`` is what the Initial's token proved.
         """
@@ -70,11 +79,28 @@ class Admission:
             calm = self._initials.take(now) and self._total < RETRY_HALF_OPEN
             if not calm or here >= MAX_HALF_OPEN_PER_SOURCE:
                 return RETRY if self._retries.take(now) else "retry_limit"
+        elif self._too_fast(source, now):
+            return "handshake_limit"
         if here >= 2 * MAX_HALF_OPEN_PER_SOURCE:
             return "half_open_full"
-        if self._total >= MAX_HALF_OPEN and source not in self._familiar:
-            return "half_open_full"
-        return ACCEPT
+        if self._total < MAX_HALF_OPEN or source in self._familiar:
+            return ACCEPT
+        return REPLACE if here < self._half_open[self.greediest()] else "half_open_full"
+
+    def _too_fast(self, source: str, now: float) -> bool:
+        """Count a handshake that a proved address begins; tell whether it is one too many."""
+        own = self._by_source.setdefault(source, Bucket(HANDSHAKES_PER_SOURCE, HANDSHAKES_PER_SOURCE))
+        self._by_source.move_to_end(source)
+        if len(self._by_source) > MAX_SOURCES:
+            self._by_source.popitem(last=False)
+        quiet = own.level(now) >= HANDSHAKES_PER_SOURCE
+        if not own.take(now):
+            return True
+        return not (self._handshakes.take(now) or quiet or source in self._familiar)
+
+    def greediest(self) -> str:
+        """Return the source with the most half-open connections, of those the one that came first."""
+        return max(self._half_open, key=self._half_open.__getitem__)
 
     def enter(self, host: str) -> None:
         """Count a half-open connection."""

@@ -6,6 +6,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from mpquic.core import wire
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -58,8 +60,7 @@ class Budget:
             return arrivals, 0
         admitted, refused = [], 0
         for arrival in arrivals:
-            data, size, _address = arrival
-            count = -(-len(data) // size) if data else 1
+            count = wire.count(arrival)
             if (self._packets is not None and self._packets.level(now) < 1) or (
                 self._bits is not None and self._bits.level(now) <= 0
             ):
@@ -69,6 +70,6 @@ class Budget:
             if self._packets is not None:
                 self._packets.spend(count)
             if self._bits is not None:
-                self._bits.spend(8 * len(data))
+                self._bits.spend(8 * len(arrival[0]))
             admitted.append(arrival)
         return admitted, refused

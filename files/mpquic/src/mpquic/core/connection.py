@@ -164,6 +164,13 @@ class Listener(Protocol):
     def accept(self, destination: bytes, now: float, retried: Retried | None = None) -> Connection:
         """Return the server's side of a connection whose Initial goes to the connection id ``destination``."""
 
+    @property
+    def anchors(self) -> bytes:
+        """What names of peers are vouched for by: with other anchors, the peers' names may be others."""
+
+    def identify(self, connection: Connection) -> Identity:
+        """Return who the peer of an established connection is, whoever it was to the listener that accepted it."""
+
     def retry(self, header: LongHeader, address: Address, now: float) -> bytes:
         """Return a Retry packet, which asks the sender of an Initial to prove its address (RFC 9000 section 8.1.2)."""
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 #: Seconds from the first Initial to CONFIRM.
 DEADLINE = 5.0
+#: Datagrams a client may send until it is registered; a handshake in which every one is repeated has fewer.
+MAX_UNREGISTERED = 200
 #: Seconds a refused client has to read why.
 REFUSED_STAYS = 1.0
 #: Seconds in which a connection whose place another took is still heard: packets overtake each other on their way.
@@ -32,12 +34,14 @@ class Guest:
         "counted",
         "expires",
         "gone",
+        "heard",
         "host",
         "identity",
         "legacy",
         "liveness",
         "registration",
         "session",
+        "since",
         "superseded",
     )
 
@@ -45,6 +49,7 @@ class Guest:
         """Begin with an Initial that came from ``host``."""
         self.connection = connection
         self.host = host
+        self.since = now
         #: Largest UDP payload to be tried (bytes).
         self.ceiling = connection.datagram_size
         self.cids: set[bytes] = set()
@@ -54,6 +59,8 @@ class Guest:
         #: It counts as half open.
         self.counted = True
         self.gone = False
+        #: Datagrams that came before it was registered.
+        self.heard = 0
         self.identity: Identity | None = None
         #: It speaks the protocol without identities and registration.
         self.legacy = False

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mpquic.core import messages, pmtu
+from mpquic.core import messages, pmtu, wire
 from mpquic.core.capsules import ProtocolError
 from mpquic.core.connection import CidIssued, CidRetired, Closed, ControlData, Established
 from mpquic.core.flows import FlowMemory, packet
-from mpquic.core.guest import REFUSED_STAYS, Guest
+from mpquic.core.guest import MAX_UNREGISTERED, REFUSED_STAYS, Guest
 from mpquic.core.liveness import SERVER_SILENCE, Liveness, Verdict
 from mpquic.core.messages import Register
 from mpquic.core.registration import VersionError
@@ -76,6 +76,8 @@ class ServerTunnel:
         self._farewell: list[Datagram] = []
         self._changes: list[Change] = []
         self._latest: Session | None = None
+        #: When what vouches for names was last changed.
+        self._anchored = now
         self._mtu: int | None = None
         self._mtu_is_known = True
         self.state = "listening"
@@ -124,6 +126,11 @@ class ServerTunnel:
 
     def configure(self, listener: Listener, roster: Roster, now: float) -> None:
         """Serve these peers from now on. Tunnels of those that stay what they are go on undisturbed."""
+        if listener.anchors != self._board.listener.anchors:
+            self._anchored = now
+            for guest in self._board.guests:
+                if guest.identity is not None:
+                    guest.identity = listener.identify(guest.connection)
         self._board.listener = listener
         self._roster = roster
         kept = {member.name for member in roster.members if self._keeps(member)}
@@ -150,10 +157,13 @@ class ServerTunnel:
         """Take UDP datagrams and return what to write to the TUN."""
         frames: list[Frame] = []
         for guest, batch in self._board.route(arrivals, now):
+            if guest.gone:
+                # It gave its place to one that came later in these arrivals.
+                continue
             self._touched[guest] = None
             # What came together with the registration came too early.
             session = guest.session
-            payloads = guest.connection.open(self._within_budget(session, batch, now), now)
+            payloads = guest.connection.open(self._within_budget(guest, batch, now), now)
             self._handle_events(guest, now)
             if payloads and guest.legacy and session is None:
                 payloads = self._introduce(guest, payloads, now)
@@ -270,11 +280,15 @@ class ServerTunnel:
         changes, self._changes = self._changes, []
         return changes
 
-    @staticmethod
-    def _within_budget(session: Session | None, batch: Sequence[Arrival], now: float) -> Sequence[Arrival]:
-        """Return what a peer may send; before a connection is a peer's, admission is what bounds it."""
+    def _within_budget(self, guest: Guest, batch: Sequence[Arrival], now: float) -> Sequence[Arrival]:
+        """Return what a peer may send, and what a connection may before it is a peer's."""
+        session = guest.session
         if session is None:
-            return batch
+            before, guest.heard = guest.heard, guest.heard + sum([wire.count(arrival) for arrival in batch])
+            if guest.heard <= MAX_UNREGISTERED:
+                return batch
+            self.counters.drops["unregistered_flood"] += guest.heard - before
+            return []
         admitted, refused = session.budget.admit(batch, now)
         if refused:
             session.counters.drops["budget"] += refused
@@ -333,6 +347,9 @@ class ServerTunnel:
                 return
 
     def _identify(self, guest: Guest, identity: Identity, now: float) -> None:
+        if guest.since < self._anchored:
+            # The handshake began when others were trusted.
+            identity = self._board.listener.identify(guest.connection)
         guest.identity = identity
         if identity.protocol != LEGACY_PROTOCOL:
             return
@@ -448,9 +465,11 @@ class ServerTunnel:
         self._enter("up", session.reason, now, detail=f"{detail} session={guest.connection.session}")
 
     def _closed(self, guest: Guest, event: Closed, now: float) -> None:
-        if guest.session is None and guest.answered and not guest.registration.refused and not event.by_peer:
-            # It got as far as TLS and failed there: that is news. Those who only knocked are counted.
-            self._tell_refused(guest, event.reason)
+        if guest.session is None and not guest.registration.refused:
+            if event.by_peer:
+                self.counters.drops["handshake_left"] += 1
+            else:
+                self._tell_refused(guest, event.reason)
         self._end(guest, f"client closed: {event.reason}" if event.by_peer else event.reason, now)
 
     def _expire(self, guest: Guest, now: float) -> None:

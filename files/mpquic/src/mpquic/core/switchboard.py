@@ -93,9 +93,11 @@ class Switchboard:
             self._answer(self.listener.retry(header, address, now), address, "retry")
         elif verdict == admission.NEGOTIATE:
             self._answer(self.listener.versions(header), address, "version")
-        elif verdict != admission.ACCEPT:
+        elif verdict not in {admission.ACCEPT, admission.REPLACE}:
             self._drops[verdict] += 1
         else:
+            if verdict == admission.REPLACE:
+                self._give_up_one()
             guest = Guest(self.listener.accept(header.destination, now, retried), str(address[0]), now)
             guest.mirror(len(data))
             self.guests.add(guest)
@@ -103,6 +105,13 @@ class Switchboard:
             self.claim(guest, header.destination)
             return guest
         return None
+
+    def _give_up_one(self) -> None:
+        """Drop the oldest half-open connection of the source that has the most; nobody is there to be told."""
+        source = self._admission.greediest()
+        theirs = [guest for guest in self.guests if guest.counted and admission.source_of(guest.host) == source]
+        self._drops["half_open_replaced"] += 1
+        self.release(min(theirs, key=lambda guest: guest.since))
 
     def _answer(self, datagram: bytes, address: Address, reason: str) -> None:
         self._drops[reason] += 1

@@ -70,6 +70,12 @@ def unwrap(payloads: Iterable[bytes], drops: Counter[str], partial: Callable[[by
     return packets
 
 
+def count(arrival: Arrival) -> int:
+    """Return the number of datagrams in an arrival; an empty one counts."""
+    data, size, _address = arrival
+    return -(-len(data) // size) if data else 1
+
+
 def by_connection(arrivals: Iterable[Arrival]) -> Iterator[Arrival]:
     """Return arrivals whose datagrams all begin like their first, up to the end of the connection id.
 

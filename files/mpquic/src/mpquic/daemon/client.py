@@ -34,6 +34,8 @@ class ClientShell(Shell):
         tunnel = ClientTunnel(_endpoint(config).connect, os.urandom, loop.time(), _settings(config))
         super().__init__(config, tunnel, loop, notify)
         self.identity = own_pin(config.tls_cert_file)
+        # The file may change in its place.
+        self._ca = _content(config.tls_ca_file)
         self._attempt: asyncio.Task[None] | None = None
 
     def reload(self, config: InstanceConfig) -> None:
@@ -41,10 +43,10 @@ class ClientShell(Shell):
         endpoint, identity = _endpoint(config), own_pin(config.tls_cert_file)
         connection = self.tunnel.connection
         seen = connection.claimed if connection is not None else None
-        before = (self.identity, self.config.tls_server_name, _content(self.config.tls_ca_file))
-        after = (identity, config.tls_server_name, _content(config.tls_ca_file))
+        ca = _content(config.tls_ca_file)
+        before, after = (self.identity, self.config.tls_server_name, self._ca), (identity, config.tls_server_name, ca)
         trusted = not config.tls_server_pin or seen in config.tls_server_pin
-        self.config, self.identity = config, identity
+        self.config, self.identity, self._ca = config, identity, ca
         self.tunnel.renew(endpoint.connect, self.loop.time(), redial=before != after or not trusted)
         self.tick()
 

@@ -11,9 +11,10 @@ from mpquic.core.budget import Bucket
 #: Seconds in which a line that says the same again is only counted.
 REPEAT = 60.0
 
-#: Lines per second, and at once, of a kind that strangers can cause.
+#: Lines per second, and at once, of a kind that strangers or one peer can cause.
 RATE, BURST = 1.0, 20
 
+_UNQUOTED = str.maketrans({'"': "'", "\\": "/"})
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "error": logging.ERROR}
 
 
@@ -35,8 +36,13 @@ def set_level(level: str) -> None:
     logging.getLogger().setLevel(_LEVELS[level])
 
 
+def quoted(text: str) -> str:
+    """Return ``text`` as the value of a field: nothing in it ends the value or the line."""
+    return '"' + "".join(char if char.isprintable() else "?" for char in text.translate(_UNQUOTED)) + '"'
+
+
 class RateFilter:
-    """Lets RATE lines per second through and counts the others: strangers must not fill the journal."""
+    """Lets RATE lines per second through, BURST after silence, and counts the others: nobody may fill the journal."""
 
     def __init__(self) -> None:
         """Start with nothing said."""

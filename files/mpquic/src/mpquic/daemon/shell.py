@@ -7,12 +7,13 @@ import logging
 import math
 import os
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from mpquic import __version__
 from mpquic.core.offload.sparse import SMALL, sparse_first
 from mpquic.core.types import IPV6_MIN_MTU, text
-from mpquic.daemon.logs import RateFilter, RepeatFilter
+from mpquic.daemon.logs import RateFilter, RepeatFilter, quoted
 from mpquic.io.mtu import MtuSetter, get_mtu
 from mpquic.io.tun import TunBusyError, TunDevice, TunError, TunGoneError, open_tun
 
@@ -57,6 +58,8 @@ class Shell(ABC):
         self._timer_at = math.inf
         self._repeats = RepeatFilter()
         self._refusals = RateFilter()
+        #: For each peer, so that none can hide what others do; their names are in the configuration.
+        self._peers: defaultdict[str, RateFilter] = defaultdict(RateFilter)
         #: ``sha256:<hex>`` of the key this end shows, None without one.
         self.identity: str | None = None
         self._tun_fault: str | None = None
@@ -260,17 +263,21 @@ class Shell(ABC):
     def _tell(self, change: Change, now: float) -> None:
         level = logging.ERROR if change.failed else logging.INFO
         detail = f" {change.detail}" if change.detail else ""
+        reason = quoted(change.reason)
+        line: str | None
         if change.state == "up":
             local = text(self.udp.local) if self.udp is not None else "-"
-            note = "" if change.reason == "connected" else f' note="{change.reason}"'
-            line: str | None = f"connected local={local}{detail}{note}"
+            note = "" if change.reason == "connected" else f" note={reason}"
+            line = self._of_peer(change).line(f"connected local={local}{detail}{note}", now)
         elif change.state == "connecting":
             level, line = logging.DEBUG, "connecting"
         elif change.state == "refused":
-            line = self._refusals.line(f'refused{detail} reason="{change.reason}"', now)
+            line = self._refusals.line(f"refused{detail} reason={reason}", now)
+        elif change.state == "stopped":
+            line = f"stopped reason={reason}"
         else:
-            line = self._repeats.note(f'{change.state} reason="{change.reason}"', now)
-            line = line + detail if line is not None else None
+            line = self._repeats.note(f"{change.state} reason={reason}", now)
+            line = self._of_peer(change).line(line + detail, now) if line is not None else None
         if line is not None:
             _LOG.log(level, line)
         if change.state == self.tunnel.state:
@@ -279,6 +286,11 @@ class Shell(ABC):
     def summary(self) -> str:
         """Return what there is to say about the tunnel when nothing is wrong with this host."""
         return self.tunnel.reason
+
+    def _of_peer(self, change: Change) -> RateFilter:
+        """Return what bounds the lines about a server's peer, or about a client's server."""
+        first = change.detail.partition(" ")[0]
+        return self._peers[first if first.startswith("peer=") else ""]
 
     def status(self) -> dict[str, Any]:
         """Return this instance's line of ``mpquic status``."""

@@ -10,6 +10,7 @@ import json
 import os
 import socket
 import struct
+import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -97,19 +98,30 @@ def _allowed(sock: socket.socket) -> bool:
 def ask(path: Path, command: str) -> dict[str, Any]:
     """Send one command to the daemon behind ``path`` and return its answer.
 
-    Raises OSError when nobody answers in time, ValueError when the answer is not a JSON object.
+    Raises OSError when the whole answer is not there within TIMEOUT, ValueError when it is not a JSON object of at most
+    MAX_ANSWER bytes.
     """
+    deadline = time.monotonic() + TIMEOUT
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         sock.settimeout(TIMEOUT)
         sock.connect(str(path))
         sock.sendall(json.dumps({"command": command}).encode() + b"\n")
         answer = bytearray()
-        while not answer.endswith(b"\n") and len(answer) < MAX_ANSWER:
+        while not answer.endswith(b"\n"):
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise TimeoutError(errno.ETIMEDOUT, "no whole answer in time")
+            sock.settimeout(left)
             part = sock.recv(65536)
             if not part:
                 break
             answer += part
-    result = json.loads(answer)
+            if len(answer) > MAX_ANSWER:
+                raise ValueError(f"answer is longer than {MAX_ANSWER} bytes")
+    try:
+        result = json.loads(answer)
+    except (ValueError, RecursionError):
+        raise ValueError("answer is not JSON") from None
     if not isinstance(result, dict):
         raise ValueError("answer is not a JSON object")  # noqa: TRY004 - one kind of error for the caller
     return result

@@ -32,8 +32,9 @@ class Authority:
 
     def __init__(self, ca_file: Path) -> None:
         """Read the file. Raises OSError or ValueError."""
+        #: What the file says, and nothing of how it says it.
         # Written anew: aioquic takes no comments between certificates and no other ends of lines.
-        self._pem = b"".join([item.public_bytes(Encoding.PEM) for item in read_certificates(ca_file)])
+        self.pem = b"".join([item.public_bytes(Encoding.PEM) for item in read_certificates(ca_file)])
 
     def vouch(
         self, certificate: Certificate, chain: Sequence[Certificate], use: ObjectIdentifier, name: str | None = None
@@ -60,7 +61,7 @@ class Authority:
         if not _is_for(certificate, use):
             raise _FaultError(f"certificate is not for TLS {_USES[use]} (extended key usage)")
         try:
-            verify_certificate(certificate, chain, cadata=self._pem)
+            verify_certificate(certificate, chain, cadata=self.pem)
         except Alert as alert:
             dated = "expired" in str(alert) or "not yet valid" in str(alert)
             what = "chain does not hold" if dated else "not issued by the CA"
@@ -68,7 +69,7 @@ class Authority:
         names = _dns_names(certificate)
         if name is not None:
             try:
-                verify_certificate(certificate, chain, server_name=name, cadata=self._pem)
+                verify_certificate(certificate, chain, server_name=name, cadata=self.pem)
             except AlertBadCertificate:
                 raise _FaultError(f"certificate is for {', '.join(names) or 'no name'}, not for {name}") from None
         return names
@@ -87,4 +88,5 @@ def _dns_names(certificate: Certificate) -> tuple[str, ...]:
         names = certificate.extensions.get_extension_for_class(SubjectAlternativeName).value
     except ExtensionNotFound:
         return ()
-    return tuple(names.get_values_for_type(DNSName))
+    # Others have no place in one (RFC 5280 section 4.2.1.6), and may turn into another name in lower case.
+    return tuple([name for name in names.get_values_for_type(DNSName) if name.isascii()])

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from cryptography.x509 import ObjectIdentifier
 
+    from mpquic.core.connection import Connection
     from mpquic.core.types import Address
     from mpquic.core.wire import LongHeader
     from mpquic.quic.credentials import Identity, Trust
@@ -122,8 +123,20 @@ class ServerEndpoint:
     def accept(self, destination: bytes, now: float, retried: Retried | None = None) -> Link:
         """Return the server's side of a connection whose Initial goes to the connection id ``destination``."""
         del now
-        connection = TunnelConnection(self._configuration, destination, retried)
-        return Link(connection, lambda link: _identify(link, self._authority, authority.CLIENT))
+        return Link(TunnelConnection(self._configuration, destination, retried), self._recognise)
+
+    @property
+    def anchors(self) -> bytes:
+        """The CA's certificates, empty without a CA."""
+        return self._authority.pem if self._authority is not None else b""
+
+    def identify(self, connection: Connection) -> PeerIdentity:
+        """Return who the peer of an established connection is to this endpoint."""
+        assert isinstance(connection, Link)
+        return connection.identify(self._recognise)
+
+    def _recognise(self, connection: TunnelConnection) -> PeerIdentity:
+        return _identify(connection, self._authority, authority.CLIENT)
 
     def retry(self, header: LongHeader, address: Address, now: float) -> bytes:
         """Return a Retry packet, which asks the sender of an Initial to prove its address (RFC 9000 section 8.1.2)."""

@@ -131,6 +131,10 @@ class Link:
         """Largest UDP payload that is sent (bytes)."""
         return private.datagram_size(self._connection)
 
+    def identify(self, who: Callable[[TunnelConnection], Identity]) -> Identity:
+        """Ask ``who`` the peer is, whose handshake is complete."""
+        return who(self._connection)
+
     def set_datagram_size(self, size: int) -> None:
         """Send UDP payloads of at most ``size`` bytes from now on."""
         private.set_datagram_size(self._connection, size)
@@ -249,7 +253,7 @@ class Link:
         self, data: bytes, address: Address, now: float, keys: ReceiveKeys | None, payloads: list[bytes]
     ) -> None:
         """Let aioquic take one datagram, under keys of an earlier phase if given."""
-        if self._closed:
+        if self._closed or self._moves_early(address):
             return
         if not self._window_used:
             self._window_used = private.use_window(self._connection, self._window)
@@ -261,6 +265,17 @@ class Link:
         self._drain(payloads)
         if private.handshake_too_large(self._connection):
             self._refuse(f"TLS message of more than {private.MAX_HANDSHAKE} bytes", "TLS message too large")
+
+    def _moves_early(self, address: Address) -> bool:
+        """Tell whether a datagram would move a client's handshake to another address.
+
+        RFC 9000 section 9 forbids it, and section 8.1 takes what arrives then for a proof of an address; aioquic takes
+        it for a proof of the new one, to which the sender may never have been.
+        """
+        if self._phases is not None or self._connection.configuration.is_client:
+            return False
+        peer = self._connection.get_peer_address()
+        return peer is not None and address != peer
 
     def _prepare_fast(self, now: float) -> None:
         """Open the fast way once the handshake is confirmed."""

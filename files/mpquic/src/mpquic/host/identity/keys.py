@@ -107,12 +107,12 @@ def stage(directory: Path, owner: str, *, dry: bool) -> Identity:
     return _answer(folder, current, _complete(folder, staged))
 
 
-def promote(directory: Path, owner: str, *, dry: bool) -> Identity:
+def promote(directory: Path, owner: str, *, dry: bool, self_signed: bool = False) -> Identity:
     """Put the staged key and its certificate in the place of the current ones, which are removed.
 
     Whoever reads the files finds the old pair or the new one, also after a crash. Without a staged key there is nothing
     to do. Arguments and errors as those of `ensure`; HostError also when a CA signed the current certificate but not
-    the staged one, or that one is expired.
+    the staged one, unless `self_signed` says that this will do, or when the staged one is expired.
     """
     folder = Folder(directory, owner, dry=dry)
     current, staged = _read(directory)
@@ -123,10 +123,11 @@ def promote(directory: Path, owner: str, *, dry: bool) -> Identity:
         folder.make()
         folder.remove(*staged.orphans)
         return _answer(folder, current, staged)
-    if certificates.of_ca(current.chain) and not certificates.of_ca(staged.chain):
+    if not self_signed and certificates.of_ca(current.chain) and not certificates.of_ca(staged.chain):
         raise HostError(
             f"{staged.cert_file}: no CA signed it, but one signed {current.cert_file}; have the same done for the "
-            "staged key before (mpquic identity request --next, then install)"
+            "staged key before (mpquic identity request --next, then install), or where all know this host by its key "
+            "say --self-signed"
         )
     if certificates.of_ca(staged.chain) and certificates.expired(staged.chain[0]):
         raise HostError(f"{staged.cert_file}: expired at {certificates.expires(staged.chain[0])}")

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a daemon says of itself, read by root: the daemon has a user of its own, so nothing of it is taken on trust."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mpquic.io.control import ask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    Reader = Callable[[str, object], object]
+
+#: Characters of one text; bound of a number, either side of 0.
+_MAX_TEXT = 500
+_MAX_NUMBER = 1 << 64
+
+
+def read_status(path: Path, instance_id: str) -> dict[str, Any]:
+    """Ask the daemon behind ``path`` for the status of ``instance_id``, the name under which the answer is returned.
+
+    Unknown fields are left out, characters that do not print are replaced. Raises OSError when nobody answers in
+    time, ValueError when the answer is not a status.
+    """
+    answer = ask(path, "status")
+    if "error" in answer:
+        raise ValueError(f"refused: {_text('error', answer['error'])}")
+    return {"id": instance_id, **_fields("", answer, _INSTANCE, ("state",))}
+
+
+def _text(where: str, value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{where}: expected text")  # noqa: TRY004 - one kind of error for the caller
+    return "".join(char if char.isprintable() else "?" for char in value[:_MAX_TEXT])
+
+
+def _number(where: str, value: object) -> int | float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not -_MAX_NUMBER < value < _MAX_NUMBER:
+        raise ValueError(f"{where}: expected a number")
+    return value
+
+
+def _count(where: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _MAX_NUMBER:
+        raise ValueError(f"{where}: expected a count")
+    return value
+
+
+def _flag(where: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{where}: expected true or false")  # noqa: TRY004
+    return value
+
+
+def _counts(where: str, value: object) -> dict[str, int]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{where}: expected an object")  # noqa: TRY004
+    return {_text(where, key): _count(where, count) for key, count in value.items()}
+
+
+def _peers(where: str, value: object) -> list[dict[str, Any]]:
+    if not isinstance(value, list):
+        raise ValueError(f"{where}: expected a list")  # noqa: TRY004
+    return [_fields(f"{where}[{at}]: ", peer, _PEER, _ALWAYS) for at, peer in enumerate(value)]
+
+
+def _or_null(read: Reader) -> Reader:
+    return lambda where, value: None if value is None else read(where, value)
+
+
+def _fields(where: str, found: object, readers: Mapping[str, Reader], required: tuple[str, ...]) -> dict[str, Any]:
+    if not isinstance(found, dict):
+        raise ValueError(f"{where}expected an object")  # noqa: TRY004
+    for name in required:
+        if name not in found:
+            raise ValueError(f"{where}{name} is missing")
+    return {name: read(where + name, found[name]) for name, read in readers.items() if name in found}
+
+
+_SHARED: dict[str, Reader] = {
+    "state": _text,
+    "reason": _text,
+    "since_s": _number,
+    "session": _or_null(_text),
+    "connects": _count,
+    "remote": _or_null(_text),
+    "rtt_ms": _or_null(_number),
+    "tx_packets": _count,
+    "rx_packets": _count,
+    "tx_bytes": _count,
+    "rx_bytes": _count,
+    "drops": _counts,
+}
+_PEER: dict[str, Reader] = {"name": _text, "address": _text, **_SHARED, "key": _or_null(_text), "legacy": _flag}
+#: What every peer has.
+_ALWAYS = tuple(_PEER)
+_INSTANCE: dict[str, Reader] = {
+    "role": _text,
+    **_SHARED,
+    "tun": _text,
+    "mtu": _or_null(_count),
+    "datagram": _or_null(_count),
+    "bind": _text,
+    "local": _or_null(_text),
+    "rate_bps": _or_null(_count),
+    "held_to_bps": _or_null(_count),
+    "key_updates": _or_null(_count),
+    "pid": _count,
+    "identity": _or_null(_text),
+    "config": _text,
+    "version": _text,
+    "peers": _peers,
+}
