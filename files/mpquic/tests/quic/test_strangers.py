@@ -174,7 +174,7 @@ def test_another_ca_vouches_for_those_who_are_here(world: World, tmp_path: Path,
     def listener(ca_file: Path) -> ServerEndpoint:
         return ServerEndpoint(identity=server.files(tmp_path), tun_mtu=1300, ca_file=ca_file)
 
-    world.server = ServerTunnel(listener(first.file(tmp_path)), roster, world.now, own=SERVER_TUN)
+    world.server = ServerTunnel(listener(first.file(tmp_path)), roster, world.now, own=(SERVER_TUN,))
     world.server.attach(BareCodec())
     trust = Trust(pins=(server.pin,))
     world.client_endpoint = ClientEndpoint(trust=trust, identity=client.files(tmp_path), tun_mtu=1300)
