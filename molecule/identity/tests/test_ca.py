@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import yaml
-from conftest import ROOT, TUNNELS, all_up, instances, out, play, recap, wait_for
+from conftest import ROOT, TUNNELS, all_up, instances, lab, out, play, recap, wait_for
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,12 +80,46 @@ def test_certificates_take_the_place_of_pins(authority):
     assert all(counts["changed"] == 0 for counts in authority.play().values())
 
 
+def connects() -> list[int]:
+    return [instances(host)[str(i)]["connects"] for host in HOSTS for i in TUNNELS]
+
+
+def meet_again() -> None:
+    """Have a handshake in every tunnel, and nothing restarted: both ends show what they have in memory."""
+    before = connects()
+    try:
+        for i in TUNNELS:
+            lab("cut", f"wan{i}")
+        wait_for(
+            lambda: all(instances("client1")[str(i)]["state"] != "up" for i in TUNNELS),
+            seconds=30,
+            what="the client gave up all six connections",
+        )
+    finally:
+        for i in TUNNELS:
+            lab("restore", f"wan{i}")
+    wait_for(
+        lambda: all(now > then for now, then in zip(connects(), before, strict=True)),
+        seconds=60,
+        what="all six tunnels have another connection",
+    )
+
+
 def test_a_new_certificate_is_taken_over(authority):
+    """Another CA signs it, and the former one is taken out before the ends meet again: an old certificate is no use."""
     before = pids()
+    authority.shell("mv pki/ca.pem pki/former.pem")
+    authority.shell(example("make the CA, once"))
+    authority.shell("cp pki/ca.pem pki/next.pem && cat pki/former.pem >> pki/ca.pem")
+    authority.play()
     authority.sign()
     counts = authority.play()
     assert all(counts[host]["changed"] > 0 for host in HOSTS)
     assert all_up()
+    authority.shell("mv pki/next.pem pki/ca.pem")
+    authority.play()
+    meet_again()
+    wait_for(all_up, seconds=60, what="all six tunnels pass packets with the certificates of the new CA")
     assert pids() == before
 
 

@@ -21,6 +21,7 @@ def test_decoders_bear_what_is_thrown_at_them(name: str) -> None:
     assert report.accepted > kind.quick // 100, "nothing gets deep"
     assert report.refused > kind.quick // 100, "nothing is refused"
     assert not report.grew
+    assert all(report.notes[state] for state in kind.states), "a state of a connection is not reached"
 
 
 def test_every_folder_of_samples_has_a_decoder() -> None:

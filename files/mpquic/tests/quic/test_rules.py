@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a server lets nobody do: come back after a refusal, stay after a reload, register twice, be known without a key."""
+"""What a server lets nobody do: come back after a refusal, stay after a reload, register twice, leave a mark."""
 
 from __future__ import annotations
 

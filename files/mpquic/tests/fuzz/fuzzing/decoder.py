@@ -28,6 +28,8 @@ class Decoder:
     longest: ClassVar[int] = 4096
     #: Blocks of memory in use at rest by which the end of a run may exceed its first tenth.
     max_blocks: ClassVar[int] = 500
+    #: Notes that a quick run has to make.
+    states: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, rng: Random) -> None:
         """Make what the inputs are fed to."""
