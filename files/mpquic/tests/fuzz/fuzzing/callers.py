@@ -34,6 +34,8 @@ HALF_OPEN, HANDSHAKEN, REGISTERED = STATES = ("half-open", "handshaken", "regist
 #: Inputs in the life of one, before the server has heard enough of it.
 _LIFE = 100
 _LONGEST = 1200
+#: Addresses of its own, and of the client whose tunnel is up.
+_OWN, _OTHERS = b"\x0a\xc8\x04\x01", b"\x0a\xc8\x01\x01"
 _OPENING = Hello(*messages.VERSIONS).encode() + Register(ID, 0, OWNED).encode()
 
 
@@ -106,7 +108,11 @@ class Callers:
             self._link.control(items[0][:_LONGEST])
             return self._sealed([])
         if kind == "payloads":
-            return self._sealed([item for item in items if item][:8])
+            taken = [item for item in items if item][:8]
+            if rng.random() < 0.2:
+                # As if they were the other peer's.
+                taken = [item.replace(_OWN, _OTHERS) for item in taken]
+            return self._sealed(taken)
         contents = [content[:_LONGEST] or b"\1" for content in items or (b"",)]
         connection = self._link._connection
         sealed = seal.seal(contents, private.send_state(connection))

@@ -29,6 +29,7 @@ _VERDICTS = {
     "initial_small",
     "malformed",
     "half_open_full",
+    "handshake_limit",
     "retry_limit",
 }
 

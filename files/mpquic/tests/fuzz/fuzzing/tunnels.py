@@ -49,6 +49,8 @@ _ATTEMPT = 40
 _STEP, _SECONDS = 4, 0.001
 #: Seconds after which everything has ended that ends by itself.
 _LONG = 70.0
+#: Bytes of an Initial beside token and content: header with ids of 8 bytes, tag.
+_AROUND = 46
 #: Keys that are kept.
 _REMEMBERED = 64
 _CIDS = tuple(f"fuzz-{number:03}".encode() for number in range(6))
@@ -188,6 +190,7 @@ class ServerDatagrams(_Tunnel):
 
     name = "server"
     quick = 1200
+    # As with the client below.
     max_blocks = 5000
     states = STATES
 
@@ -264,6 +267,8 @@ class ServerDatagrams(_Tunnel):
         self._callers.forget()
         self._asked.clear()
         super().settle()
+        # How many sources are remembered is tested elsewhere.
+        self.server._board._admission._by_source.clear()
 
     def _initial(self, mutator: Mutator) -> bytes:
         rng = self.rng
@@ -277,7 +282,7 @@ class ServerDatagrams(_Tunnel):
             self._from, cid, token = self._asked.popleft()
             original = cid
         plain = self._hello if rng.random() < 0.2 else mutator.mutate(self._hello)
-        full = plain.ljust(1200 - 60 - len(token), b"\0")
+        full = plain.ljust(wire.MIN_INITIAL - _AROUND - len(token), b"\0")
         return self._initials.seal(original, (cid, source, token), full, rng.getrandbits(3))
 
     @staticmethod
