@@ -154,7 +154,26 @@ def server(netns, tmp_path):
     return netns
 
 
-PEERS = [{"name": "client1.cr5", "state": "up"}, {"name": "client1.df5", "state": "waiting"}]
+_PEER = {
+    "address": "10.200.10.1",
+    "allowed": ["10.200.10.1/32"],
+    "shared": [],
+    "outer_dscp": 0,
+    "reason": "connected",
+    "since_s": 1.0,
+    "session": None,
+    "connects": 1,
+    "remote": None,
+    "rtt_ms": None,
+    "tx_packets": 0,
+    "rx_packets": 0,
+    "tx_bytes": 0,
+    "rx_bytes": 0,
+    "drops": {},
+    "key": None,
+    "legacy": False,
+}
+PEERS = [_PEER | {"name": "client1.cr5", "state": "up"}, _PEER | {"name": "client1.df5", "state": "waiting"}]
 
 
 @pytest.mark.parametrize(("state", "peers"), [("listening", PEERS[1:]), ("up", PEERS), ("listening", [])])

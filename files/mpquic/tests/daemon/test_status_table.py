@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 
 PEER: dict[str, Any] = {
     "address": "10.200.10.5",
+    "allowed": ["10.200.10.5/32"],
+    "shared": [],
+    "outer_dscp": 0,
+    "connects": 1,
+    "key": None,
+    "tx_packets": 1000,
+    "rx_packets": 10,
     "state": "up",
     "reason": "connected",
     "since_s": 71.2,

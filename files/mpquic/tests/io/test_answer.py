@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 PEER: dict[str, Any] = {
     "name": "client1",
     "address": "10.200.4.1",
+    "allowed": ["10.200.4.1/32"],
+    "shared": [],
+    "outer_dscp": "copy",
     "state": "up",
     "reason": "connected",
     "since_s": 1.5,
@@ -95,7 +98,7 @@ def _shown(hostile: Hostile, capsys: pytest.CaptureFixture[str], *options: str) 
         (b"\xff\xfe\n", "answer is not JSON"),
         (b"", "answer is not JSON"),
         (b'{"state": "up", "pid": ' + b"9" * 100_000 + b"}\n", "answer is not JSON"),
-        (b'{"state": "' + b"x" * 2_000_000 + b'"}\n', "answer is longer than 1048576 bytes"),
+        (b'{"state": "' + b"x" * 20_000_000 + b'"}\n', "answer is longer than 16777216 bytes"),
         ([], "answer is not a JSON object"),
         ({}, "state is missing"),
         ({"error": "\x1bno"}, "refused: ?no"),

@@ -60,6 +60,12 @@ def _counts(where: str, value: object) -> dict[str, int]:
     return {_text(where, key): _count(where, count) for key, count in value.items()}
 
 
+def _texts(where: str, value: object) -> list[str]:
+    if not isinstance(value, list):
+        raise ValueError(f"{where}: expected a list")  # noqa: TRY004
+    return [_text(f"{where}[{at}]", item) for at, item in enumerate(value)]
+
+
 def _peers(where: str, value: object) -> list[dict[str, Any]]:
     if not isinstance(value, list):
         raise ValueError(f"{where}: expected a list")  # noqa: TRY004
@@ -93,7 +99,16 @@ _SHARED: dict[str, Reader] = {
     "rx_bytes": _count,
     "drops": _counts,
 }
-_PEER: dict[str, Reader] = {"name": _text, "address": _text, **_SHARED, "key": _or_null(_text), "legacy": _flag}
+_PEER: dict[str, Reader] = {
+    "name": _text,
+    "address": _text,
+    "allowed": _texts,
+    "shared": _texts,
+    "outer_dscp": lambda where, value: _text(where, value) if isinstance(value, str) else _count(where, value),
+    **_SHARED,
+    "key": _or_null(_text),
+    "legacy": _flag,
+}
 #: What every peer has.
 _ALWAYS = tuple(_PEER)
 _INSTANCE: dict[str, Reader] = {
