@@ -22,7 +22,7 @@ from mpquic.host.explain import path
 from mpquic.host.explain.packet import parse
 from nft_table import render
 
-pytestmark = pytest.mark.netns
+pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
 PIN = "sha256:" + "ab" * 32
 FILES = {"tls_cert_file": "cert.pem", "tls_key_file": "key.pem"}

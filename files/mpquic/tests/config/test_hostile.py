@@ -161,6 +161,7 @@ def test_what_is_just_below_the_limit(text: str) -> None:
     assert faults(text.encode()) == ["found a list, expected a YAML mapping of instance keys"]
 
 
+@pytest.mark.slow
 def test_bombs() -> None:
     """In a process that is ended at the limits."""
     code = "import sys; sys.path.insert(0, sys.argv[1]); import test_hostile; test_hostile.bombs()"

@@ -21,7 +21,7 @@ import places
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.netns, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
+pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
 #: Classes by the end that the daemon is; their TUNs, and the last part of their addresses.
 TUNS = {"client": TUN, "other": "mpq8"}

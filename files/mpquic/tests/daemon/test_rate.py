@@ -15,7 +15,7 @@ from wan import ADDRESS
 if TYPE_CHECKING:
     from wan import Wan
 
-pytestmark = [pytest.mark.netns, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
+pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
 RATE = 8_000_000
 SECONDS = 3

@@ -11,7 +11,7 @@ from explain_site import CLASSES, LANS, forget_flows
 from mpquic.host.explain import path
 from mpquic.host.explain.packet import Packet
 
-pytestmark = pytest.mark.netns
+pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
 SOURCES = {
     4: ["172.16.5.2", "172.16.5.3", "172.16.5.9", "172.16.5.14"],

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hosts import Hosts
     from mpquic.quic import ClientEndpoint
 
-pytestmark = [pytest.mark.netns, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
+pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
 VICTIM = ip_network(ADDRESS["client"])
 MALLORY = ip_network("10.200.9.9")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from hosts import Hosts
 
-pytestmark = [pytest.mark.netns, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
+pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
 NET = {name: ip_network(f"10.200.9.{number}") for number, name in enumerate(("good", "bad", "few", "thin"), 51)}
 #: What peers may send: UDP datagrams per second, bits per second.

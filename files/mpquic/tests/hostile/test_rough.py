@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from hosts import Hosts
 
-pytestmark = [pytest.mark.netns, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
+pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
 RELAY = 45010
 INSIDE = 7000

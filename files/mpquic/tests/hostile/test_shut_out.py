@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from caller import Caller
     from hosts import Hosts
 
-pytestmark = [pytest.mark.netns, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
+pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
 NEWCOMER = ip_network("10.200.9.77")
 #: Seconds until a newcomer is in.

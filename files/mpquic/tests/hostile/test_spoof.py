@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from hosts import Hosts
 
-pytestmark = [pytest.mark.netns, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
+pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
 PEERS = 8
 SERVER = {4: ADDRESS["server"], 6: "fd00:9::ffff"}

@@ -16,7 +16,7 @@ from wan import ADDRESS, PEER, until
 if TYPE_CHECKING:
     from hosts import Hosts
 
-pytestmark = [pytest.mark.netns, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
+pytestmark = [pytest.mark.netns, pytest.mark.slow, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
 OWN = ip_network(ADDRESS["client"])
 OTHER = ip_network("10.200.9.55")

@@ -16,6 +16,8 @@ from traffic import Flow, carry, connect, link
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.slow
+
 LINK = 20_000_000
 VOICE = Flow(64_000, size=200, dscp=46)
 BULK, LE = Flow(1.5 * LINK, dscp=8), Flow(1.5 * LINK, dscp=1)

@@ -134,6 +134,7 @@ def test_reconnects_begin_with_the_size_that_worked(world: World) -> None:
     assert world.now - started < 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("talker", ["client", "server", "both"])
 @pytest.mark.parametrize("load", ["full", "trickle", "mixed"])
 @pytest.mark.parametrize("mtu", [1400, 1280])
@@ -187,6 +188,7 @@ def test_a_long_path_that_shrinks(world: World) -> None:
     assert world.run_until(lambda: len(world.at_server) > before, 3) < 1.6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", [0.01, 0.05, 0.2])
 def test_plain_loss_shrinks_nothing(world: World, loss: float) -> None:
     world.run_until(lambda: both_up(world), 1)

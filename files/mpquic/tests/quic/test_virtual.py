@@ -91,6 +91,7 @@ def test_silent_black_hole(world: World, direction: str, talker: str) -> None:
     assert world.run_until(lambda: _both_up(world), 10) < 6
 
 
+@pytest.mark.slow
 def test_losses_are_no_reason_to_give_up(world: World) -> None:
     world.up.loss = world.down.loss = 0.25
     world.run_until(lambda: _both_up(world), 10)
@@ -270,6 +271,7 @@ def test_oversize_packets_block_nothing(world: World) -> None:
     assert world.drops() == {"too_big": 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", ["cubic", "reno"])
 def test_loss_based_control_waits_in_our_bounded_queue(tmp_path: Path, algorithm: str) -> None:
     world = World(tmp_path, algorithm=algorithm)
@@ -290,6 +292,7 @@ def test_loss_based_control_waits_in_our_bounded_queue(tmp_path: Path, algorithm
     assert world.client.state == "up"
 
 
+@pytest.mark.slow
 def test_tunnel_control_does_not_mind_loss(world: World) -> None:
     world.run_until(lambda: _both_up(world), 1.0)
     world.up.loss = 0.02
@@ -307,6 +310,7 @@ def test_a_burst_leaves_at_once(world: World) -> None:
     assert len(world.client.flush(world.now)) == 64
 
 
+@pytest.mark.slow
 def test_memory_of_a_dead_path_is_bounded(world: World) -> None:
     world.run_until(lambda: _both_up(world), 1.0)
     world.up.cut = True
@@ -491,6 +495,7 @@ def test_junk_never_raises(tmp_path: Path, junk: list[bytes], initial: bool, cid
     assert server.state == "listening"
 
 
+@pytest.mark.slow
 def test_mutated_datagrams_do_not_disturb(world: World) -> None:
     source = numbers()
     world.every(0.01, lambda: world.from_client(next(source)))
