@@ -87,7 +87,8 @@ class Fit:
         self.proved = path.size
         if path.settled:
             self.mtu = connection.max_payload - wire.OVERHEAD
-            self._lane.narrow = self.mtu < IPV6_MIN_MTU
+            # Without an address of its own the tunnel cannot say no; what others route into it is carried if it fits.
+            self._lane.narrow = self._answers.ipv6 and self.mtu < IPV6_MIN_MTU
 
     def _refuse(self, payloads: Sequence[bytes], limit: int, now: float) -> None:
         if self._path is None or not self._path.settled:

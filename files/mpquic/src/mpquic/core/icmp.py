@@ -59,6 +59,11 @@ class TooBig:
         self._tokens = float(RATE)
         self._at = 0.0
 
+    @property
+    def ipv6(self) -> bool:
+        """Whether IPv6 is answered: the near end has an IPv6 address."""
+        return self._source_6 is not None
+
     def answer(self, packet: bytes, mtu: int, now: float) -> bytes | None:
         """Return the ICMP packet that tells the sender of ``packet`` to keep to ``mtu`` bytes, None for no answer."""
         version = packet[0] >> 4
