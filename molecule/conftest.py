@@ -139,8 +139,10 @@ def watch(*places: tuple[str, str, str], options: str = "") -> Iterator[dict[tup
     seen: dict[tuple[str, str], list[str]] = {}
     running = {}
     for place, interface, wanted in places:
-        command = f"exec tcpdump -i {interface} -nn -l -q -B 4096 {options} '{wanted}'"
-        running[place, interface] = start(place, command)
+        # Into a file: nobody would empty a pipe meanwhile, and in a machine a signal to what runs here does not reach
+        # what it runs there.
+        command = f"echo $$ >/tmp/watch-{interface}; exec tcpdump -i {interface} -nn -l -q -B 4096 {options} '{wanted}'"
+        running[place, interface] = start(place, f"{command} >/tmp/watch-{interface}.txt")
     for process in running.values():
         assert process.stderr is not None
         while "listening on" not in (line := process.stderr.readline()):
@@ -149,6 +151,8 @@ def watch(*places: tuple[str, str, str], options: str = "") -> Iterator[dict[tup
         yield seen
     finally:
         time.sleep(0.5)  # what is in flight still belongs to it
-        for where, process in running.items():
-            process.terminate()
-            seen[where] = [line for line in process.communicate(timeout=10)[0].splitlines() if line]
+        for (place, interface), process in running.items():
+            file = f"/tmp/watch-{interface}"
+            out(place, f"kill $(cat {file})")
+            process.communicate(timeout=10)
+            seen[place, interface] = out(place, f"cat {file}.txt; rm {file} {file}.txt").strip().splitlines()
