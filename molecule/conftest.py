@@ -79,6 +79,7 @@ def play(
     return subprocess.run(
         ["ansible-playbook", "-i", str(inventory or INVENTORY), playbook, *arguments],
         cwd=ROOT,
+        env={**os.environ, "ANSIBLE_FORCE_COLOR": "0"},  # molecule's own output may be in colour
         check=False,
         capture_output=True,
         text=True,
