@@ -29,9 +29,9 @@ CLASSES: dict[str, tuple[tuple[str, str], set[int], int]] = {
 TRAFFIC = f"{sys.executable} {Path(__file__).with_name('traffic.py')}"
 
 
-def flow(kind: str, *arguments: object) -> subprocess.Popen[str]:
+def flow(kind: str, *arguments: object, lan: str = "lan5") -> subprocess.Popen[str]:
     """Start a flow of the LAN: ``calls``, ``flood`` or ``load`` with what traffic.py takes."""
-    return start("lan5", f"exec {TRAFFIC} {kind} {' '.join(map(str, arguments))}")
+    return start(lan, f"exec {TRAFFIC} {kind} {' '.join(map(str, arguments))}")
 
 
 def result(process: subprocess.Popen[str]) -> dict[str, Any]:

@@ -41,14 +41,18 @@ def hurt(call: dict[str, Any], idle: float) -> bool:
 
 @pytest.mark.parametrize(("port", "dscp"), [(5060, 46)])
 def test_calls_are_not_hurt_by_bulk(idle, port, dscp):
+    # Client, VPS, ISP and all flows share the cores of one machine. What that costs is seen by calls on another WAN.
+    elsewhere = result(flow("calls", WEB, 10000, 0, 2, lan="lan1"))
+    beside = flow("calls", WEB, 10000, 0, 11, lan="lan1")
     call, bulk = under_load(10, dscp, port)
-    told = f"idle {idle:.1f} ms, under load {call}, bulk {bulk}"
+    machine = max(0.0, result(beside)["p99"] - elsewhere["p99"])
+    told = f"idle {idle:.1f} ms, under load {call}, bulk {bulk}, on another WAN {machine:.1f} ms more"
     assert bulk["sent"] > 0.9 * 3 * RATE * 1e6 / 8 / 1300 * 11, told
     # Bulk has the link to itself but for the calls, both ways.
     for way in ("arrived", "back"):
         assert bulk[way] * 1300 * 8 / 11e6 > 0.7 * RATE, told
     assert call["lost"] <= LOST * call["sent"], told
-    assert call["p99"] - idle <= LATER, told
+    assert call["p99"] - idle <= LATER + machine, told
 
 
 def test_without_the_shaper_they_are(idle):

@@ -12,12 +12,18 @@ The server answers calls packet by packet, floods back at the rate that it is as
 from __future__ import annotations
 
 import json
+import multiprocessing
 import selectors
+import signal
 import socket
 import struct
 import sys
 import threading
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from multiprocessing.synchronize import Event
 
 CALLS = (5060, 10000)
 FLOODS = (5001, 5201)
@@ -50,17 +56,30 @@ def say(line: str) -> None:
 
 
 def serve(addresses: list[str]) -> None:
-    """Answer until the process is ended."""
+    """Answer until the process is ended: calls from a process of their own, which no flood keeps from answering."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    ready = multiprocessing.Event()
+    multiprocessing.Process(target=serve_bulk, args=(addresses, ready), daemon=True).start()
     for address in addresses:
         for port in CALLS:
             threading.Thread(target=answer_calls, args=(address, port), daemon=True).start()
+    if not ready.wait(10):
+        sys.exit("no flood is answered")
+    say("ready")
+    threading.Event().wait()
+
+
+def serve_bulk(addresses: list[str], ready: Event) -> None:
+    """Answer floods and TCP."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for address in addresses:
         for port in FLOODS:
             threading.Thread(target=answer_floods, args=(address, port), daemon=True).start()
         for port in LOADS:
             family = socket.AF_INET6 if ":" in address else socket.AF_INET
             listening = socket.create_server((address, port), family=family)
             threading.Thread(target=answer_loads, args=(listening,), daemon=True).start()
-    say("ready")
+    ready.set()
     threading.Event().wait()
 
 
