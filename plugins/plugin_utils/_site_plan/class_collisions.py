@@ -183,11 +183,15 @@ def _networks(
 ) -> None:
     """Compare all that the VPS routes: the networks of the TUN devices, and the LANs whose addresses it sees."""
 
+    leading = {id(link) for link in leaders}
+
     def quiet(a: Claim, b: Claim) -> bool:
+        # Only the numbers of those that lead a server instance have been compared.
+        told = all(not isinstance(claim.entry, ClassLink) or id(claim.entry) in leading for claim in (a, b))
         with_link = isinstance(a.entry, ClassLink) or isinstance(b.entry, ClassLink)
         if not with_link or a.entry is b.entry:
             return True
-        if same_number(a, b) and getattr(a.entry, "port", 0) != getattr(b.entry, "port", 0):
+        if told and same_number(a, b) and getattr(a.entry, "port", 0) != getattr(b.entry, "port", 0):
             return True
         # The client has been asked already about all but this: a tunnel that has the LAN, too.
         lan_of_tunnel = "lan_cidrs" in {a.key, b.key} and a.interface is not None and b.interface is not None

@@ -89,7 +89,7 @@ def test_fix_builds_what_the_architecture_says(classes):
         for place, (name, address) in enumerate(addresses.items()):
             table = 46016 + place
             assert f"{200 + place}:\tfrom all fwmark {MARKS[name]:#x}/0xfff0000 lookup {table} proto 109" in rules
-            assert f"{200 + place}:\tfrom {address} lookup {table} proto 109" in rules
+            assert f"{200 + place}:\tfrom {address} iif lo lookup {table} proto 109" in rules
             routes = classes.ip(f"{family} route show table {table}")
             assert f"default dev {name} proto 109" in routes
             assert "metric 10 " in routes
@@ -154,6 +154,13 @@ def test_the_host_answers_by_the_tun_it_was_asked_through(classes, version, aske
     assert inside(classes, work) == {name: {name: [address]} for name, address in addresses.items()}
 
 
+@pytest.mark.parametrize("name", CLASSES_6)
+def test_nobody_else_sends_with_the_address_of_a_tun(classes, name):
+    """IPv4 drops such packets as martians, IPv6 takes them; without a mark they have no business in a tunnel."""
+    assert f" dev {name} " in classes.ip(f"-6 route get {FAR[6]} from {CLASSES_6[name]}")
+    assert " dev wan5 " in classes.ip(f"-6 route get {FAR[6]} from {CLASSES_6[name]} iif wan5")
+
+
 @pytest.mark.parametrize("version", [4, 6])
 @pytest.mark.parametrize("damage", ["link del cr5", "link set cr5 down", "route del default dev cr5 table 46016"])
 def test_without_its_tun_a_class_is_unreachable(classes, version, damage):
@@ -205,7 +212,7 @@ DRIFT = {
         ],
         {"rule_wrong"},
     ),
-    "no rule for the own address": (["rule del from 10.200.10.1 lookup 46016"], {"rule_missing"}),
+    "no rule for the own address": (["rule del from 10.200.10.1 iif lo lookup 46016"], {"rule_missing"}),
     "second rule of ours": (["rule add priority 200 from 10.200.10.2 lookup 46016 protocol 109"], {"stale_rule"}),
     "route deleted": (["-6 route del default dev cr5 table 46016"], {"route_missing"}),
     "route into another tunnel": (

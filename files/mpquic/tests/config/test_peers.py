@@ -115,6 +115,14 @@ def test_peers_of_classes(server: Any) -> None:
             ),
         ),
         (
+            {"shared": ["172.16.0.0/16"]},
+            {"shared": ["172.16.0.0/16"], "pins": ["sha256:" + "0" * 64]},
+            (
+                "peers[1] (cr): shared[0]: found 172.16.0.0/16, expected a prefix that only entries with the same pins "
+                "and names share"
+            ),
+        ),
+        (
             {"shared": ["10.200.4.2/31"]},
             {"shared": ["172.16.0.0/16"]},
             "peers[0] (df): shared[0]: found 10.200.4.2/31, expected a prefix without the own address, 10.200.4.2/24",

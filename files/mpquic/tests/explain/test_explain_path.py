@@ -318,7 +318,7 @@ def vps(bare):
             {"name": "client1.df5", "pins": [PIN], "allowed": ["10.200.10.5/32"], "shared": ["172.16.5.0/28"]},
             {
                 "name": "client1.cr5",
-                "pins": [PIN[:-1] + "1"],
+                "pins": [PIN],
                 "allowed": ["10.200.10.1/32", "fd6d:7071:10::1/128"],
                 "shared": ["172.16.5.0/28"],
                 "outer_dscp": 46,

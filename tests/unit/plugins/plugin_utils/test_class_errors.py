@@ -549,6 +549,25 @@ def test_lans_that_the_vps_routes_are_of_one_client():
     ]
 
 
+def test_a_lan_of_one_who_shares_the_instance_of_another_number():
+    groups, hostvars = many(3, classes=[DF | {"nat": False}])
+    lans = {
+        host: [{"name": "lan0", "cidrs": [cidr]}]
+        for host, cidr in (("client0", "192.168.9.0/24"), ("client1", "192.168.8.0/24"))
+    }
+    hostvars["client0"]["mpquic_class_tunnels"][0] |= {"lans": lans["client0"]}
+    second = {"id": 2, "port": 45020, "server_tun": "mt2", "network": "10.202.0.0/16"}
+    hostvars["client1"]["mpquic_class_tunnels"][0] |= {"lans": lans["client1"], **second}
+    # It has the number of the first link and meets the second.
+    hostvars["client2"]["mpquic_class_tunnels"][0] |= {"lans": lans["client0"], **second, "id": 1}
+    assert refused((groups, hostvars)) == [
+        (
+            "client2: mpquic_class_tunnels[0] (id 1): lans[0]: found 192.168.9.0/24, overlaps lans[0] 192.168.9.0/24 of"
+            " client0: mpquic_class_tunnels[0] (id 1)"
+        )
+    ]
+
+
 # Of the matches of cr and bk, what is said of the one of bk.
 SHADOWS = [
     ({"protocol": "udp"}, {"protocol": "udp", "dports": [53]}, True),

@@ -96,6 +96,7 @@ def across(entries: Sequence[Entry], valid: Mapping[str, Any], given: Mapping[st
     if len(entries) > 1 and given.get("multi_conn_enabled", False) is False and valid.get("role") != "client":
         yield f"multi_conn_enabled: found false, expected true with {len(entries)} entries in peers and legacy_peers"
     yield from _without_own(entries, valid)
+    yield from _other_keys(entries)
     owned = [named for entry in entries for named in entry.prefixes()] + list(_first_shared(entries))
     for (inner, name), (outer, other) in overlaps(owned):
         yield f"{name}: found {inner}, expected a prefix that does not overlap {outer} of {other}"
@@ -110,6 +111,20 @@ def _without_own(entries: Sequence[Entry], valid: Mapping[str, Any]) -> Iterator
         for prefix, name in named:
             if prefix.version == own.version and prefix.overlaps(own):
                 yield f"{name}: found {prefix}, expected a prefix without the own address, {address}"
+
+
+def _other_keys(entries: Sequence[Entry]) -> Iterator[str]:
+    """Yield one line for every shared prefix that entries with different keys have: or one draws flows of the other."""
+    first: dict[IPNetwork, Entry] = {}
+    for entry in entries:
+        for prefix, name in entry.shared():
+            other = first.setdefault(prefix, entry)
+            if _keys(other) != _keys(entry):
+                yield f"{name}: found {prefix}, expected a prefix that only entries with the same pins and names share"
+
+
+def _keys(entry: Entry) -> list[set[object]]:
+    return [set(entry.valid.get(key, ())) for key in ("pins", "cert_names")]
 
 
 def _first_shared(entries: Sequence[Entry]) -> Iterator[tuple[IPNetwork, str]]:

@@ -81,7 +81,8 @@ def _rules(instance: Instance, lan: Lan) -> Iterator[Rule]:
         return
     for address in instance.addresses:
         yield Rule(lan.priority, lan.table, anywhere(address.version), mark=lan.mark, mask=MARK_MASK)
-        yield Rule(lan.priority, lan.table, _alone(address))
+        # What this host sends, and nobody else in its name: an IPv6 source of its own is no martian to the kernel.
+        yield Rule(lan.priority, lan.table, _alone(address), iif="lo")
 
 
 def _alone(address: IPv4Interface | IPv6Interface) -> IPNetwork:
