@@ -8,11 +8,15 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from nft_table import render, sh
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PLAIN = {
     "tuns": ["mpq1", "mpq2"],
@@ -62,6 +66,11 @@ def site(**changes: list[dict[str, Any]]) -> dict[str, Any]:
 
 TUNS = {"mpq5": 500, "cr5": 200, "df5": 201, "bk5": 202}
 LINKS = (*TUNS, "wan0")
+# The client's rules by priority: the LAN's own, and one for each class.
+RULES = {
+    priority: f"{f'fwmark {(16 + k) << 16:#x}/0x0fff0000' if k else 'iif lan0'} lookup {46000 + k}"
+    for k, priority in enumerate(TUNS.values())
+}
 
 _SEND = """
 import json, socket, sys
@@ -143,15 +152,27 @@ class Places:
         for family, router in (("-4", "172.16.5.1"), ("-6", "fd00:5::1")):
             sh(f"ip {family} -n {lan} route add default via {router}")
             sh(f"ip {family} -n {client} route add default dev wan0")
-            for k, (name, priority) in enumerate(TUNS.items()):
-                which = f"fwmark {(16 + k) << 16:#x}/0x0fff0000" if k else "iif lan0"
-                sh(f"ip {family} -n {client} rule add priority {priority} {which} lookup {46000 + k}")
+            for priority, rule in RULES.items():
+                sh(f"ip {family} -n {client} rule add priority {priority} {rule}")
+            for k, name in enumerate(TUNS):
                 sh(f"ip {family} -n {client} route add default dev {name} table {46000 + k}")
         self.sh("client", "sysctl -q net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1")
 
     def remove(self) -> None:
         for name in self.names.values():
             subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+
+    @contextmanager
+    def without_rules(self, *priorities: int) -> Iterator[None]:
+        """Take routing rules of the client away, in both address families, for as long as the context lasts."""
+        rules = [(family, priority) for family in ("-4", "-6") for priority in priorities]
+        for family, priority in rules:
+            sh(f"ip {family} -n {self.names['client']} rule del priority {priority}")
+        try:
+            yield
+        finally:
+            for family, priority in rules:
+                sh(f"ip {family} -n {self.names['client']} rule add priority {priority} {RULES[priority]}")
 
     def seen(self, *doing: list[str], expected: int) -> list[list[Any]]:
         """Return what comes to the far ends while commands run in a place: link, protocol, source, target."""
@@ -228,23 +249,51 @@ class TestOnTheWire:
             assert [entry[0] for entry in client.seen(ping, expected=1)] == [link]
 
     def test_without_its_rule_a_class_goes_nowhere(self, client):
-        name = client.names["client"]
-        sh(f"ip -n {name} rule del priority 200")
-        try:
-            assert client.sent(("udp", 42001, "192.0.2.80", 5060, 46), expected=0) == {}
-        finally:
-            sh(f"ip -n {name} rule add priority 200 fwmark 0x110000/0x0fff0000 lookup 46001")
-        assert client.sent(("udp", 42001, "192.0.2.80", 5060, 46)) == {42001: ["cr5", "10.200.10.2"]}
+        packets = (("udp", 42001, "192.0.2.80", 5060, 46), ("udp", 42002, "2001:db8:80::80", 5060, 46))
+        with client.without_rules(200):
+            assert client.sent(*packets, expected=0) == {}
+        assert client.sent(*packets) == {42001: ["cr5", "10.200.10.2"], 42002: ["cr5", "fd6d::2"]}
 
-    def test_marks_of_others_stay(self, client):
-        rules = """table inet other {
-            chain early { type filter hook prerouting priority -170; meta mark set 0x7000abcd; }
-            chain late { type filter hook forward priority 0; meta mark 0x7013abcd udp dport 5999 counter; }
-        }"""
+    @pytest.mark.parametrize("marked", [True, False], ids=["marked", "unmarked"])
+    def test_without_any_rule_a_lan_goes_nowhere(self, client, marked):
+        four, six = (42003, 42004) if marked else (42005, 42006)
+        packets = (("udp", four, "192.0.2.80", 9, 0), ("udp", six, "2001:db8:80::80", 9, 0))
+        # Somebody else's table may clear the mark after ours has set it.
+        clear = "" if marked else "meta mark set 0"
+        rules = f"table inet other {{ chain late {{ type filter hook prerouting priority -149; {clear}; }}; }}"
         client.sh("client", "nft -f -", rules)
         try:
-            assert client.sent(("udp", 43001, "192.0.2.80", 5999, 0)) == {43001: ["bk5", "172.16.5.2"]}
-            assert "counter packets 1 " in client.sh("client", "nft list chain inet other late")
+            with client.without_rules(*RULES):
+                assert client.sent(*packets, expected=0) == {}
+                # It is our guard that holds them back: there is a route.
+                client.sh("client", "nft flush chain inet mpquic guard")
+                assert client.sent(*packets) == {four: ["wan0", "172.16.5.2"], six: ["wan0", "fd00:5::2"]}
+        finally:
+            client.sh("client", "nft delete table inet other")
+            client.sh("client", "nft -f -", render(site()))
+
+    @pytest.mark.parametrize("found", ["0x7000abcd", "0x7fffabcd"], ids=["others", "others and stale"])
+    def test_marks_of_others_stay(self, client, found):
+        rules = f"""table inet other {{
+            chain early {{
+                type filter hook prerouting priority -170;
+                meta mark set {found}
+                ct state new ct mark set {found}
+            }}
+            chain late {{
+                type filter hook forward priority 0;
+                udp dport 5999 meta mark 0x7013abcd counter
+                udp dport 5999 ct mark 0x7013abcd counter
+                iifname cr5 ct mark 0x7011abcd counter
+            }}
+        }}"""
+        client.sh("client", "nft -f -", rules)
+        try:
+            port = 43001 if found == "0x7000abcd" else 43002
+            assert client.sent(("udp", port, "192.0.2.80", 5999, 0)) == {port: ["bk5", "172.16.5.2"]}
+            ping = ["far", _PING, "cr5", f"192.0.2.{port - 43000}", "172.16.5.2"]
+            assert [entry[0] for entry in client.seen(ping, expected=1)] == ["cr5"]
+            assert client.sh("client", "nft list chain inet other late").count("counter packets 1 ") == 3
         finally:
             client.sh("client", "nft delete table inet other")
 
