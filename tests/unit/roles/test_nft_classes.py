@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,8 +45,13 @@ def site(**changes: list[dict[str, Any]]) -> dict[str, Any]:
             match(protocol=["udp"], dports=[5060, "10000-20000"], dscp=[46]),
             match(src=["172.16.5.2/32"], dst=["192.0.2.99/32", "2001:db8:99::/48"]),
             match(protocol=["icmpv6"]),
+            match(protocol=["tcp"], sports=[40020, 40022]),
         ],
-        "bk5": [match(protocol=["tcp", "udp"], dports=["5001-6000"]), match(dst=["2001:db8:1::/48"])],
+        "bk5": [
+            match(protocol=["tcp", "udp"], dports=["5001-6000"]),
+            match(dst=["2001:db8:1::/48"]),
+            match(protocol=["tcp", "udp"], sports=["40100-40110"], dports=[7000]),
+        ],
         **changes,
     }
     classes = [
@@ -179,6 +185,8 @@ class Places:
         command = ["ip", "netns", "exec", self.names["far"], sys.executable, "-c", _WATCH]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watch:
             assert watch.stdout is not None
+            deadline = threading.Timer(20, watch.kill)
+            deadline.start()
             try:
                 assert watch.stdout.readline() == "ready\n"
                 for place, *argv in doing:
@@ -188,9 +196,10 @@ class Places:
                 # What should not be there has had its time.
                 time.sleep(0 if expected else 0.2)
             finally:
+                deadline.cancel()
                 watch.kill()
             lines += watch.stdout.readlines()
-        return [json.loads(line) for line in lines]
+        return [json.loads(line) for line in lines if line]
 
     def sent(self, *packets: tuple[str, int, str, int, int], expected: int | None = None) -> dict[int, list[str]]:
         """Send packets of the LAN (protocol, source port, address, port, DSCP); return link and source by port."""
@@ -236,6 +245,13 @@ class TestOnTheWire:
             ("udp", 40013, "2001:db8:1::1", 53, 0): bk6,
             ("udp", 40014, "2001:db8:99::1", 53, 0): df6,  # the match has this destination, but an IPv4 source
             ("tcp", 40015, "2001:db8:80::80", 5500, 0): bk6,
+            ("tcp", 40020, "192.0.2.80", 443, 0): cr,
+            ("tcp", 40021, "192.0.2.80", 40020, 0): df,
+            ("udp", 40022, "192.0.2.80", 443, 0): df,
+            ("udp", 40101, "192.0.2.80", 7000, 0): bk,
+            ("udp", 40102, "192.0.2.80", 7001, 0): df,
+            ("tcp", 40103, "2001:db8:80::80", 7000, 0): bk6,
+            ("tcp", 40111, "2001:db8:80::80", 7000, 0): df6,
         }
         assert client.sent(*packets) == {packet[1]: where for packet, where in packets.items()}
 
@@ -247,6 +263,11 @@ class TestOnTheWire:
         for link in TUNS:
             ping = ["far", _PING, link, f"192.0.2.{10 + len(link) + ord(link[0])}", "172.16.5.2"]
             assert [entry[0] for entry in client.seen(ping, expected=1)] == [link]
+
+    def test_a_flow_that_goes_on_by_another_tunnel_stays_where_it_began(self, client):
+        for link in ("cr5", "df5", "mpq5"):
+            ping = ["far", _PING, link, "192.0.2.7", "172.16.5.2"]
+            assert [entry[0] for entry in client.seen(ping, expected=1)] == ["cr5"]
 
     def test_without_its_rule_a_class_goes_nowhere(self, client):
         packets = (("udp", 42001, "192.0.2.80", 5060, 46), ("udp", 42002, "2001:db8:80::80", 5060, 46))
