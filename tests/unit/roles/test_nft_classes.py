@@ -210,6 +210,39 @@ class Places:
         return found
 
 
+SHAPED = ("wan0", "df5")
+
+
+@pytest.fixture
+def shaper(client):
+    """Give a function that returns how many packets each class of two links has sent, the default left out."""
+    name = client.names["client"]
+
+    def counted() -> dict[tuple[str, str], int]:
+        found = {}
+        for link in SHAPED:
+            for part in sh(f"tc -n {name} -s class show dev {link}").split("class htb ")[1:]:
+                found[link, part.split()[0]] = int(part.split(" Sent ")[1].split()[2])
+        # The kernel's own multicast goes by the default, at times of its own.
+        return {place: packets for place, packets in found.items() if packets and place[1] != "6d71:1"}
+
+    try:
+        for link in SHAPED:
+            sh(f"tc -n {name} qdisc add dev {link} root handle 6d71: htb default 1")
+            for minor in ("1", "101", "102", "1ff"):
+                sh(f"tc -n {name} class add dev {link} parent 6d71: classid 6d71:{minor} htb rate 100mbit quantum 1500")
+        # What the client sends there does not go by the WAN.
+        for address in ("198.51.100.1", "2001:db8:51::1"):
+            sh(f"ip -n {name} route add {address} dev df5")
+        yield counted
+    finally:
+        for address in ("198.51.100.1", "2001:db8:51::1"):
+            subprocess.run(["ip", "-n", name, "route", "del", address], check=False, capture_output=True)
+        for link in SHAPED:
+            subprocess.run(["tc", "-n", name, "qdisc", "del", "dev", link, "root"], check=False, capture_output=True)
+        client.sh("client", "nft -f -", render(site()))
+
+
 @pytest.fixture(scope="module")
 def client():
     """Give the client, with our table loaded."""
@@ -328,3 +361,21 @@ class TestOnTheWire:
             assert client.sent(("udp", 44001, "192.0.2.80", 5500, 0)) == {44001: ["df5", "172.16.5.2"]}
         finally:
             client.sh("client", "nft -f -", render(site()))
+
+    @pytest.mark.parametrize(("interface", "port_key"), [("wan0", "dport"), (None, "sport")], ids=["client", "server"])
+    def test_the_tunnels_packets_have_the_classes_of_the_shaper(self, client, shaper, interface, port_key):
+        told = [(45010, 46, "6d71:101"), (45010, 0, "6d71:102"), (45005, None, "6d71:1ff")]
+        keys = ("port", "dscp", "classid")
+        shape = [{"interface": interface, "port_key": port_key, **dict(zip(keys, each, strict=True))} for each in told]
+        client.sh("client", "nft -f -", render(site() | {"shape": shape}))
+        wan, tun = ("192.0.2.80", "2001:db8:80::80"), ("198.51.100.1", "2001:db8:51::1")
+        packets = []
+        for address in (*wan, *tun):
+            for port, dscp, count in ((45010, 46, 1), (45010, 0, 2), (45010, 8, 3), (45005, 46, 4), (45006, 46, 5)):
+                ends = (45100, address, port) if port_key == "dport" else (port, address, 45100)
+                packets += [("udp", *ends, dscp)] * count
+        client.seen(["client", _SEND, json.dumps(packets)], expected=len(packets))
+        # One, two and four packets in each address family; all others are in the default.
+        classes = {"6d71:101": 2, "6d71:102": 4, "6d71:1ff": 8}
+        links = [interface] if interface else SHAPED
+        assert shaper() == {(link, handle): count for link in links for handle, count in classes.items()}
