@@ -73,7 +73,6 @@ def test_a_rotation_loses_nothing(chosen, tmp_path):
     assert all(len(found) == 1 for found in after.values())
     assert (listed("vps1"), listed("client1")) == (after["client1"], after["vps1"])
     assert pids() == processes
-    assert unchanged()
 
 
 def staged(host: str) -> bool:
@@ -125,7 +124,7 @@ def away(request, tmp_path):
 
 @pytest.mark.parametrize(
     ("away", "other", "limited"),
-    [("client1", "vps1", True), ("client1", "vps1", False), ("vps1", "client1", True), ("vps1", "client1", False)],
+    [("client1", "vps1", True), ("vps1", "client1", False)],
     indirect=["away"],
 )
 def test_a_host_that_cannot_be_reached_stays_let_in(away, other, limited):
