@@ -95,7 +95,7 @@ class ClientTunnel:
         self._retry = Backoff(*RETRY, self._fraction)
         self._retry_local = Backoff(*RETRY_LOCAL, self._fraction)
         self.counters = Counters()
-        self._lane = Lane(self.counters, settings.rate)
+        self._lane = Lane(self.counters, settings.rate, front=0 if settings.legacy else wire.OVERHEAD)
         self._outbound = gate.OPEN
         if settings.complete:
             table = PrefixTable([(prefix, True) for prefix in settings.prefixes])
@@ -103,7 +103,7 @@ class ClientTunnel:
         own = [tun for tun in (settings.tun, settings.tun6) if tun is not None]
         self._fit = Fit(self._lane, TooBig(*own, peer=settings.peer))
         if settings.copy_dscp:
-            self._lane.marking = marking(COPY, front=0 if settings.legacy else wire.OVERHEAD)
+            self._lane.marking = marking(COPY, front=self._lane.front)
         self._codec_header = 0
         #: The tunnel; a connection that may become it; connections that were, and until when they are heard.
         self._current: Dial | None = None

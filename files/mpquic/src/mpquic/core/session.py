@@ -33,7 +33,7 @@ class Session:
         """Begin without a connection; see ServerTunnel for ``rate`` and ``own``."""
         self.member = member
         self.counters = Counters()
-        self.lane = Lane(self.counters, rate)
+        self.lane = Lane(self.counters, rate, front=0 if member.sources else wire.OVERHEAD)
         self.fit = Fit(self.lane, TooBig(*own))
         #: The connection that is the tunnel now.
         self.guest: Guest | None = None
@@ -56,7 +56,7 @@ class Session:
             self.budget = Budget(packets=member.budget_packets, rate=member.budget_rate)
         self.member = member
         self.lane.gate = gate.from_peer(member, table, self._own)
-        self.lane.marking = marking(member.outer_dscp, front=0 if self.legacy else wire.OVERHEAD)
+        self.lane.marking = marking(member.outer_dscp, front=self.lane.front)
 
     def attach(self, codec: Codec) -> None:
         """Speak to the TUN device like this from now on."""
