@@ -136,7 +136,7 @@ class Joined:
 
 
 @dataclass(frozen=True, slots=True)
-class NewPolicy:
+class PolicyUpdate:
     """How a client wants its packets spread from now on."""
 
     policy: bytes
@@ -146,7 +146,7 @@ class NewPolicy:
         return encode(POLICY, self.policy)
 
 
-Message = Hello | Register | Registered | Refused | Confirm | Join | Joined | NewPolicy
+Message = Hello | Register | Registered | Refused | Confirm | Join | Joined | PolicyUpdate
 
 
 def decode(kind: int, value: bytes) -> Message | None:
@@ -178,7 +178,7 @@ def _decode_multipath(kind: int, value: bytes, reader: Reader) -> Message | None
     if kind == POLICY:
         if len(value) > MAX_POLICY:
             raise reader.error("policy", f"{len(value)} bytes", f"at most {MAX_POLICY}")
-        return NewPolicy(value)
+        return PolicyUpdate(value)
     return None
 
 

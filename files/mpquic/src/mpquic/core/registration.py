@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeGuard
 
 from mpquic.core import messages
 from mpquic.core.capsules import CapsuleReader, ProtocolError
-from mpquic.core.messages import Confirm, Hello, Join, Joined, NewPolicy, Refused, Register, Registered
+from mpquic.core.messages import Confirm, Hello, Join, Joined, PolicyUpdate, Refused, Register, Registered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -161,9 +161,9 @@ class ServerRegistration(_End):
         """What the client asked for, if it is to be one path of several."""
         return self._request if isinstance(self._request, Join) else None
 
-    def receive(self, data: bytes) -> list[Register | Join | Confirm | NewPolicy]:
+    def receive(self, data: bytes) -> list[Register | Join | Confirm | PolicyUpdate]:
         """Take bytes of the client and return what it wants. Raises ProtocolError, VersionError."""
-        wanted: list[Register | Join | Confirm | NewPolicy] = []
+        wanted: list[Register | Join | Confirm | PolicyUpdate] = []
         for message in self._read(data):
             if isinstance(message, (Register, Join)) and self._request is None:
                 self._check(message)
@@ -174,7 +174,7 @@ class ServerRegistration(_End):
                     raise ProtocolError("CONFIRM: found another id, expected that of the registration")
                 self._confirmed = True
                 wanted.append(message)
-            elif isinstance(message, NewPolicy) and self._confirmed and self.join is not None:
+            elif isinstance(message, PolicyUpdate) and self._confirmed and self.join is not None:
                 wanted.append(message)
             else:
                 raise ProtocolError(f"control stream: found {type(message).__name__} out of order")
