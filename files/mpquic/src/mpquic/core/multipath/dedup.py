@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which sequence numbers were received: each is passed on once, whatever the paths do.
+
+A bitmap per bucket that slides with the largest number, as in RFC 6479, held in one integer. QUIC refuses what is sent
+again on one connection; this is for copies on several, and for what comes late. Numbers wrap (RFC 1982): what is less
+than 2^31 ahead is new, everything else is behind.
+"""
+
+from __future__ import annotations
+
+from mpquic.core.multipath.sequence import BUCKETS, NUMBERS
+
+#: Numbers of a bucket, the largest included, that are told apart; what is further behind is refused. A flow of
+#: 100 Mbit/s sends so much in 490 ms, one of 1 Gbit/s in 49 ms, which is what paths may differ by.
+SIZE = 4096
+
+_MASK = NUMBERS - 1
+_HALF = NUMBERS // 2
+_WINDOW = (1 << SIZE) - 1
+
+
+class Dedup:
+    """The windows of all buckets."""
+
+    __slots__ = ("_bits", "duplicate", "following", "stale")
+
+    def __init__(self) -> None:
+        """Start with nothing received."""
+        #: By bucket, one more than the largest number that was received (modulo 2^32).
+        self.following = [0] * BUCKETS
+        #: Bit i stands for the number ``following - 1 - i``.
+        self._bits = [0] * BUCKETS
+        #: What was refused since the start: numbers that came before, and numbers too far behind to know.
+        self.duplicate = 0
+        self.stale = 0
+
+    def clear(self) -> None:
+        """Forget what was received: the other end numbers anew."""
+        self.following = [0] * BUCKETS
+        self._bits = [0] * BUCKETS
+
+    def note(self, bucket: int, first: int, count: int) -> list[range] | None:
+        """Note ``count`` numbers (1 or more) from ``first`` on (modulo 2^32).
+
+        Return None when all of them are new, the usual case; else the offsets from ``first`` of those that are.
+        """
+        bits, following = self._bits, self.following
+        known = bits[bucket]
+        ahead = (first - following[bucket]) & _MASK
+        if ahead < _HALF or not known:
+            shift = ahead + count
+            kept = known << shift if known and shift < SIZE else 0
+            bits[bucket] = (kept | (1 << count) - 1) & _WINDOW
+            following[bucket] = (first + count) & _MASK
+            return None
+        behind = NUMBERS - ahead
+        if count <= behind <= SIZE:
+            ones = ((1 << count) - 1) << (behind - count)
+            if not known & ones:
+                bits[bucket] = known | ones
+                return None
+        return self._one_by_one(bucket, first, count)
+
+    def _one_by_one(self, bucket: int, first: int, count: int) -> list[range]:
+        """Note numbers of which some are behind the largest."""
+        new: list[range] = []
+        start = 0
+        for offset in range(count):
+            if not self._is_new(bucket, (first + offset) & _MASK):
+                if start < offset:
+                    new.append(range(start, offset))
+                start = offset + 1
+        if start < count:
+            new.append(range(start, count))
+        return new
+
+    def _is_new(self, bucket: int, number: int) -> bool:
+        known, behind = self._bits[bucket], (self.following[bucket] - number) & _MASK
+        if not 0 < behind <= _HALF:
+            return self.note(bucket, number, 1) is None
+        if behind > SIZE:
+            self.stale += 1
+            return False
+        bit = 1 << (behind - 1)
+        if known & bit:
+            self.duplicate += 1
+            return False
+        self._bits[bucket] = known | bit
+        return True

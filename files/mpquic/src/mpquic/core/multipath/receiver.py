@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From what several paths brought to payloads that came once and in order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mpquic.core import wire
+from mpquic.core.multipath.dedup import Dedup
+from mpquic.core.multipath.reorder import Reorder
+from mpquic.core.multipath.sequence import Run, runs
+
+if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Callable, Sequence
+
+    from mpquic.core.multipath.tally import Tally
+    from mpquic.core.path import Path
+
+_SEQUENCED = wire.CONTEXT_SEQUENCED
+
+
+class Receiver:
+    """Takes the payloads of all paths."""
+
+    __slots__ = ("_dedup", "_drops", "_hear", "_tally", "reorder")
+
+    def __init__(
+        self,
+        drops: Counter[str],
+        tally: Tally,
+        hold: Callable[[int, float], float],
+        hear: Callable[[Path, bytes, float], None],
+    ) -> None:
+        """Count what is refused in ``drops`` and the rest in ``tally``.
+
+        ``hold`` is for Reorder. Payloads of context 4 go to ``hear(path, payload, now)``.
+        """
+        self._drops = drops
+        self._tally = tally
+        self._hear = hear
+        self._dedup = Dedup()
+        self.reorder = Reorder(hold)
+
+    def restart(self) -> None:
+        """Let go what is held, and forget what came: the other end numbers anew."""
+        self.reorder.release()
+        self._dedup.clear()
+
+    def receive(self, path: Path, payloads: Sequence[bytes], now: float) -> None:
+        """Take what came by ``path``. What may be handed on is in ``reorder.ready`` then.
+
+        Counted: ``duplicate`` numbers that came before and were not sent as copies, ``stale`` numbers too old to know,
+        ``context`` other payloads than those of contexts 2 and 4, ``malformed`` such without a whole head.
+        """
+        counters, reorder, following = path.counters, self.reorder, self._dedup.following
+        for run in runs(payloads):
+            kind, first, bodies = run
+            if kind >> 16 != _SEQUENCED:
+                self._other(path, run, now)
+                continue
+            counters.rx_packets += len(bodies)
+            counters.rx_bytes += sum(map(len, bodies)) - wire.OVERHEAD * len(bodies)
+            bucket, class_index = kind & 0xFF, kind >> 8 & wire.SEQUENCED_CLASS
+            floor = following[bucket]
+            new = self._dedup.note(bucket, first, len(bodies))
+            if new is not None:
+                self._some(run, new, floor, now)
+                continue
+            self._tally[class_index].rx_packets += len(bodies)
+            ordered = kind & wire.SEQUENCED_ORDERED << 8
+            if ordered or bucket in reorder:
+                reorder.push(bucket, floor, first, bodies, class_index, now, ordered=bool(ordered))
+            else:
+                reorder.put(class_index, bodies)
+
+    def _some(self, run: Run, new: Sequence[range], floor: int, now: float) -> None:
+        """Take what is new of a run."""
+        kind, first, bodies = run
+        dedup, tally = self._dedup, self._tally[kind >> 8 & wire.SEQUENCED_CLASS]
+        (duplicate, stale), dedup.duplicate, dedup.stale = (dedup.duplicate, dedup.stale), 0, 0
+        tally.rx_dups += duplicate
+        if duplicate and not kind & wire.SEQUENCED_COPY << 8:
+            self._drops["duplicate"] += duplicate
+        if stale:
+            self._drops["stale"] += stale
+        for part in new:
+            tally.rx_packets += len(part)
+            self.reorder.push(
+                kind & 0xFF,
+                floor,
+                first + part.start,
+                bodies[part.start : part.stop],
+                kind >> 8 & wire.SEQUENCED_CLASS,
+                now,
+                ordered=bool(kind & wire.SEQUENCED_ORDERED << 8),
+            )
+
+    def _other(self, path: Path, run: Run, now: float) -> None:
+        for payload in run.payloads:
+            if payload[:1] == b"\x04":
+                self._hear(path, payload, now)
+            else:
+                path.rx_err += 1
+                self._drops["malformed" if payload[:1] in {b"", b"\x02"} else "context"] += 1
