@@ -9,7 +9,7 @@ from mpquic.config.loader import load, parse
 from mpquic.config.model import MARK_MASK, InstanceConfig, LanRouting, LegacyPeerConfig, PeerConfig
 from mpquic.config.multipath import Multipath, MultipathPath
 from mpquic.config.reload import RELOADABLE, needs_restart
-from mpquic.config.runtime import HostConditionError, interface_exists, interface_ipv4, preflight
+from mpquic.config.runtime import HostConditionError, interface_exists, interface_ipv4, preflight, remarks
 
 __all__ = [
     "MARK_MASK",
@@ -34,4 +34,5 @@ __all__ = [
     "needs_restart",
     "parse",
     "preflight",
+    "remarks",
 ]

@@ -28,7 +28,7 @@ WITH_PORTS = frozenset({6, 17, 33, 132, 136})
 
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PORTS = re.compile(r"([0-9]{1,5})(?:-([0-9]{1,5}))?")
-_SCHEDULING = ("priority", "failover", "balanced")
+_SCHEDULING: tuple[Scheduling, ...] = ("priority", "failover", "balanced")
 
 
 def label(value: object) -> str:
@@ -43,11 +43,13 @@ def class_name(value: object) -> str:
     return label(value).lower()
 
 
-def scheduling(value: object) -> str:
+def scheduling(value: object) -> Scheduling:
     """Accept a scheduling policy in any case."""
-    if not isinstance(value, str) or value.lower() not in _SCHEDULING:
-        raise ValueError
-    return value.lower()
+    name = value.lower() if isinstance(value, str) else ""
+    for known in _SCHEDULING:
+        if name == known:
+            return known
+    raise ValueError
 
 
 def ports(value: object) -> tuple[int, int]:

@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from mpquic.config.base import Remembering
 from mpquic.config.dataplane import NAME, Dataplane, LabelField, Scheduling
 from mpquic.config.fields import Bind, BindField, HostField, RateField
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 #: Connections of all paths together: each has a number of eight bits on the wire, and 0 is none of them.
 MAX_PATHS = 255
@@ -50,6 +53,11 @@ class Multipath:
     dataplane: Dataplane
 
     def links(self) -> tuple[int, ...]:
-        """Return for each path the number of its WAN, from 0: that of the first path with the same place."""
-        places = [path.place for path in self.paths]
-        return tuple(map(places.index, places))
+        """Return for each path the number of its WAN, from 0."""
+        return links(self.paths)
+
+
+def links(paths: Sequence[MultipathPath]) -> tuple[int, ...]:
+    """Return for each path the index of the first path with the same place: they are one WAN."""
+    places = [path.place for path in paths]
+    return tuple(map(places.index, places))
