@@ -204,7 +204,7 @@ def test_the_old_connection_stays_until_the_new_one_is_confirmed(world: World, m
     world.run_until(lambda: _both_up(world), 1.0)
     assert world.server is not None
     server, session = world.server, world.server.session
-    monkeypatch.setattr(Dial, "answered", lambda _dial, _data: False)
+    monkeypatch.setattr(Dial, "answered", lambda _dial, _data: None)
     world.client.renew(world.client_endpoint.connect, world.now, redial=True)
     world.run(1)
     assert server.sessions["client1"].guest is not None
