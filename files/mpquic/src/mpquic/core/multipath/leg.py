@@ -168,8 +168,8 @@ class Leg(Uplink):
         self._membership.bundle.lost(self.path, reason, now)
 
     def _enter(self, state: str, reason: str, now: float, *, failed: bool = False, detail: str = "") -> None:
-        if failed and self.state == "connecting":
-            # Not even a first connection.
+        if failed and self.state != "up":
+            # An attempt failed; what an end of a connection means, _losing() has told.
             self._membership.bundle.lost(self.path, reason, now)
         super()._enter(state, reason, now, failed=failed, detail=detail)
         self._membership.touch(self)
