@@ -134,7 +134,7 @@ def test_a_server_cannot_speak_as_the_client_nor_to_its_neighbours(world: World)
         packet(3, source="127.0.0.1", destination="10.200.1.1"),
     ]
     right = packet(4, source="203.0.113.1", destination="172.16.1.1")
-    session.lane.offer([*wrong, right], connection, world.now)
+    session.path.lane.offer([*wrong, right], connection, world.now)
     world.server._touched[session.guest] = None
     world.run(0.1)
     assert len(world.at_client) == 1

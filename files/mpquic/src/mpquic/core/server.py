@@ -382,7 +382,7 @@ class ServerTunnel:
             return
         self._stir(session, bundle.touched())
         for change in bundle.changes():
-            self._changes.append(replace(change, detail=f"{change.detail} peer={session.member.name}"))
+            self._changes.append(replace(change, detail=f"peer={session.member.name} {change.detail}"))
 
     # --- who it is --------------------------------------------------------------------------------------------------
 

@@ -71,6 +71,11 @@ class Session:
         return {0: self.path} if self.gathering is None else self.gathering.paths
 
     @property
+    def policy(self) -> Policy | None:
+        """How packets are spread over several paths."""
+        return self.gathering.policy if self.gathering is not None else None
+
+    @property
     def guest(self) -> Guest | None:
         """The connection that stands for all: that of the best path."""
         return min(self.guests.values(), key=_rank, default=None)

@@ -38,17 +38,18 @@ class Gathering:
         self.bundle: Bundle | None = None
         #: Another one took its place.
         self.over = False
-        self._policy: Policy | None = None
+        #: How packets are spread, the newest there is; None until a connection is confirmed.
+        self.policy: Policy | None = None
 
     def surplus(self, policy: Policy) -> list[int]:
         """Return the numbers of paths that are no more with this policy, if it is the newest."""
-        if self._policy is None or policy.generation <= self._policy.generation:
+        if self.policy is None or policy.generation <= self.policy.generation:
             return []
         return list(self.paths.keys() - {spec.number for spec in policy.paths})
 
     def admits(self, path: int, policy: Policy) -> bool:
         """Tell whether a connection for this path, with this policy, can be one of these."""
-        known = self._policy
+        known = self.policy
         newest = policy if known is None or policy.generation > known.generation else known
         return any(spec.number == path for spec in newest.paths)
 
@@ -57,9 +58,9 @@ class Gathering:
 
         ``counters`` are those of inner packets.
         """
-        if self._policy is not None and policy.generation <= self._policy.generation:
+        if self.policy is not None and policy.generation <= self.policy.generation:
             return
-        self._policy = policy
+        self.policy = policy
         capacity = max(LEAST_CAPACITY, CAPACITY_OCTETS // len(policy.paths))
         paths: dict[int, Path] = {}
         for spec in policy.paths:
