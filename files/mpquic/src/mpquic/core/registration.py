@@ -120,9 +120,7 @@ class ClientJoin(ClientRegistration):
 
     versions = (messages.MULTIPATH, messages.MULTIPATH)
 
-    def __init__(
-        self, number: bytes, prefixes: Sequence[Network], *, session: bytes, path: int, policy: bytes
-    ) -> None:
+    def __init__(self, number: bytes, prefixes: Sequence[Network], *, session: bytes, path: int, policy: bytes) -> None:
         """Ask for ``prefixes`` as with every other path of ``session``: 16 bytes, random for each start of a client.
 
         ``path`` is this path's number (1 to 255) in ``policy`` (mpquic.core.multipath.policy_wire).
