@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the operator wants of a tunnel over several paths: the paths, the classes of traffic, and what is of which class.
+"""What the operator wants of a tunnel over several paths: the paths, the classes of traffic, and what is of which.
 
 Plain values. Both ends have the same: the client is configured with it and tells its server.
 """
@@ -55,8 +55,8 @@ class TrafficClass:
 class Rule:
     """Which packets belong to the class with the index ``target``.
 
-    All fields must match, each by one of its values; an empty field matches everything. Source and destination are meant
-    as the client sends.
+    All fields must match, each by one of its values; an empty field matches everything. Source and destination are
+    meant as the client sends.
     """
 
     target: int

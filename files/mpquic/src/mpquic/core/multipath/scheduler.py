@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which paths a class may use, in which order, and which of them a flow gets.
+
+The paths of a class are put into tiers: all of one tier are equally good, and the first tier is the one that is used.
+Within a tier flows are shared out by weighted rendezvous hashing (Thaler and Ravishankar 1998; the logarithmic weights
+of Schindelhauer and Schomaker 2005): each flow draws a number for each link, and takes the link with the best. So a
+link that goes only moves its own flows, and one that comes takes its part of everybody's.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import cycle, groupby
+from typing import TYPE_CHECKING, NamedTuple
+
+from mpquic.core.multipath.health import RANK_PROBATION, UNUSABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+    from mpquic.core.multipath.policy import PathSpec, Policy, TrafficClass
+    from mpquic.core.path import Path
+
+#: Ranks up to this are good.
+GOOD = RANK_PROBATION
+#: Bytes per turn of the heaviest path of a sprayed class: four full packets.
+_QUANTUM = 6000
+_MASK = (1 << 64) - 1
+#: Multipliers of splitmix64 (Steele, Lea and Flood 2014).
+_MIX_1, _MIX_2 = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
+_LINKS, _PATHS = 1 << 32, 2 << 32
+
+
+def rank(path: Path) -> int:
+    """Return how good a path is now: 0 best, UNUSABLE not at all."""
+    return UNUSABLE if path.health is None else path.health.rank
+
+
+def _mix(value: int) -> int:
+    value = (value ^ value >> 30) * _MIX_1 & _MASK
+    value = (value ^ value >> 27) * _MIX_2 & _MASK
+    return value ^ value >> 31
+
+
+class _Choice(NamedTuple):
+    """One of several that share by weight."""
+
+    salt: int
+    weight: float
+    number: int
+
+    def draw(self, value: int) -> float:
+        """Return -ln(u) / weight for u in (0, 1) that this choice and a flow's hash give: the least wins."""
+        return -math.log(((_mix(value ^ self.salt) >> 11) + 0.5) * 2**-53) / self.weight
+
+
+class Tier:
+    """Paths that are equally good."""
+
+    __slots__ = ("_links", "_members", "weights")
+
+    def __init__(self, members: Iterable[tuple[Path, float]]) -> None:
+        """Take paths with their effective weights. Those of one link share the largest of theirs."""
+        self._members: dict[int, tuple[list[_Choice], dict[int, Path]]] = {}
+        self._links: list[_Choice] = []
+        #: What each path's part is by.
+        self.weights: dict[Path, float] = {}
+        by_link: dict[int, list[tuple[Path, float]]] = {}
+        for path, weight in members:
+            by_link.setdefault(path.link, []).append((path, weight))
+        for link, paths in by_link.items():
+            heaviest, total = max(weight for _path, weight in paths), sum(weight for _path, weight in paths)
+            self._links.append(_Choice(_mix(_LINKS | link), heaviest, link))
+            choices = [_Choice(_mix(_PATHS | path.number), weight, path.number) for path, weight in paths]
+            self._members[link] = choices, {path.number: path for path, _weight in paths}
+            for path, weight in paths:
+                self.weights[path] = heaviest * weight / total
+
+    def choose(self, value: int, without: Collection[int] = ()) -> Path | None:
+        """Return the path of a flow with this hash, on none of the links ``without``; None when there is none left."""
+        links = [link for link in self._links if link.number not in without] if without else self._links
+        if not links:
+            return None
+        choices, paths = self._members[_best(links, value)]
+        return paths[_best(choices, value)]
+
+
+def _best(choices: Sequence[_Choice], value: int) -> int:
+    if len(choices) == 1:
+        return choices[0].number
+    return min(choices, key=lambda choice: (choice.draw(value), choice.number)).number
+
+
+class Plan:
+    """What the state of the paths means for one class."""
+
+    __slots__ = ("_dealer", "_tiers", "copies", "spray", "weights")
+
+    def __init__(self, policy: Policy, one: TrafficClass, paths: Mapping[int, Path]) -> None:
+        """Sort the paths (by number) as they are now."""
+        self.copies = 1 if one.spray else one.copies
+        self.spray = one.spray
+        self._tiers = _tiers(policy, one, paths)
+        #: The paths that are used now, and what the part of each is by.
+        self.weights: Mapping[Path, float] = self._tiers[0].weights if self._tiers else {}
+        self._dealer = Dealer(self.weights) if one.spray and self._tiers else None
+
+    def choose(self, value: int) -> Path | None:
+        """Return the path of a flow with this hash, None when there is none at all."""
+        return self._tiers[0].choose(value) if self._tiers else None
+
+    def with_copies(self, value: int, path: Path) -> tuple[Path, ...]:
+        """Return ``path`` and those that carry copies, one per link, the best first."""
+        found, links = [path], {path.link}
+        for tier in self._tiers:
+            while len(found) < self.copies:
+                other = tier.choose(value, links)
+                if other is None:
+                    break
+                found.append(other)
+                links.add(other.link)
+        return tuple(found)
+
+    def deal(self, sizes: Sequence[int]) -> list[Path]:
+        """Return the path of each packet of a sprayed class; there is a path, and ``sizes`` are bytes."""
+        assert self._dealer is not None
+        return self._dealer.deal(sizes)
+
+
+class Dealer:
+    """Deals packets out by weight: deficit round robin (Shreedhar and Varghese 1995) whose turns may overdraw."""
+
+    __slots__ = ("_credit", "_path", "_turns")
+
+    def __init__(self, weights: Mapping[Path, float]) -> None:
+        """Take one path or more."""
+        heaviest = max(weights.values())
+        self._turns = cycle([(path, _QUANTUM * weight / heaviest) for path, weight in weights.items()])
+        self._credit = dict.fromkeys(weights, 0.0)
+        self._path = next(iter(weights))
+
+    def deal(self, sizes: Sequence[int]) -> list[Path]:
+        """Return the path of each packet by its size (bytes)."""
+        saved, path, dealt = self._credit, self._path, []
+        credit = saved[path]
+        for size in sizes:
+            while credit <= 0:
+                saved[path] = credit
+                path, quantum = next(self._turns)
+                credit = saved[path] + quantum
+            credit -= size
+            dealt.append(path)
+        saved[path] = credit
+        self._path = path
+        return dealt
+
+
+class _Entry(NamedTuple):
+    """A usable path of a class; those of equal standing are one tier, unless the class wants one link at a time."""
+
+    standing: tuple[int, ...]
+    #: Among equals; the last is the number of the path.
+    order: tuple[int, ...]
+    path: Path
+    weight: float
+
+
+def _tiers(policy: Policy, one: TrafficClass, paths: Mapping[int, Path]) -> list[Tier]:
+    """Return the usable paths of a class, the best first."""
+    usable = [
+        _entry(one, spec, path)
+        for spec in policy.paths
+        if spec.number not in one.excluded and (path := paths.get(spec.number)) is not None and rank(path) < UNUSABLE
+    ]
+    usable.sort(key=lambda entry: entry[:2])
+    tiers = []
+    for _standing, members in groupby(usable, key=lambda entry: entry.standing):
+        by_link: dict[int, list[tuple[Path, float]]] = {}
+        for entry in members:
+            by_link.setdefault(entry.path.link if one.scheduling == "failover" else -1, []).append(
+                (entry.path, entry.weight)
+            )
+        tiers += [Tier(each) for each in by_link.values()]
+    return tiers
+
+
+def _entry(one: TrafficClass, spec: PathSpec, path: Path) -> _Entry:
+    """Say how good a path is for a class."""
+    place, fails = rank(path), 0 if path.health is None else path.health.fails
+    preferred = 0 if spec.number in one.preferred else 1
+    # Being preferred counts more than the rank of a good path, and less than that of another.
+    standing = (0, preferred, place) if place <= GOOD else (1, place, preferred)
+    if one.scheduling != "balanced":
+        standing = (*standing, spec.priority)
+    order = (fails, -spec.weight) if one.scheduling == "failover" else ()
+    return _Entry(standing, (*order, spec.number), path, spec.weight / (1 + fails))
