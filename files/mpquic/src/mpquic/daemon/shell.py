@@ -14,6 +14,7 @@ from mpquic import __version__
 from mpquic.core.offload.sparse import SMALL, sparse_first
 from mpquic.core.types import IPV6_MIN_MTU, text
 from mpquic.daemon.logs import RateFilter, RepeatFilter, quoted
+from mpquic.daemon.pathlog import PathLog
 from mpquic.io.mtu import MtuSetter, get_mtu
 from mpquic.io.tun import TunBusyError, TunDevice, TunError, TunGoneError, open_tun
 
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mpquic.config import InstanceConfig
-    from mpquic.core.client import ClientTunnel
-    from mpquic.core.server import ServerTunnel
+    from mpquic.core.port import Port, Tunnel
     from mpquic.core.types import Change, Frame
     from mpquic.io.udp import UdpSocket
 
@@ -31,7 +31,9 @@ _LOG = logging.getLogger("mpquic")
 
 #: Seconds between looks for a TUN device that was removed or is in use.
 TUN_RETRY = 0.5
-#: Batches each way before the event loop gets its turn.
+#: Seconds between looks whether somebody has changed the MTU of the TUN.
+REFIT = 1.0
+#: Batches each way before the event loop gets its turn, shared by all sockets.
 _TURNS = 4
 #: Sizes that a handshake may go through before the own link takes one.
 _SENDS = 4
@@ -43,7 +45,7 @@ class Shell(ABC):
     def __init__(
         self,
         config: InstanceConfig,
-        tunnel: ClientTunnel | ServerTunnel,
+        tunnel: Tunnel,
         loop: asyncio.AbstractEventLoop,
         notify: Callable[[str], None],
     ) -> None:
@@ -52,7 +54,11 @@ class Shell(ABC):
         self.tunnel = tunnel
         self.loop = loop
         self._notify = notify
-        self.udp: UdpSocket | None = None
+        #: The sockets that are open.
+        self.sockets: dict[Port, UdpSocket] = {}
+        #: What is read with the TUN when that is readable: the only socket, where there is one.
+        self._only: tuple[Port, UdpSocket] | None = None
+        self._turns = _TURNS
         self._tun: TunDevice | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
@@ -60,11 +66,15 @@ class Shell(ABC):
         self._refusals = RateFilter()
         #: For each peer, so that none can hide what others do; their names are in the configuration.
         self._peers: defaultdict[str, RateFilter] = defaultdict(RateFilter)
+        self._path_log = PathLog()
+        self._reporter: asyncio.TimerHandle | None = None
+        self._report_interval = 0
         #: ``sha256:<hex>`` of the key this end shows, None without one.
         self.identity: str | None = None
         self._tun_fault: str | None = None
         #: What the TUN's MTU was last fitted to.
         self._fitted: int | None = None
+        self._refit_at = 0.0
         self._setter = MtuSetter(config.tun_name, loop)
         self._stopped = False
 
@@ -77,6 +87,7 @@ class Shell(ABC):
             self._tun_fault = str(error)
             _LOG.error('tun waiting name=%s reason="%s"', self.config.tun_name, error)
             self.loop.call_later(TUN_RETRY, self._find_tun)
+        self.time_telemetry()
         self.tick()
 
     def stop(self) -> None:
@@ -84,9 +95,11 @@ class Shell(ABC):
         self._stopped = True
         self.tunnel.close(self.loop.time())
         self._after(self.loop.time())
-        if self._timer is not None:
-            self._timer.cancel()
-        self.detach_udp()
+        for timer in (self._timer, self._reporter):
+            if timer is not None:
+                timer.cancel()
+        for port in list(self.sockets):
+            self.detach_udp(port)
         self._detach_tun()
 
     @abstractmethod
@@ -112,27 +125,34 @@ class Shell(ABC):
         self._timer_at = math.inf
         now = self.loop.time()
         self.tunnel.fire(now)
+        answers = self.tunnel.answers()
+        if answers:
+            self._deliver(answers)
         self._after(now)
 
-    def _pump(self) -> None:
-        """Carry packets both ways while there are any: both ways in turn, so that neither waits for the other."""
+    def _pump(self, readable: tuple[Port, UdpSocket] | None) -> None:
+        """Carry packets both ways while there are any: both ways in turn, so that neither waits for the other.
+
+        Takes the socket that is readable, None for the TUN.
+        """
+        source = readable or self._only
         now = self.loop.time()
-        for _turn in range(_TURNS):
-            arrived = self._from_udp(now)
+        for _turn in range(self._turns):
+            arrived = source is not None and self._from_udp(*source, now)
             if not self._from_tun(now) and not arrived:
                 break
             self._send(now)
             now = self.loop.time()
         self._after(now)
 
-    def _from_udp(self, now: float) -> bool:
-        arrivals = self.udp.receive() if self.udp is not None else []
+    def _from_udp(self, port: Port, udp: UdpSocket, now: float) -> bool:
+        arrivals = udp.receive()
         if not arrivals:
             return False
         # What is small and came first is handed on before the work on the rest begins.
         small = next((i for i, arrival in enumerate(arrivals) if len(arrival[0]) > SMALL), 0)
         for part in (arrivals[:small], arrivals[small:]) if small else (arrivals,):
-            frames = self.tunnel.receive(part, now)
+            frames = port.receive(part, now)
             if frames:
                 self._deliver(frames)
         return True
@@ -155,8 +175,10 @@ class Shell(ABC):
         answers = self.tunnel.answers()
         if answers:
             self._deliver(answers)
-            # The TUN let them through: somebody has changed its MTU.
-            self._fitted = None
+            if now >= self._refit_at:
+                # The TUN let through what does not fit: somebody has changed its MTU.
+                self._fitted = None
+                self._refit_at = now + REFIT
         return True
 
     def _deliver(self, frames: list[Frame]) -> None:
@@ -187,37 +209,45 @@ class Shell(ABC):
             self._timer = self.loop.call_at(deadline, self.tick)
 
     def _send(self, now: float) -> None:
-        for _send in range(_SENDS):
-            datagrams = self.tunnel.flush(now)
-            if self.udp is None:
-                return
-            if datagrams:
-                self.udp.send(datagrams)
-            if not self.udp.take_too_big():
-                return
-            self.tunnel.too_big(now)
+        for port in self.tunnel.touched():
+            udp = self.sockets.get(port)
+            for _send in range(_SENDS):
+                datagrams = port.flush(now)
+                if udp is None:
+                    break
+                if datagrams:
+                    udp.send(datagrams)
+                if not udp.take_too_big():
+                    break
+                port.too_big(now)
 
     # --- devices ----------------------------------------------------------------------------------------------------
 
-    def attach_udp(self, udp: UdpSocket) -> None:
-        """Use this socket from now on."""
-        self.detach_udp()
-        self.udp = udp
-        self.loop.add_reader(udp.fileno(), self._pump)
+    def attach_udp(self, port: Port, udp: UdpSocket) -> None:
+        """Serve a port by this socket from now on."""
+        self.detach_udp(port)
+        self.sockets[port] = udp
+        self._count_sockets()
+        self.loop.add_reader(udp.fileno(), self._pump, (port, udp))
 
-    def detach_udp(self) -> None:
-        """Close the socket, if there is one."""
-        if self.udp is not None:
-            self.loop.remove_reader(self.udp.fileno())
-            self.udp.close()
-            self.udp = None
+    def detach_udp(self, port: Port) -> None:
+        """Close the socket of a port, if there is one."""
+        udp = self.sockets.pop(port, None)
+        if udp is not None:
+            self.loop.remove_reader(udp.fileno())
+            udp.close()
+            self._count_sockets()
+
+    def _count_sockets(self) -> None:
+        self._only = next(iter(self.sockets.items())) if len(self.sockets) == 1 else None
+        self._turns = max(1, _TURNS // max(1, len(self.sockets)))
 
     def _attach_tun(self, tun: TunDevice) -> None:
         self._tun = tun
         self.tunnel.attach(tun.codec)
         self._tun_fault = None
         self._fitted = None
-        self.loop.add_reader(tun.fileno(), self._pump)
+        self.loop.add_reader(tun.fileno(), self._pump, None)
 
     def _detach_tun(self) -> None:
         self._setter.stop()
@@ -266,13 +296,14 @@ class Shell(ABC):
         reason = quoted(change.reason)
         line: str | None
         if change.state == "up":
-            local = text(self.udp.local) if self.udp is not None else "-"
             note = "" if change.reason == "connected" else f" note={reason}"
-            line = self._of_peer(change).line(f"connected local={local}{detail}{note}", now)
+            line = self._of_peer(change).line(f"connected local={self.local() or '-'}{detail}{note}", now)
         elif change.state == "connecting":
             level, line = logging.DEBUG, "connecting"
         elif change.state == "refused":
             line = self._refusals.line(f"refused{detail} reason={reason}", now)
+        elif change.state.startswith("path "):
+            level, line = self._path_log.line(change, self.ends(change), now)
         elif change.state == "stopped":
             line = f"stopped reason={reason}"
         else:
@@ -286,6 +317,37 @@ class Shell(ABC):
     def summary(self) -> str:
         """Return what there is to say about the tunnel when nothing is wrong with this host."""
         return self.tunnel.reason
+
+    def local(self) -> str | None:
+        """Return the own address of the connection that stands for all."""
+        udp = self.sockets.get(self.tunnel.ports[0])
+        return text(udp.local) if udp is not None else None
+
+    def ends(self, change: Change) -> str:
+        """Return the addresses of the path that a change is about, as fields with a space before each."""
+        del change
+        return ""
+
+    def telemetry(self, now: float) -> list[str]:
+        """Return lines about paths and classes, where the tunnel has several."""
+        del now
+        return []
+
+    def time_telemetry(self) -> None:
+        """Write the telemetry as often as the configuration says from now on."""
+        interval = self.config.telemetry_interval
+        if interval == self._report_interval:
+            return
+        self._report_interval = interval
+        if self._reporter is not None:
+            self._reporter.cancel()
+        self._reporter = self.loop.call_later(interval, self._report) if interval else None
+
+    def _report(self) -> None:
+        if _LOG.isEnabledFor(logging.INFO):
+            for line in self.telemetry(self.loop.time()):
+                _LOG.info("%s", line)
+        self._reporter = self.loop.call_later(self._report_interval, self._report)
 
     def _of_peer(self, change: Change) -> RateFilter:
         """Return what bounds the lines about a server's peer, or about a client's server."""
@@ -312,7 +374,7 @@ class Shell(ABC):
             "mtu": self._mtu(),
             "datagram": connection.datagram_size if connection is not None and up else None,
             "bind": str(self.config.bind_ip),
-            "local": text(self.udp.local) if self.udp is not None else None,
+            "local": self.local(),
             "remote": text(connection.peer) if connection is not None and up else None,
             "rate_bps": self.config.rate,
             "held_to_bps": round(tunnel.limit) if tunnel.limit is not None else None,
