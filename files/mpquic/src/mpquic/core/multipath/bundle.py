@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mpquic.core import flows, wire
+from mpquic.core import flows
 from mpquic.core.gate import OPEN, Gate
+from mpquic.core.multipath.health import State
 from mpquic.core.multipath.monitor import Monitor
 from mpquic.core.multipath.patience import Patience
 from mpquic.core.multipath.receiver import Receiver
-from mpquic.core.multipath.sequence import Sequencer
-from mpquic.core.multipath.spreader import Share, Spreader
+from mpquic.core.multipath.sender import Sender
+from mpquic.core.multipath.spreader import Spreader
 from mpquic.core.multipath.tally import ClassCounters, Tally
 from mpquic.core.offload import BareCodec
 from mpquic.core.types import Change
@@ -23,6 +24,7 @@ from mpquic.core.types import Change
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from mpquic.core.multipath.health import Transition
     from mpquic.core.multipath.policy import Policy
     from mpquic.core.offload import Codec
     from mpquic.core.path import Path
@@ -46,8 +48,8 @@ class Bundle:
         self._server = server
         self._codec: Codec = BareCodec()
         self._spreader = Spreader(policy, turned=server)
-        self._sequencer = Sequencer()
         self._tally = Tally()
+        self._sender = Sender(self._spreader, counters, self._tally)
         self._patience = Patience(self.paths)
         self._receiver = Receiver(counters.drops, self._tally, self._patience.hold, self._hear)
         self._generation = self.monitor.generation
@@ -71,7 +73,8 @@ class Bundle:
                 path.lane.codec = self._codec
                 self.monitor.add(path)
         self._tally.configure(policy)
-        self._patience.sprayed = frozenset(index for index, one in enumerate(policy.classes) if one.spray)
+        sprayed = frozenset(index for index, one in enumerate(policy.classes) if one.spray)
+        self._patience.sprayed = self._sender.sprayed = sprayed
         self._spreader.configure(policy, self.paths, now)
         self._follow(now)
 
@@ -91,52 +94,28 @@ class Bundle:
         """Do without ``path.connection``, which is about to be None."""
         self.monitor.lost(path, reason, now)
         self._follow(now)
+        self._deliver(None, now)
 
     def restart(self, now: float) -> None:
         """Forget what came: the other end began anew, and numbers its packets from 0 on."""
+        self.monitor.restart(now)
         self._receiver.restart()
-        self._frames += self._deliver(None, now)
+        self._follow(now)
+        self._deliver(None, now)
 
     # --- packets ----------------------------------------------------------------------------------------------------
 
     def send(self, reads: Sequence[bytes], now: float) -> list[Path]:
-        """Take reads of the TUN; return the paths that the caller flushes then.
-
-        Counted and dropped: packets for which no path is there (``no_path``).
-        """
-        codec, counters, touched = self._codec, self.counters, self._touched
-        for share in self._spreader.spread(reads, codec.header, now):
-            payloads = codec.ingress(share.reads, counters.drops)
-            if not payloads:
-                continue
-            flow, count = share.flow, len(payloads)
-            tally = self._tally[flow.class_index]
-            paths = [path for path in share.paths if path.connection is not None]
-            if not paths:
-                counters.drops["no_path"] += count
-                tally.tx_err += count
-                continue
-            octets = sum(map(len, payloads)) - wire.OVERHEAD * count
-            counters.tx_packets += count
-            counters.tx_bytes += octets
-            tally.tx_packets += count
-            tally.tx_bytes += octets
-            tally.tx_dups += count * (len(paths) - 1)
-            numbered = self._sequencer.number(
-                payloads, flow.bucket, flow.class_index, ordered=share.ordered, copy=len(paths) > 1
-            )
-            if flow.class_index in self._patience.sprayed:
-                self._spray(share, numbered, now)
-                continue
-            for path in paths:
-                path.lane.enqueue(numbered.copy(), path.connection, now)
-                touched[path] = None
+        """Take reads of the TUN; return the paths that the caller flushes then. See Sender."""
+        self._touched.update(dict.fromkeys(self._sender.send(reads, self._codec, now)))
         return self.touched()
 
     def accept(self, path: Path, payloads: Sequence[bytes], now: float) -> list[Frame]:
         """Return what to write to the TUN out of the DATAGRAM payloads that came by ``path``."""
         self._receiver.receive(path, payloads, now)
-        return self._deliver(path, now)
+        self._deliver(path, now)
+        frames, self._frames = self._frames, []
+        return frames
 
     def released(self) -> list[Frame]:
         """Return what else to write to the TUN: packets that waited, answers to those that did not fit."""
@@ -148,22 +127,18 @@ class Bundle:
     def touched(self) -> list[Path]:
         """Return the paths that have something to flush since the last call."""
         touched, self._touched = self._touched, {}
+        touched.update(dict.fromkeys(self.monitor.touched()))
         return list(touched)
 
     # --- time -------------------------------------------------------------------------------------------------------
 
     def fire(self, now: float) -> None:
         """Do what is due."""
-        if now >= self.monitor.deadline():
-            self.monitor.fire(now)
-            self._touched.update(dict.fromkeys(path for path in self.paths.values() if path.connection is not None))
-            self._follow(now)
-        if now >= self._spreader.deadline():
-            self._spreader.fire(now)
-        reorder = self._receiver.reorder
-        if now >= reorder.deadline():
-            reorder.fire(now)
-            self._frames += self._deliver(None, now)
+        self.monitor.fire(now)
+        self._follow(now)
+        self._spreader.fire(now)
+        self._receiver.reorder.fire(now)
+        self._deliver(None, now)
 
     def deadline(self) -> float:
         """Return when fire() must be called next."""
@@ -182,46 +157,35 @@ class Bundle:
         return self._tally.classes
 
     def changes(self) -> list[Change]:
-        """Return what became of paths since the last call, for the log: ``path up``, ``path suspect``, and so on."""
+        """Return what became of paths since the last call, for the log.
+
+        ``path up`` is said once, ``path recovered`` when it is up again; else ``path`` and the name of the state.
+        """
         return [
             Change(
-                f"path {change.after.value}",
-                change.reason,
-                failed=change.after.value == "down",
-                detail=f"name={change.path.name}",
+                f"path {_word(change)}", change.reason, failed=change.after is State.DOWN, detail=f"name={change.path.name}"
             )
             for change in self.monitor.changes()
         ]
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _spray(self, share: Share, payloads: list[bytes], now: float) -> None:
-        """Deal the packets of a flow out to several paths."""
-        hands: dict[Path, list[bytes]] = {}
-        for path, payload in zip(self._spreader.deal(share, [*map(len, payloads)], now), payloads, strict=True):
-            hands.setdefault(path, []).append(payload)
-        for path, hand in hands.items():
-            path.lane.enqueue(hand, path.connection, now)
-            self._touched[path] = None
-
-    def _deliver(self, path: Path | None, now: float) -> list[Frame]:
-        """Return as writes to the TUN what may be handed on; ``path`` brought most of it."""
-        codec, counters, at = self._codec, self.counters, self._codec.header
-        frames: list[Frame] = []
+    def _deliver(self, path: Path | None, now: float) -> None:
+        """Make writes to the TUN of what may be handed on; ``path`` brought most of it."""
+        counters = self.counters
         for class_index, payloads in self._receiver.reorder.take().items():
-            made, packets, octets = codec.egress(payloads, counters.drops, self.gate)
+            frames, packets, octets = self._codec.egress(payloads, counters.drops, self.gate)
             counters.rx_packets += packets
             counters.rx_bytes += octets
+            self._frames += frames
             if path is not None:
                 path.rx_err += len(payloads) - packets
                 if self._server:
-                    self._learn(path, class_index, made, at, now)
-            frames += made
-        return frames
+                    self._learn(path, class_index, frames, now)
 
-    def _learn(self, path: Path, class_index: int, frames: Iterable[Frame], at: int, now: float) -> None:
+    def _learn(self, path: Path, class_index: int, frames: Iterable[Frame], now: float) -> None:
         """Let the spreader know which flows the client sends in which class."""
-        heard = self._spreader.heard
+        heard, at = self._spreader.heard, self._codec.header
         for frame in frames:
             heard(flows.packet(frame, at), at, class_index, path, now)
 
@@ -236,3 +200,10 @@ class Bundle:
         self._generation = self.monitor.generation
         self._spreader.refresh(now)
         self._patience.look(now)
+        if not self._patience.several:
+            # Nothing else is on its way.
+            self._receiver.reorder.release()
+
+
+def _word(change: Transition) -> str:
+    return "recovered" if change.after is State.UP and change.before is not State.CONNECTING else change.after.value

@@ -45,6 +45,11 @@ class Patience:
         most = MOST_SPRAYED if class_index in self.sprayed else MOST
         return max(LEAST, min(most, SPREAD * self._spread))
 
+    @property
+    def several(self) -> bool:
+        """Tell whether more than one path was in use at the last look."""
+        return self._spread is not None
+
     def look(self, now: float) -> None:
         """Look at the paths again."""
         self._looked = now

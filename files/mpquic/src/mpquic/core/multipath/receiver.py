@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mpquic.core import wire
 from mpquic.core.multipath.dedup import Dedup
 from mpquic.core.multipath.reorder import Reorder
-from mpquic.core.multipath.sequence import Run, runs
+from mpquic.core.multipath.sequence import Run, is_sequenced, runs
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -17,7 +17,12 @@ if TYPE_CHECKING:
     from mpquic.core.multipath.tally import Tally
     from mpquic.core.path import Path
 
-_SEQUENCED = wire.CONTEXT_SEQUENCED
+#: Flags, where they are in a run's kind.
+_ORDERED = wire.SEQUENCED_ORDERED << 8
+_COPY = wire.SEQUENCED_COPY << 8
+_STATUS = bytes([wire.CONTEXT_STATUS])
+#: How a payload begins that has no whole head.
+_CUT = {b"", bytes([wire.CONTEXT_SEQUENCED])}
 
 
 class Receiver:
@@ -53,24 +58,25 @@ class Receiver:
         Counted: ``duplicate`` numbers that came before and were not sent as copies, ``stale`` numbers too old to know,
         ``context`` other payloads than those of contexts 2 and 4, ``malformed`` such without a whole head.
         """
-        counters, reorder, following = path.counters, self.reorder, self._dedup.following
+        reorder, dedup, classes = self.reorder, self._dedup, self._tally
+        counters = path.counters
+        counters.rx_packets += len(payloads)
+        counters.rx_bytes += sum(map(len, payloads)) - wire.SEQUENCED_OVERHEAD * len(payloads)
         for run in runs(payloads):
             kind, first, bodies = run
-            if kind >> 16 != _SEQUENCED:
-                self._other(path, run, now)
+            if not is_sequenced(kind):
+                self._other(path, bodies, now)
                 continue
-            counters.rx_packets += len(bodies)
-            counters.rx_bytes += sum(map(len, bodies)) - wire.OVERHEAD * len(bodies)
             bucket, class_index = kind & 0xFF, kind >> 8 & wire.SEQUENCED_CLASS
-            floor = following[bucket]
-            new = self._dedup.note(bucket, first, len(bodies))
+            floor = dedup.following[bucket]
+            new = dedup.note(bucket, first, len(bodies))
             if new is not None:
                 self._some(run, new, floor, now)
                 continue
-            self._tally[class_index].rx_packets += len(bodies)
-            ordered = kind & wire.SEQUENCED_ORDERED << 8
+            classes[class_index].rx_packets += len(bodies)
+            ordered = kind & _ORDERED != 0
             if ordered or bucket in reorder:
-                reorder.push(bucket, floor, first, bodies, class_index, now, ordered=bool(ordered))
+                reorder.push(bucket, floor, first, bodies, class_index, now, ordered=ordered)
             else:
                 reorder.put(class_index, bodies)
 
@@ -80,7 +86,7 @@ class Receiver:
         dedup, tally = self._dedup, self._tally[kind >> 8 & wire.SEQUENCED_CLASS]
         (duplicate, stale), dedup.duplicate, dedup.stale = (dedup.duplicate, dedup.stale), 0, 0
         tally.rx_dups += duplicate
-        if duplicate and not kind & wire.SEQUENCED_COPY << 8:
+        if duplicate and not kind & _COPY:
             self._drops["duplicate"] += duplicate
         if stale:
             self._drops["stale"] += stale
@@ -93,13 +99,17 @@ class Receiver:
                 bodies[part.start : part.stop],
                 kind >> 8 & wire.SEQUENCED_CLASS,
                 now,
-                ordered=bool(kind & wire.SEQUENCED_ORDERED << 8),
+                ordered=kind & _ORDERED != 0,
             )
 
-    def _other(self, path: Path, run: Run, now: float) -> None:
-        for payload in run.payloads:
-            if payload[:1] == b"\x04":
+    def _other(self, path: Path, payloads: Sequence[bytes], now: float) -> None:
+        """Take what is not of context 2."""
+        counters = path.counters
+        for payload in payloads:
+            counters.rx_packets -= 1
+            counters.rx_bytes -= len(payload) - wire.SEQUENCED_OVERHEAD
+            if payload[:1] == _STATUS:
                 self._hear(path, payload, now)
             else:
                 path.rx_err += 1
-                self._drops["malformed" if payload[:1] in {b"", b"\x02"} else "context"] += 1
+                self._drops["malformed" if payload[:1] in _CUT else "context"] += 1

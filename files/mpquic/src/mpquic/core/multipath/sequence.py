@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from itertools import repeat
 from operator import add, itemgetter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from mpquic.core import wire
 
@@ -55,6 +55,9 @@ class Sequencer:
         base = _CONTEXT | flags << 40 | bucket << 32
         first = self._next[bucket]
         count = len(payloads)
+        if count == 1:
+            self._next[bucket] = (first + 1) & _MASK
+            return [(base | first).to_bytes(HEAD) + payloads[0]]
         if first + count <= NUMBERS:
             numbers: Sequence[int] = range(base | first, (base | first) + count)
         else:
@@ -63,20 +66,15 @@ class Sequencer:
         return list(map(add, map(int.to_bytes, numbers, repeat(HEAD)), payloads))
 
 
-class Run(NamedTuple):
-    """Payloads that came one after the other with consecutive numbers of one bucket, or of no bucket."""
+#: Payloads that came one after the other with consecutive numbers of one bucket, or other payloads: what they begin
+#: with, as an integer (context, flags, bucket: 8 bits each), the number of the first, and the payloads, those of
+#: context 2 without HEAD.
+Run = tuple[int, int, list[bytes]]
 
-    #: What they begin with: the bytes before the sequence number, as an integer (context, flags, bucket).
-    kind: int
-    #: The number of the first.
-    first: int
-    #: The payloads, without HEAD bytes where they are of context 2.
-    payloads: list[bytes]
 
-    @property
-    def sequenced(self) -> bool:
-        """Tell whether these are of context 2."""
-        return self.kind >> 16 == wire.CONTEXT_SEQUENCED
+def is_sequenced(kind: int) -> bool:
+    """Tell whether a run of this kind is of context 2."""
+    return kind >> 16 == wire.CONTEXT_SEQUENCED
 
 
 def runs(payloads: Sequence[bytes]) -> list[Run]:
@@ -101,14 +99,14 @@ def runs(payloads: Sequence[bytes]) -> list[Run]:
 
 def _append(found: list[Run], head: int, payloads: Sequence[bytes]) -> None:
     if head >> 48 != wire.CONTEXT_SEQUENCED:
-        found.append(Run(head >> 32, 0, list(payloads)))
+        found.append((head >> 32, 0, list(payloads)))
         return
     first = head & _MASK
     rest = list(map(_take_rest, payloads))
     fit = NUMBERS - first
     if len(rest) > fit:
         # Numbers that ran over into the bucket's octet: the last number of one bucket, the first of the next.
-        found.append(Run(head >> 32, first, rest[:fit]))
-        found.append(Run((head + fit) >> 32, 0, rest[fit:]))
+        found.append((head >> 32, first, rest[:fit]))
+        found.append(((head + fit) >> 32, 0, rest[fit:]))
     else:
-        found.append(Run(head >> 32, first, rest))
+        found.append((head >> 32, first, rest))
