@@ -16,12 +16,15 @@ class AckClock:
         "lost_total",
         "outstanding",
         "pending_since",
+        "rttvar",
         "srtt",
     )
 
     def __init__(self) -> None:
         """Start with nothing sent."""
         self.srtt: float | None = None
+        #: Mean deviation of the samples from it.
+        self.rttvar = 0.0
         #: The newest round trip sample.
         self.latest = 0.0
         self.outstanding = 0
@@ -67,9 +70,14 @@ class AckClock:
             self.pending_since = None
 
     def rtt(self, sample: float) -> None:
-        """Take a round trip sample (RFC 9002 section 5.3: weight 1/8)."""
+        """Take a round trip sample (RFC 9002 section 5.3: weight 1/8 for the mean, 1/4 for its deviation)."""
         self.latest = sample
-        self.srtt = sample if self.srtt is None else self.srtt + (sample - self.srtt) / 8
+        if self.srtt is None:
+            self.srtt = sample
+            self.rttvar = sample / 2
+        else:
+            self.rttvar += (abs(self.srtt - sample) - self.rttvar) / 4
+            self.srtt += (sample - self.srtt) / 8
 
     def restart(self, now: float) -> None:
         """Measure silence from now on, when the handshake is over."""

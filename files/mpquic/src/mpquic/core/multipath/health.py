@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
@@ -39,6 +40,9 @@ RANKS = {
     State.DOWN: UNUSABLE,
 }
 
+#: Seconds for which a word of the peer counts.
+WORD_LIFE = 5.0
+
 
 @dataclass(slots=True, eq=False)
 class PathHealth:
@@ -63,11 +67,30 @@ class PathHealth:
     peer_loss: float = 0.0
     #: What the peer's word makes of the rank: it never makes it better.
     peer_rank: int = RANK_UP
+    #: When it is too old.
+    word_until: float = math.inf
 
     @property
     def rank(self) -> int:
         """0 up, 1 probation, 2 lossy, 3 suspect (seen from here or by the peer), 4 unusable: connecting or down."""
         return max(RANKS[self.state], self.peer_rank)
+
+    def told(self, state: State, loss: float, now: float) -> None:
+        """Take the peer's word."""
+        self.peer, self.peer_loss = state, loss
+        self.word_until = now + WORD_LIFE
+        if state in (State.SUSPECT, State.DOWN):
+            self.peer_rank = RANK_SUSPECT
+        elif state is State.PROBATION:
+            # Of a path that was not bad before, it is about the loss in the other direction.
+            self.peer_rank = min(self.peer_rank, RANK_PROBATION)
+        else:
+            self.peer_rank = RANK_UP
+
+    def forget(self) -> None:
+        """Forget the peer's word."""
+        self.peer, self.peer_loss, self.peer_rank = None, 0.0, RANK_UP
+        self.word_until = math.inf
 
 
 @dataclass(frozen=True, slots=True)

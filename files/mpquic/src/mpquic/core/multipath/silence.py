@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When acknowledgements of one path are overdue.
+
+Silence is the time since the last acknowledgement, or since the first packet after everything was acknowledged
+(AckClock.pending_since). It is no measure of delay: a queue that fills makes every acknowledgement late, but they keep
+coming. Two conditions end the benefit of the doubt:
+
+- silence of ``max(100 ms, 1.5 srtt + 4 rttvar)``, or 1.25 times the longest silence of the last minute after which
+  nothing turned out to be lost, up to 1 s: radio links and queues filled by others pause and go on;
+- so many packets unanswered, each for longer than an answer takes (``srtt + 4 rttvar + 15 ms``), that chance does not
+  explain it: three, and more on a path that is known to lose packets. When traffic does not provide them, pings do.
+
+So a single lost packet makes nobody suspicious, and on a busy path nothing is sent in addition.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mpquic.core.ackclock import AckClock
+
+#: Seconds of silence that are nothing, and in round trips.
+LEAST = 0.1
+ROUND_TRIPS = 1.5
+#: Deviations of the round trip time that are nothing.
+DEVIATIONS = 4
+#: Seconds that the peer may wait with an acknowledgement, and that either end may be busy.
+MARGIN = 0.015
+#: Seconds at least between the look at what is outstanding and the moment when its answers are due.
+_LOOK = 0.01
+#: Round trip time before there is one (seconds, RFC 9002 section 6.2.2).
+_UNKNOWN = 0.333
+#: Packets unanswered that are no accident on a good path, and at most.
+EVIDENCE, MOST_EVIDENCE = 3, 20
+#: Chance of a false alarm that is accepted.
+_CHANCE = 1e-4
+#: Seconds between two pings in one silence, and the same in times of an answer.
+_STEP = 0.025
+_STEP_ANSWERS = 1 / 8
+#: How much longer than a pause that was survived the next one may be, the longest pause that counts (seconds), and
+#: for how long it is remembered (seconds).
+PAUSE_FACTOR = 1.25
+LONGEST_PAUSE = 1.0
+MEMORY = 60.0
+
+
+class Verdict(Enum):
+    """What silence says now."""
+
+    FINE = "fine"
+    #: Send a PING now; it counts as sent.
+    ASK = "ask"
+    OVERDUE = "overdue"
+
+
+class Silence:
+    """Judges one path by the AckClock of its present connection."""
+
+    __slots__ = (
+        "_asked",
+        "_clock",
+        "_enough_at",
+        "_first",
+        "_looked",
+        "_pause",
+        "_pause_until",
+        "_resumed",
+        "_since",
+        "needed",
+    )
+
+    def __init__(self, clock: AckClock) -> None:
+        """Begin with this clock."""
+        #: Packets unanswered that are needed.
+        self.needed = EVIDENCE
+        self._pause = 0.0
+        self._pause_until = -math.inf
+        self.attach(clock)
+
+    def attach(self, clock: AckClock) -> None:
+        """Go on with the clock of another connection; pauses are the path's."""
+        self._clock = clock
+        self._resumed = -math.inf
+        #: The silence that is being watched, by its beginning.
+        self._since: float | None = None
+        self._looked = False
+        self._asked = -math.inf
+        #: When there were packets enough outstanding.
+        self._enough_at = math.inf
+        self._first = 0.0
+        self.refresh()
+
+    @property
+    def answer(self) -> float:
+        """Seconds after which nearly every packet should be acknowledged."""
+        clock = self._clock
+        srtt, deviation = (_UNKNOWN, _UNKNOWN / 2) if clock.srtt is None else (clock.srtt, clock.rttvar)
+        return srtt + DEVIATIONS * deviation + MARGIN
+
+    def refresh(self) -> None:
+        """Take the present round trip times into account; call now and then."""
+        answer = self.answer
+        self._first = min(self._base(answer) - answer, answer)
+
+    def expect_loss(self, share: float) -> None:
+        """Take into account that this share (0..1) of the packets or of their answers is lost anyway."""
+        if share <= 0:
+            self.needed = EVIDENCE
+        else:
+            needed = math.ceil(math.log(_CHANCE) / math.log(min(share, 0.99)))
+            self.needed = min(max(EVIDENCE, needed), MOST_EVIDENCE)
+
+    def survived(self, pause: float, now: float) -> None:
+        """Note that the path went on after a silence of ``pause`` seconds as if nothing had been."""
+        self._pause = min(max(self._pause if now < self._pause_until else 0.0, pause), LONGEST_PAUSE)
+        self._pause_until = now + MEMORY
+
+    def resume(self, now: float) -> None:
+        """Measure from now on: this program did not run for a moment, and answers may wait to be read."""
+        self._resumed = now
+
+    def check(self, now: float) -> Verdict:
+        """Judge."""
+        pending = self._clock.pending_since
+        if pending is None:
+            return Verdict.FINE
+        since = max(pending, self._resumed)
+        if since != self._since:
+            self._since = since
+            self._looked = False
+            self._asked = -math.inf
+            self._enough_at = math.inf
+        answer = self.answer
+        base = self._base(answer)
+        asks = self._enough_at == math.inf and self._look(since, base, answer, now)
+        if now >= max(since + base, self._enough_at + answer) and now < self._pause_until:
+            # It pauses again.
+            self._pause_until = now + MEMORY
+        if now >= self._overdue_at(since, base, answer):
+            return Verdict.OVERDUE
+        return Verdict.ASK if asks else Verdict.FINE
+
+    def deadline(self) -> float:
+        """Return when check() may next answer anything but FINE, or has to look."""
+        pending = self._clock.pending_since
+        if pending is None:
+            return math.inf
+        since = max(pending, self._resumed)
+        if since != self._since:
+            return since + self._first
+        answer = self.answer
+        base = self._base(answer)
+        if self._enough_at < math.inf:
+            return self._overdue_at(since, base, answer)
+        ask_at = self._ask_at(since, answer)
+        return ask_at if self._looked else min(ask_at, since + (base - answer))
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _base(self, answer: float) -> float:
+        """Return the silence that is too long, by the round trip times alone."""
+        clock = self._clock
+        srtt = _UNKNOWN if clock.srtt is None else clock.srtt
+        # 1.5 srtt + 4 rttvar, written with what is known.
+        return max(LEAST, answer - MARGIN + (ROUND_TRIPS - 1) * srtt, answer + _LOOK)
+
+    def _overdue_at(self, since: float, base: float, answer: float) -> float:
+        limit = max(base, PAUSE_FACTOR * self._pause) if since < self._pause_until else base
+        return max(since + limit, self._enough_at + answer)
+
+    def _ask_at(self, since: float, answer: float) -> float:
+        return max(since + answer, self._asked + max(_STEP, _STEP_ANSWERS * answer))
+
+    def _look(self, since: float, base: float, answer: float, now: float) -> bool:
+        """Look whether enough is outstanding, and tell whether to ask because it is not."""
+        outstanding = self._clock.outstanding
+        if not self._looked and now >= since + (base - answer):
+            self._looked = True
+            if outstanding >= self.needed:
+                self._enough_at = now
+                return False
+        if now < self._ask_at(since, answer):
+            return False
+        self._asked = now
+        if outstanding + 1 >= self.needed:
+            self._enough_at = now
+        return True
