@@ -80,7 +80,7 @@ def _policy(value: object) -> Scheduling:
 
 def _links(whole: Sequence[MultipathPath], entries: Sequence[Entry]) -> classes.Links | None:
     """Return the paths and their WANs, None when some name is not known."""
-    if any("name" not in entry for entry in entries):
+    if not entries or any("name" not in entry for entry in entries):
         return None
     if len(whole) < len(entries):
         # Which of them are one WAN shows when all are right.

@@ -33,7 +33,7 @@ def parse(raw: bytes, path: Path) -> tuple[InstanceConfig, list[str]]:
         warnings.append("congestion_algorithm: found bbr, which is not there, using tunnel")
         rest["congestion_algorithm"] = "tunnel"
     findings = Findings(errors, warnings)
-    several = rest.get("multipath_enabled") is True
+    several = rest.get("multipath_enabled", False) is not False
     beside = assembly.take(rest, path, findings) if several else assembly.Beside()
     given = dict(rest)
     entries, faults = peers.take(rest)

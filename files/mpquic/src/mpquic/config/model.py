@@ -196,9 +196,7 @@ class InstanceConfig(Remembering):
         tuple[MultipathPath, ...], Field(description="a list of mappings of name, bind_ip, remote_addr, remote_port")
     ] = ()
     # mpquic.config.classes reads it, and the file.
-    dataplane: Annotated[
-        Dataplane | None, Field(description="a mapping of default_class, classes, classifiers")
-    ] = None
+    dataplane: Annotated[Dataplane | None, Field(description="a mapping of default_class, classes, classifiers")] = None
     dataplane_config_file: Annotated[
         str | None, Field(min_length=1, description="a path, from the folder of this file if it is not absolute")
     ] = None
