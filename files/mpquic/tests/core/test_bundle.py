@@ -47,9 +47,7 @@ def test_a_packet_arrives_once_and_is_counted_once(end: int) -> None:
 @pytest.mark.parametrize("end", ENDS)
 def test_return_to_the_first_path_loses_and_reorders_nothing(end: int) -> None:
     """The path that fails is the fast one: who comes back to it would overtake what the other still carries."""
-    net = Net(
-        policy(spec(1), spec(2, priority=1)), {1: Link(delay=(0.005, 0.005)), 2: Link(delay=(0.045, 0.045))}
-    )
+    net = Net(policy(spec(1), spec(2, priority=1)), {1: Link(delay=(0.005, 0.005)), 2: Link(delay=(0.045, 0.045))})
     net.connect()
     talks = [Talk(4000 + number) for number in range(5)]
     for number, talk in enumerate(talks):
@@ -94,9 +92,7 @@ def test_a_loss_holds_a_sprayed_class_up_for_a_bounded_time() -> None:
     assert heard == sorted(set(heard))
     lost = talk.sent - len(heard)
     assert 10 <= lost <= links[2].sent[CLIENT] // 20 + 1
-    waits = [
-        at - 100.0 - sent[number] / 1000 for number, (at, _frame) in zip(heard, net.written[SERVER], strict=True)
-    ]
+    waits = [at - 100.0 - sent[number] / 1000 for number, (at, _frame) in zip(heard, net.written[SERVER], strict=True)]
     assert max(waits) <= 0.04 + 0.05 + 0.001
     assert min(waits) < 0.011
 
@@ -286,5 +282,5 @@ def test_the_log_says_what_became_of_a_path() -> None:
     told = [(change.state, change.reason, change.detail) for change in net.ends[CLIENT].changes()]
     assert [(state, detail) for state, _why, detail in told] == [
         ("path probation", "name=wan1"),
-        ("path recovered", "name=wan1"),
+        ("path up", "name=wan1"),
     ]

@@ -10,25 +10,46 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mpquic.core.multipath import reorder as reorder_module
 from mpquic.core.multipath.dedup import SIZE, Dedup
+from mpquic.core.multipath.patience import Patience
 from mpquic.core.multipath.reorder import CAPACITY, CAPACITY_OCTETS, Reorder
 from mpquic.core.multipath.sequence import NUMBERS
 
 _HOLD = 0.05
 
 
+class Fixed(Patience):
+    """Some paths that differ by as much as is waited."""
+
+    def __init__(self, hold: float, paths: int) -> None:
+        super().__init__({})
+        self.time, self.paths = hold, paths
+
+    def hold(self, class_index: int, now: float) -> float:
+        return self.time
+
+
 class End:
     """A reorder buffer behind a window, as at a receiver."""
 
-    def __init__(self, start: int = 0, hold: float = _HOLD) -> None:
-        self.start, self.hold = start, hold
+    def __init__(self, start: int = 0, hold: float = _HOLD, paths: int = 9) -> None:
+        self.start = start
         self.dedup = Dedup()
-        self.reorder = Reorder(lambda _class_index, _now: self.hold)
+        self.patience = Fixed(hold, paths)
+        self.reorder = Reorder(self.patience)
         self.out: list[int] = []
         #: Something came before.
         self.came(-1)
         self.out.clear()
 
-    def came(self, *numbers: int, now: float = 1.0, ordered: bool = False, bucket: int = 5, size: int = 0) -> list[int]:
+    def came(
+        self,
+        *numbers: int,
+        now: float = 1.0,
+        ordered: bool = False,
+        bucket: int = 5,
+        size: int = 0,
+        path: int = 1,
+    ) -> list[int]:
         """Return what is handed on when these come, as far as they are new."""
         for number in numbers:
             first = (self.start + number) % NUMBERS
@@ -36,7 +57,7 @@ class End:
             if self.dedup.note(bucket, first, 1) is not None:
                 continue
             body = b"%d" % number
-            self.reorder.push(bucket, floor, first, [body.ljust(size)], bucket & 1, now, ordered=ordered)
+            self.reorder.push(bucket, floor, first, [body.ljust(size)], bucket & 1, now=now, ordered=ordered, path=path)
         return self.taken()
 
     def taken(self) -> list[int]:
@@ -66,7 +87,7 @@ def test_a_gap_is_waited_for_and_filled() -> None:
         assert end.came(1, ordered=True) == []
         assert end.reorder.waiting == 3
         assert end.came(0, ordered=True) == [0, 1, 2, 3]
-        assert (end.reorder.waiting, end.reorder.expired) == (0, 0)
+        assert end.reorder.waiting == 0
         assert end.came(5, ordered=True) == []
         assert end.came(4) == [4, 5], "flagged or not"
 
@@ -82,7 +103,7 @@ def test_a_gap_is_given_up_in_time() -> None:
         assert end.came(0, 1, now=1.06, ordered=True) == [0, 1], "late, but not lost"
         assert end.came(3, now=1.06) == [3]
         assert end.fire(1.02 + _HOLD) == [5]
-        assert (end.reorder.waiting, end.reorder.deadline(), end.reorder.expired) == (0, math.inf, 2)
+        assert (end.reorder.waiting, end.reorder.deadline()) == (0, math.inf)
 
 
 def test_what_waited_longest_takes_along_what_comes_before_it() -> None:
@@ -123,6 +144,29 @@ def test_a_move_to_a_faster_path() -> None:
         assert end.reorder.waiting == 0
 
 
+def test_what_every_path_has_passed_is_lost() -> None:
+    """Sprayed over two paths, 3 lost: as soon as both have brought something clearly later, nothing waits for it."""
+    for start in (1, NUMBERS - 4):
+        end = End(start, paths=2)
+        assert end.came(0, 2, path=1, ordered=True) == [0]
+        assert end.came(1, path=2, ordered=True) == [1, 2]
+        assert end.came(4, path=1, ordered=True) == []
+        assert end.came(5, path=2, ordered=True) == []
+        assert end.came(6, 7, path=1, ordered=True) == []
+        assert end.came(8, path=1, ordered=True) == [], "the other path may still have it"
+        assert end.came(9, path=2, ordered=True) == [4, 5, 6, 7, 8, 9]
+        assert end.reorder.waiting == 0
+
+
+def test_a_path_that_brings_nothing_is_waited_for() -> None:
+    end = End(paths=3)
+    end.came(0, path=1, ordered=True)
+    assert end.came(2, 3, 4, 5, 6, 7, path=1, ordered=True) == []
+    assert end.came(8, 9, 10, 11, 12, path=2, ordered=True) == []
+    assert end.came(13, path=2) == []
+    assert end.came(20, path=3) == [*range(2, 14)]
+
+
 def test_buckets_do_not_wait_for_each_other() -> None:
     end = End()
     assert end.came(2, ordered=True) == []
@@ -136,7 +180,7 @@ def test_buckets_do_not_wait_for_each_other() -> None:
 def test_with_one_path_nothing_waits() -> None:
     end = End(hold=0.0)
     assert end.came(3, ordered=True) == [3]
-    end.hold = _HOLD
+    end.patience.time = _HOLD
     assert end.came(6, ordered=True) == []
     end.reorder.release()
     assert end.taken() == [6]
@@ -178,12 +222,10 @@ def test_another_bucket_takes_no_room_away() -> None:
 def test_a_hostile_peer_gets_no_memory() -> None:
     """Numbers of all buckets with gaps, flagged or not."""
     end, choose = End(), random.Random(6)
-    sent = 0
     for _ in range(6000):
         end.came(choose.randrange(2000), ordered=choose.random() < 0.4, bucket=choose.randrange(256))
         queues = end.reorder._queues.values()
         assert end.reorder.waiting == sum(len(queue.held) + len(queue.passed) for queue in queues) <= CAPACITY
-        sent += 1
     end.fire(math.inf)
     assert (end.reorder.waiting, end.reorder._octets, end.reorder._queues) == (0, 0, {})
 

@@ -40,7 +40,11 @@ def test_numbers_wrap_inside_a_batch() -> None:
     sequencer = Sequencer()
     sequencer._next = [NUMBERS - 2] * BUCKETS
     found = sequencer.number(_PAYLOADS, 255, 15, ordered=True, copy=True)
-    assert [payload[:HEAD].hex() for payload in found] == ["023fff" + "fffffffe", "023fff" + "ffffffff", "023fff00000000"]
+    assert [payload[:HEAD].hex() for payload in found] == [
+        "023fff" + "fffffffe",
+        "023fff" + "ffffffff",
+        "023fff00000000",
+    ]
     assert sequencer.number(_PAYLOADS[:1], 255, 0, ordered=False, copy=False)[0][3:7] == b"\0\0\0\x01"
 
 
@@ -73,13 +77,22 @@ def test_the_last_number_of_a_bucket_is_not_followed_by_the_next_bucket_s_first(
 
 
 def test_other_contexts_and_cut_heads_are_kept_whole() -> None:
-    others = [b"\x00" + bytes(30), b"\x04" + bytes(30), b"", b"\x02", b"\x02\x00\x07\x00\x00\x00", b"\x42\x00" + bytes(9)]
+    others = [
+        b"\x00" + bytes(30),
+        b"\x04" + bytes(30),
+        b"",
+        b"\x02",
+        b"\x02\x00\x07\x00\x00\x00",
+        b"\x42\x00" + bytes(9),
+    ]
     found = runs([*numbered([1]), *others, *numbered([2])])
     assert [payload for kind, _first, bodies in found if not is_sequenced(kind) for payload in bodies] == others
     assert [first for kind, first, _bodies in found if is_sequenced(kind)] == [1, 2]
 
 
-_HEADS = st.tuples(st.sampled_from([0, NUMBERS - 3, 77]), st.integers(0, 6), st.integers(0, 1), st.sampled_from([0, 16]))
+_HEADS = st.tuples(
+    st.sampled_from([0, NUMBERS - 3, 77]), st.integers(0, 6), st.integers(0, 1), st.sampled_from([0, 16])
+)
 
 
 @given(st.lists(st.one_of(_HEADS, st.binary(max_size=12)), max_size=40))

@@ -24,7 +24,6 @@ from mpquic.core.types import Change
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from mpquic.core.multipath.health import Transition
     from mpquic.core.multipath.policy import Policy
     from mpquic.core.offload import Codec
     from mpquic.core.path import Path
@@ -51,7 +50,7 @@ class Bundle:
         self._tally = Tally()
         self._sender = Sender(self._spreader, counters, self._tally)
         self._patience = Patience(self.paths)
-        self._receiver = Receiver(counters.drops, self._tally, self._patience.hold, self._hear)
+        self._receiver = Receiver(counters.drops, self._tally, self._patience, self._hear)
         self._generation = self.monitor.generation
         self._frames: list[Frame] = []
         self._touched: dict[Path, None] = {}
@@ -157,13 +156,13 @@ class Bundle:
         return self._tally.classes
 
     def changes(self) -> list[Change]:
-        """Return what became of paths since the last call, for the log.
-
-        ``path up`` is said once, ``path recovered`` when it is up again; else ``path`` and the name of the state.
-        """
+        """Return what became of paths since the last call, for the log: ``path up``, ``path suspect``, and so on."""
         return [
             Change(
-                f"path {_word(change)}", change.reason, failed=change.after is State.DOWN, detail=f"name={change.path.name}"
+                f"path {change.after.value}",
+                change.reason,
+                failed=change.after is State.DOWN,
+                detail=f"name={change.path.name}",
             )
             for change in self.monitor.changes()
         ]
@@ -200,10 +199,6 @@ class Bundle:
         self._generation = self.monitor.generation
         self._spreader.refresh(now)
         self._patience.look(now)
-        if not self._patience.several:
+        if self._patience.paths < 2:
             # Nothing else is on its way.
             self._receiver.reorder.release()
-
-
-def _word(change: Transition) -> str:
-    return "recovered" if change.after is State.UP and change.before is not State.CONNECTING else change.after.value

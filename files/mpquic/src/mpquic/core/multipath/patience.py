@@ -26,12 +26,14 @@ _FRESH = 0.05
 class Patience:
     """Knows the spread of some paths."""
 
-    __slots__ = ("_looked", "_paths", "_spread", "sprayed")
+    __slots__ = ("_looked", "_paths", "_spread", "paths", "sprayed")
 
     def __init__(self, paths: Mapping[int, Path]) -> None:
         """Look at these paths, whatever they are at the time."""
         self._paths = paths
-        self._spread: float | None = None
+        self._spread = 0.0
+        #: How many were in use at the last look.
+        self.paths = 0
         self._looked = 0.0
         #: The indices of the classes that are spread packet by packet.
         self.sprayed: frozenset[int] = frozenset()
@@ -40,15 +42,10 @@ class Patience:
         """Return the seconds to wait, 0 when less than two paths are in use."""
         if not self._looked <= now < self._looked + _FRESH:
             self.look(now)
-        if self._spread is None:
+        if self.paths < 2:
             return 0.0
         most = MOST_SPRAYED if class_index in self.sprayed else MOST
         return max(LEAST, min(most, SPREAD * self._spread))
-
-    @property
-    def several(self) -> bool:
-        """Tell whether more than one path was in use at the last look."""
-        return self._spread is not None
 
     def look(self, now: float) -> None:
         """Look at the paths again."""
@@ -58,4 +55,5 @@ class Patience:
             for path in self._paths.values()
             if path.connection is not None and (path.health is None or path.health.rank < _UNUSABLE)
         ]
-        self._spread = max(times) - min(times) if len(times) > 1 else None
+        self.paths = len(times)
+        self._spread = max(times, default=0.0) - min(times, default=0.0)

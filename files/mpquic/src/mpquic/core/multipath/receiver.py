@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Sequence
 
+    from mpquic.core.multipath.patience import Patience
     from mpquic.core.multipath.tally import Tally
     from mpquic.core.path import Path
 
@@ -34,18 +35,18 @@ class Receiver:
         self,
         drops: Counter[str],
         tally: Tally,
-        hold: Callable[[int, float], float],
+        patience: Patience,
         hear: Callable[[Path, bytes, float], None],
     ) -> None:
         """Count what is refused in ``drops`` and the rest in ``tally``.
 
-        ``hold`` is for Reorder. Payloads of context 4 go to ``hear(path, payload, now)``.
+        ``patience`` is for Reorder. Payloads of context 4 go to ``hear(path, payload, now)``.
         """
         self._drops = drops
         self._tally = tally
         self._hear = hear
         self._dedup = Dedup()
-        self.reorder = Reorder(hold)
+        self.reorder = Reorder(patience)
 
     def restart(self) -> None:
         """Let go what is held, and forget what came: the other end numbers anew."""
@@ -71,16 +72,16 @@ class Receiver:
             floor = dedup.following[bucket]
             new = dedup.note(bucket, first, len(bodies))
             if new is not None:
-                self._some(run, new, floor, now)
+                self._some(path, run, new, floor, now)
                 continue
             classes[class_index].rx_packets += len(bodies)
             ordered = kind & _ORDERED != 0
             if ordered or bucket in reorder:
-                reorder.push(bucket, floor, first, bodies, class_index, now, ordered=ordered)
+                reorder.push(bucket, floor, first, bodies, class_index, now=now, ordered=ordered, path=path.number)
             else:
                 reorder.put(class_index, bodies)
 
-    def _some(self, run: Run, new: Sequence[range], floor: int, now: float) -> None:
+    def _some(self, path: Path, run: Run, new: Sequence[range], floor: int, now: float) -> None:
         """Take what is new of a run."""
         kind, first, bodies = run
         dedup, tally = self._dedup, self._tally[kind >> 8 & wire.SEQUENCED_CLASS]
@@ -98,8 +99,9 @@ class Receiver:
                 first + part.start,
                 bodies[part.start : part.stop],
                 kind >> 8 & wire.SEQUENCED_CLASS,
-                now,
+                now=now,
                 ordered=kind & _ORDERED != 0,
+                path=path.number,
             )
 
     def _other(self, path: Path, payloads: Sequence[bytes], now: float) -> None:

@@ -7,8 +7,9 @@ largest received before, the floor, and its own; what was missing below the floo
 
 While something waits in a bucket, later numbers of it wait behind it, flagged or not, since they may be of the same
 flow; earlier ones pass at once unless they are flagged, for they are what is waited for. Other buckets are not
-concerned. The wait ends when the gap is filled, when the time is over, or for want of room; then the gap is given up,
-and what still comes out of it passes at once. Nothing is lost here and nothing comes twice.
+concerned. The wait ends when the gap is filled. It is given up when the time is over, for want of room, or when every
+path has brought later numbers, so that what is missing is lost; what still comes out of it passes at once. Nothing is
+lost here and nothing comes twice.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ from mpquic.core.multipath.dedup import SIZE
 from mpquic.core.multipath.sequence import NUMBERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from mpquic.core.multipath.patience import Patience
 
 #: Payloads that may wait in all buckets, and bytes of them.
 CAPACITY = 1024
 CAPACITY_OCTETS = 2_000_000
+#: How many numbers later a path must be to have nothing more to bring (RFC 9002 section 6.1.1).
+THRESHOLD = 3
 
 _MASK = NUMBERS - 1
 _HALF = NUMBERS // 2
@@ -35,7 +38,7 @@ _HALF = NUMBERS // 2
 class _Queue:
     """What waits in one bucket. Positions are sequence numbers that do not wrap."""
 
-    __slots__ = ("floor", "held", "order", "passed")
+    __slots__ = ("floor", "held", "order", "passed", "tops")
 
     def __init__(self, floor: int) -> None:
         #: The least number that is waited for.
@@ -45,24 +48,24 @@ class _Queue:
         #: The positions in ``held``, and those beyond the floor that were passed on at once; both are heaps.
         self.order: list[int] = []
         self.passed: list[int] = []
+        #: By path, the largest position that it brought.
+        self.tops: dict[int, int] = {}
 
 
 class Reorder:
     """Holds payloads back, of all buckets, and lets them go into ``ready``."""
 
-    __slots__ = ("_hold", "_octets", "_queues", "expired", "ready", "waiting")
+    __slots__ = ("_octets", "_patience", "_queues", "ready", "waiting")
 
-    def __init__(self, hold: Callable[[int, float], float]) -> None:
-        """Wait ``hold(class index, now)`` seconds, which may be 0, each time something has to wait."""
-        self._hold = hold
+    def __init__(self, patience: Patience) -> None:
+        """Wait as long as ``patience`` says when something has to wait."""
+        self._patience = patience
         self._queues: dict[int, _Queue] = {}
         #: What may be handed on, by class, in order.
         self.ready: dict[int, list[bytes]] = {}
         #: Payloads that wait, and numbers that are remembered as passed meanwhile.
         self.waiting = 0
         self._octets = 0
-        #: Gaps that were given up.
-        self.expired = 0
 
     def __contains__(self, bucket: int) -> bool:
         """Tell whether anything waits in ``bucket``: then all that comes for it must be pushed."""
@@ -81,18 +84,19 @@ class Reorder:
         else:
             ready += payloads
 
-    def push(  # noqa: PLR0913 - what there is to know about payloads
+    def push(  # noqa: PLR0913, PLR0917 - what there is to know about payloads
         self,
         bucket: int,
         floor: int,
         first: int,
         payloads: list[bytes],
         class_index: int,
-        now: float,
         *,
+        now: float,
         ordered: bool,
+        path: int,
     ) -> None:
-        """Take payloads of a bucket with new, consecutive numbers from ``first`` on (modulo 2^32).
+        """Take payloads of a bucket with new, consecutive numbers from ``first`` on (modulo 2^32), brought by ``path``.
 
         ``floor`` is one more than the largest number received before.
         """
@@ -100,13 +104,15 @@ class Reorder:
         if queue is None:
             gap = (first - floor) & _MASK
             # A gap that is too wide for the window will not be filled.
-            if not ordered or gap == 0 or gap >= SIZE or self._hold(class_index, now) <= 0:
+            if not ordered or gap == 0 or gap >= SIZE or self._patience.hold(class_index, now) <= 0:
                 self.put(class_index, payloads)
                 return
             queue = self._queues[bucket] = _Queue(floor)
-        until = now + self._hold(class_index, now)
+        until = now + self._patience.hold(class_index, now)
         for number, payload in enumerate(payloads, first):
             self._take(queue, number, (until, payload, class_index), ordered=ordered)
+        if queue.order:
+            self._look_for_losses(queue, path, first + len(payloads) - 1)
         if not queue.order:
             self._close(bucket)
 
@@ -154,22 +160,32 @@ class Reorder:
         ):
             self._advance(queue, queue.order[0])
 
-    def _advance(self, queue: _Queue, position: int) -> None:
-        """Let go what is held up to ``position``, and what follows without a gap."""
+    def _look_for_losses(self, queue: _Queue, path: int, number: int) -> None:
+        """Note that ``path`` brought ``number``, and give up what no path can bring any more."""
+        ahead = (number - queue.floor) & _MASK
+        if ahead >= _HALF:
+            return
+        tops = queue.tops
+        tops[path] = max(tops.get(path, 0), queue.floor + ahead)
+        if len(tops) >= self._patience.paths:
+            self._advance(queue, min(tops.values()) - THRESHOLD)
+
+    def _advance(self, queue: _Queue, floor: int) -> None:
+        """Wait no longer for what is below ``floor``; let go what then waits for nothing."""
         order, passed = queue.order, queue.passed
-        if position > queue.floor:
-            self.expired += 1
+        queue.floor = max(queue.floor, floor)
         while True:
-            if order and order[0] <= max(position, queue.floor):
-                queue.floor = heappop(order) + 1
-                _until, payload, class_index = queue.held.pop(queue.floor - 1)
+            if order and order[0] <= queue.floor:
+                position = heappop(order)
+                _until, payload, class_index = queue.held.pop(position)
                 self._octets -= len(payload)
                 self.put(class_index, [payload])
             elif passed and passed[0] <= queue.floor:
-                queue.floor = max(queue.floor, heappop(passed) + 1)
+                position = heappop(passed)
             else:
                 return
             self.waiting -= 1
+            queue.floor = max(queue.floor, position + 1)
 
     def _close(self, bucket: int) -> None:
         """Forget a bucket in which nothing is held."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Context 2: payloads numbered by their sender, so that the receiver tells copies apart and can put them in order.
 
-There are 256 buckets, each with numbers of its own (32 bits, serial arithmetic of RFC 1982). A flow stays in one bucket;
-so the receiver's state has a fixed size, nothing of it depends on flows, and who waits delays 1 of 256 flows. All
-layouts are in docs/protocol.md.
+There are 256 buckets, each with numbers of its own (32 bits, serial arithmetic of RFC 1982). A flow stays in one
+bucket, so the receiver's state has a fixed size, nothing of it depends on flows, and who waits delays 1 of 256 flows.
+All layouts are in docs/protocol.md.
 """
 
 from __future__ import annotations

@@ -41,8 +41,6 @@ class Tally:
     def configure(self, policy: Policy) -> None:
         """Count for these classes; those that had the same name before go on."""
         known = {counters.name: counters for counters in self.classes}
-        self.classes = [
-            known.get(one.name) or ClassCounters(one.name, one.scheduling) for one in policy.classes
-        ]
+        self.classes = [known.get(one.name) or ClassCounters(one.name, one.scheduling) for one in policy.classes]
         for counters, one in zip(self.classes, policy.classes, strict=True):
             counters.scheduling = one.scheduling
