@@ -156,12 +156,12 @@ def restarts(folder: Path) -> Outcome:
                 begin = time.monotonic()
                 ends.kill(role)
                 ends.start(role)
-                found.values[f"{role}_back_s"] = ends.wait_up(seconds=BACK + 5)
+                back = ends.wait_up(seconds=BACK + 5)
                 time.sleep(1)
                 streams = running.streams()
                 gap = max(streams[sender, PLAIN].gap(begin, time.monotonic() - 0.5) for sender in _SENDERS)
-                found.values[f"{role}_gap_s"] = gap
-                found.expect(found.values[f"{role}_back_s"] <= BACK, f"paths are back {BACK:g} s after {role} started")
+                found.values |= {f"{role}_back_s": back, f"{role}_gap_s": gap}
+                found.expect(back <= BACK, f"paths are back {BACK:g} s after {role} started")
             told = talk.end()
         found.values["alive"] = told["alive"]
     found.expect(told["alive"] == _TALKS, f"all {_TALKS} TCP connections live: {told['faults']}")

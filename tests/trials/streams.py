@@ -7,6 +7,7 @@ import contextlib
 import itertools
 import sys
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,12 +91,9 @@ def probes(ends: Ends, *ports: int) -> Iterator[Probes]:
     makers = []
     for role, log in logs.items():
         log.unlink(missing_ok=True)
-        words = (sys.executable, _PROBE, log, INNER[role], INNER[_OTHER[role]], str(RATE), *map(str, ports))
-
-        def make(role: str = role, words: tuple[str | Path, ...] = words) -> Process:
-            return Process(f"probe {role}", inside(ends.namespace[role], *words), ends.folder / f"probe-{role}.log")
-
-        makers.append(make)
+        words: tuple[str | Path, ...] = (log, INNER[role], INNER[_OTHER[role]], str(RATE), *map(str, ports))
+        command = inside(ends.namespace[role], sys.executable, _PROBE, *words)
+        makers.append(partial(Process, f"probe {role}", command, ends.folder / f"probe-{role}.log"))
     with started(*makers) as running:
         found = Probes(logs)
         wait_until(lambda: all(log.exists() for log in logs.values()), 5, "probes: do not start")
