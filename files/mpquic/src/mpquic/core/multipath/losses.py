@@ -26,8 +26,9 @@ ENOUGH = 20
 _ENOUGH_IDLE = 10
 #: Lost packets below which nothing is concluded.
 _LEAST = 4
-#: Quarters of the window, of four, in which the loss must show: a burst of an overflowing queue is in one or two.
-_QUARTERS = 3
+#: Quarters of the window, of four, in which the loss must show: an overflowing queue loses much, but not all the time.
+#: The second is for longer windows, with few packets in a quarter.
+_QUARTERS = (4, 3)
 #: Slots without loss that prove a path clean, and the packets in them: five pings a second, and some slack.
 _CLEAN_SLOTS = 8
 _CLEAN_PACKETS = 15
@@ -65,7 +66,7 @@ class Losses:
             return False
         quarter = slots // 4
         parts = [self._sum(end, quarter) for end in range(0, slots, quarter)]
-        return sum([gone > LOSSY * (got + gone) for got, gone in parts]) >= _QUARTERS
+        return sum([gone > LOSSY * (got + gone) for got, gone in parts]) >= _QUARTERS[slots > _WINDOWS[0]]
 
     def clean(self) -> bool:
         """Tell whether less than CLEAN was lost in the last 4 s, of packets enough to know."""

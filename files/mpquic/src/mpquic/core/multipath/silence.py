@@ -65,6 +65,7 @@ class Silence:
         "_enough_at",
         "_first",
         "_looked",
+        "_noted",
         "_pause",
         "_pause_until",
         "_resumed",
@@ -87,6 +88,8 @@ class Silence:
         #: The silence that is being watched, by its beginning.
         self._since: float | None = None
         self._looked = False
+        #: It is one more pause, if it is no gap.
+        self._noted = False
         self._asked = -math.inf
         #: When there were packets enough outstanding.
         self._enough_at = math.inf
@@ -130,14 +133,14 @@ class Silence:
         since = max(pending, self._resumed)
         if since != self._since:
             self._since = since
-            self._looked = False
+            self._looked = self._noted = False
             self._asked = -math.inf
             self._enough_at = math.inf
         answer = self.answer
         base = self._base(answer)
         asks = self._enough_at == math.inf and self._look(since, base, answer, now)
-        if now >= max(since + base, self._enough_at + answer) and now < self._pause_until:
-            # It pauses again.
+        if not self._noted and now >= max(since + base, self._enough_at + answer) and since < self._pause_until:
+            self._noted = True
             self._pause_until = now + MEMORY
         if now >= self._overdue_at(since, base, answer):
             return Verdict.OVERDUE
@@ -154,6 +157,8 @@ class Silence:
         answer = self.answer
         base = self._base(answer)
         if self._enough_at < math.inf:
+            if not self._noted and since < self._pause_until:
+                return max(since + base, self._enough_at + answer)
             return self._overdue_at(since, base, answer)
         ask_at = self._ask_at(since, answer)
         return ask_at if self._looked else min(ask_at, since + (base - answer))
