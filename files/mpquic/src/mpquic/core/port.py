@@ -62,7 +62,6 @@ class Tunnel(Protocol):
 
     #: Of this end as a whole; what a peer or a path counts for itself is in totals() as well.
     counters: Counters
-    connects: int
 
     @property
     def state(self) -> str:
@@ -75,6 +74,10 @@ class Tunnel(Protocol):
     @property
     def since(self) -> float:
         """Since when (seconds)."""
+
+    @property
+    def connects(self) -> int:
+        """Connections so far that became the tunnel, or a path of it."""
 
     @property
     def ports(self) -> Sequence[Port]:

@@ -118,9 +118,11 @@ class Uplink(ABC):
 
     def _took_over(self, dial: Dial, now: float) -> None:
         """Go on: ``dial`` has just become the connection of this path, whether there was one before or not."""
+        del dial, now
 
     def _losing(self, reason: str, now: float) -> None:
         """Go on: the connection of this path is about to be given up."""
+        del reason, now
 
     # --- what is asked about it -------------------------------------------------------------------------------------
 
@@ -145,6 +147,8 @@ class Uplink(ABC):
 
     def socket_ready(self, remote: Address, now: float) -> None:
         """Start a handshake with ``remote``: a socket to it is open."""
+        if self.state == "stopped":
+            return
         self.needs_socket = False
         self._retry_at = math.inf
         self._retry_local.reset()
@@ -156,6 +160,8 @@ class Uplink(ABC):
 
     def socket_failed(self, reason: str, now: float) -> None:
         """Give up what there is and try again soon: this host lacks an interface, an address, a route or a name."""
+        if self.state == "stopped":
+            return
         self.needs_socket = False
         if self.connection is not None:
             self._end_all(reason, now)
@@ -351,14 +357,17 @@ class Uplink(ABC):
         """Take what the server says to a registration."""
         try:
             answer = dial.answered(data)
-            if answer is not None:
-                objection = self._objection(answer)
-                if objection:
-                    raise RefusedError(objection)
-                dial.confirm()
-                self._take_over(dial, now)
         except RefusedError as error:
             self._lose(dial, str(error), now)
+            return
+        if answer is None:
+            return
+        objection = self._objection(answer)
+        if objection:
+            self._lose(dial, objection, now)
+            return
+        dial.confirm()
+        self._take_over(dial, now)
 
     def _take_over(self, dial: Dial, now: float) -> None:
         """Make a connection the tunnel."""

@@ -37,7 +37,7 @@ _EPOCHS = 16
 class MultipathClient:
     """State machine of a client with several paths. Implements mpquic.core.port.Tunnel; its ports are its legs."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - what ClientTunnel takes, and the paths
         self,
         connect: Callable[[Address, float], Connection],
         random: Callable[[int], bytes],
@@ -51,8 +51,8 @@ class MultipathClient:
         ``connect`` and ``random`` as for Uplink. ``rates`` are those of the links towards the server, by number of the
         path (bits per second, None or absent if unknown). ``settings.rate`` and ``settings.legacy`` have no meaning.
         """
-        self._connect = connect
-        self._random = random
+        self.connect = connect
+        self.random = random
         self._settings = settings
         self._session = random(messages.ID_LENGTH)
         self._epoch: bytes | None = None
@@ -67,7 +67,8 @@ class MultipathClient:
         self._touched: dict[Leg, None] = {}
         self._stirred: dict[Leg, None] = {}
         self._schedule: Schedule[Leg] = Schedule()
-        self._renewals: list[Leg] = []
+        #: Legs to be renewed, each with the session of the connection that is to go.
+        self._renewals: list[tuple[Leg, str]] = []
         self._renewing: Leg | None = None
         self._changes: list[Change] = []
         #: Of paths that are no more.
@@ -163,11 +164,11 @@ class MultipathClient:
 
     def renew(self, connect: Callable[[Address, float], Connection], now: float, *, redial: bool) -> None:
         """Make connections this way from now on, and with ``redial`` new ones in place of all, one path at a time."""
-        self._connect = connect
+        self.connect = connect
         for leg in self.legs:
             leg.renew(connect, now, redial=False)
         if redial:
-            self._renewals = list(self.legs)
+            self._renewals = [(leg, leg.session) for leg in self.legs if leg.session is not None]
             self._renew_next(now)
 
     def reconfigure(self, policy: Policy, rates: Mapping[int, int | None], now: float) -> None:
@@ -204,10 +205,8 @@ class MultipathClient:
 
     def registration(self, leg: Leg, policy: bytes) -> ClientJoin:
         """Return what makes a new connection of ``leg`` a path of this tunnel."""
-        number = self._random(messages.ID_LENGTH)
-        return ClientJoin(
-            number, self._settings.prefixes, session=self._session, path=leg.path.number, policy=policy
-        )
+        number = self.random(messages.ID_LENGTH)
+        return ClientJoin(number, self._settings.prefixes, session=self._session, path=leg.path.number, policy=policy)
 
     def stale(self, epoch: bytes) -> bool:
         """Tell whether ``epoch`` is one that the server has left."""
@@ -233,12 +232,13 @@ class MultipathClient:
         if self.state == "stopped":
             return
         states = {each.state for each in self.legs}
-        if leg.state == "up" and self.state != "up":
-            self._enter("up", "connected", now, detail=f"path={leg.spec.name}")
-        elif "up" not in states and (self.state == "up" or leg.state != self.state):
-            state = "connecting" if "connecting" in states else "waiting"
-            failed = state == "waiting" or self.state == "up"
-            self._enter(state, self._why(), now, failed=failed)
+        state = next((each for each in ("up", "connecting") if each in states), "waiting")
+        if state == self.state:
+            return
+        if state == "up":
+            self._enter(state, "connected", now, detail=f"path={leg.spec.name}")
+        else:
+            self._enter(state, self._why(), now, failed=state == "waiting" or self.state == "up")
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
@@ -252,16 +252,14 @@ class MultipathClient:
             self._past.drops.update(leg.path.counters.drops)
             self._past_connects += leg.connects
         self._by_path = {leg.path: leg for leg in self.legs}
-        self._renewals = [leg for leg in self._renewals if leg in self._by_path.values()]
+        self._renewals = [(leg, session) for leg, session in self._renewals if leg.path in self._by_path]
         self.bundle.configure(policy, {leg.path.number: leg.path for leg in self.legs}, now)
 
     def _leg(self, known: Leg | None, spec: PathSpec, rates: Mapping[int, int | None], now: float) -> Leg:
         rate = rates.get(spec.number)
         if known is None:
-            path = self._settings.path(
-                spec.number, spec.name, rate, front=wire.SEQUENCED_OVERHEAD, link=spec.link
-            )
-            return Leg(self._connect, self._random, now, path, spec, self)
+            path = self._settings.path(spec.number, spec.name, rate, front=wire.SEQUENCED_OVERHEAD, link=spec.link)
+            return Leg(now, path, spec, self)
         known.spec = spec
         known.path.name, known.path.link = spec.name, spec.link
         known.path.lane.set_rate(rate)
@@ -276,8 +274,10 @@ class MultipathClient:
     def _renew_next(self, now: float) -> None:
         """Renew the next leg once the one before has a new connection, or has failed to get one."""
         while self._renewals and (self._renewing is None or not self._renewing.renewing):
-            self._renewing = self._renewals.pop(0)
-            self._renewing.renew(self._connect, now, redial=True)
+            leg, session = self._renewals.pop(0)
+            if leg.session == session:
+                self._renewing = leg
+                leg.renew(self.connect, now, redial=True)
 
     def _touch_paths(self, paths: Sequence[Path]) -> None:
         for path in paths:

@@ -21,13 +21,16 @@ if TYPE_CHECKING:
     from mpquic.core.types import Address, Arrival, Frame
 
 #: A path beside others is looked for often: whoever comes back after a fault is used within ten seconds.
-PACE = Pace(attempt=(1.5, 2.0), retry=(0.25, 4.0))
+PACE = Pace(attempt=(1.5, 2.0), retry=(0.25, 3.0))
 
 
 class Membership(Protocol):
     """What a leg and its client have to do with each other."""
 
     bundle: Bundle
+    #: For Uplink.
+    connect: Callable[[Address, float], Connection]
+    random: Callable[[int], bytes]
 
     def policy(self) -> tuple[int, bytes]:
         """Return the present policy's generation, and the policy as it is sent."""
@@ -51,15 +54,7 @@ class Membership(Protocol):
 class Leg(Uplink):
     """State machine of one path."""
 
-    def __init__(
-        self,
-        connect: Callable[[Address, float], Connection],
-        random: Callable[[int], bytes],
-        now: float,
-        path: Path,
-        spec: PathSpec,
-        membership: Membership,
-    ) -> None:
+    def __init__(self, now: float, path: Path, spec: PathSpec, membership: Membership) -> None:
         """Start by asking for a socket; see Uplink."""
         #: What the policy says about it.
         self.spec = spec
@@ -71,7 +66,7 @@ class Leg(Uplink):
         self._granted = b""
         #: Why it was last said to be down; "" once it is up.
         self._complaint = ""
-        super().__init__(connect, random, now, path, PACE)
+        super().__init__(membership.connect, membership.random, now, path, PACE)
         membership.touch(self)
 
     # --- what the shell reports -------------------------------------------------------------------------------------
