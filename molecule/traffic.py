@@ -229,7 +229,7 @@ def many(address: str, port: int, flows: int, packets: int) -> dict[str, object]
         for number, opened in enumerate(sockets):
             opened.bind(("", 20000 + number))  # the same flows each time
             opened.connect((address, port))
-            opened.setblocking(False)
+            opened.settimeout(0)
             ready.register(opened, selectors.EVENT_READ)
         begin, sent, wanted = time.monotonic(), 0, flows * packets
         end = begin + wanted / 1000 + 2

@@ -118,13 +118,15 @@ explained:
       type: raw
       returned: always
     tunnel:
-      description: The tunnel, as C(id), C(role), C(tun), C(state), C(reason), C(since_s), C(peer); V(null) without one.
+      description:
+        - The tunnel, as C(id), C(role), C(tun), C(state), C(reason), C(since_s), C(peer); V(null) without one.
+        - A multipath tunnel has C(paths) as well, each with C(name), C(state), C(bind), C(local) and C(remote).
       type: raw
       returned: always
     wan:
       description:
         - Where the tunnel's packets leave, as C(interface), C(local), C(remote), C(outer_dscp), C(tc_class) and
-          C(tc_name); V(null) without a tunnel.
+          C(tc_name); V(null) without a tunnel, and for a multipath tunnel, whose daemon decides flow by flow.
       type: raw
       returned: always
     flow:

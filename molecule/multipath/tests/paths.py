@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import yaml
 from conftest import INVENTORY, ROOT, instances, out, play, recap, run, wait_for
@@ -125,7 +125,7 @@ def others() -> dict[str, dict[str, list[Any]]]:
 class Carried:
     """How many inner packets each path carried, as seen by the client, while the block ran."""
 
-    def __enter__(self) -> Carried:
+    def __enter__(self) -> Self:
         self._before = status()
         return self
 

@@ -117,7 +117,7 @@ def _classes(host: str) -> dict[str, dict[str, int]]:
 
 
 def _through(fault, seconds: float) -> dict[str, dict[str, float]]:
-    """Run calls, the same twice on two paths, and a TCP connection through a fault of 3 s; return what became of them."""
+    """Run calls, the same twice on two paths, and TCP through a fault of 3 s; return what became of them."""
     running = {
         "plain": flow("calls", WEB, PLAIN, 0, seconds, lan=LAN),
         "twice": flow("calls", WEB, CALLS, 46, seconds, lan=LAN),
@@ -156,7 +156,9 @@ def test_a_wan_is_unplugged_and_plugged_in_again(primary):
     all_up()
     assert {host: instances(host)[NAME]["pid"] for host in ENDS} == pids
     now = status()
-    assert [now[name]["session"] for name in (SECOND, THIRD)] == [before[1][name]["session"] for name in (SECOND, THIRD)]
+    assert [now[name]["session"] for name in (SECOND, THIRD)] == [
+        before[1][name]["session"] for name in (SECOND, THIRD)
+    ]
     assert now[FIRST]["session"] != before[1][FIRST]["session"]
     assert now[FIRST]["last_down"] is not None
     # Level 1 has the same WAN and found it again, too.

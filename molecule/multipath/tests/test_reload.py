@@ -37,7 +37,13 @@ def changed():
 def test_check_and_diff_announce_it(changed):
     assert recap(changed["announced"])["vps1"]["changed"] == 0
     text = changed["announced"].stdout
-    for line in ("-  weight: 2", "+  weight: 5", f"-  bind_ip: if:{THIRD}", f"+  bind_ip: if:{MOVED}", f"+- name: {ADDED}"):
+    for line in (
+        "-  weight: 2",
+        "+  weight: 5",
+        f"-  bind_ip: if:{THIRD}",
+        f"+  bind_ip: if:{MOVED}",
+        f"+- name: {ADDED}",
+    ):
         assert line in text, text[-4000:]
 
 

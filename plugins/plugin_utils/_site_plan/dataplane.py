@@ -87,9 +87,7 @@ def compare(tunnel: MultipathTunnel, problems: Problems) -> None:
             problems.warn(f"{item.where}: duplicate", text)
 
 
-def _classes(
-    value: object, where: str, paths: Sequence[str] | None, problems: Problems
-) -> tuple[DataplaneClass, ...]:
+def _classes(value: object, where: str, paths: Sequence[str] | None, problems: Problems) -> tuple[DataplaneClass, ...]:
     """Read all classes, those with faults as well: what names a class is checked against them."""
     if not isinstance(value, Mapping) or not 1 <= len(value) <= _MOST_CLASSES:
         problems.unexpected(where, value, f"a mapping of 1 to {_MOST_CLASSES} classes such as {{bulk: {{}}}}")
@@ -115,9 +113,7 @@ def _class(name: str, entry: object, where: str, paths: Sequence[str] | None, pr
         return DataplaneClass(where, name, **fields)
     keys.refuse_unknown(entry, where, CLASS_KEYS, problems)
     if "scheduler_policy" in entry:
-        fields["policy"] = values.choice(
-            entry["scheduler_policy"], f"{where}: scheduler_policy", POLICIES, problems
-        )
+        fields["policy"] = values.choice(entry["scheduler_policy"], f"{where}: scheduler_policy", POLICIES, problems)
     for key, field in (("preferred_paths", "preferred"), ("excluded_paths", "excluded")):
         if key in entry:
             fields[field] = _paths(entry[key], f"{where}: {key}", paths, problems)
@@ -128,12 +124,18 @@ def _class(name: str, entry: object, where: str, paths: Sequence[str] | None, pr
         fields["copies"] = values.integer(entry["duplicate_copies"], f"{where}: duplicate_copies", _COPIES, problems)
         if not fields["duplicate"]:
             problems.warn(f"{where}: duplicate_copies", "not used without duplicate: true")
-    both = [path for path in fields["preferred"] if path in fields["excluded"]]
-    if both:
-        problems.unexpected(f"{where}: excluded_paths", both[0], "none of its preferred_paths")
-    if paths and set(paths) <= set(fields["excluded"]):
-        problems.errors.append(f"{where}: excluded_paths: found all paths, expected at least one that is left")
+    _some_are_left(fields["preferred"], fields["excluded"], paths, f"{where}: excluded_paths", problems)
     return DataplaneClass(where, name, **fields)
+
+
+def _some_are_left(
+    preferred: Sequence[str], excluded: Sequence[str], paths: Sequence[str] | None, where: str, problems: Problems
+) -> None:
+    both = [path for path in preferred if path in excluded]
+    if both:
+        problems.unexpected(where, both[0], "none of its preferred_paths")
+    if paths and set(paths) <= set(excluded):
+        problems.errors.append(f"{where}: found all paths, expected at least one that is left")
 
 
 def _paths(value: object, where: str, paths: Sequence[str] | None, problems: Problems) -> tuple[str, ...]:
@@ -168,9 +170,7 @@ def _classifiers(value: object, where: str, classes: Sequence[str], problems: Pr
     return tuple(found)
 
 
-def _classifier(
-    entry: object, where: str, place: str, classes: Sequence[str], problems: Problems
-) -> Classifier | None:
+def _classifier(entry: object, where: str, place: str, classes: Sequence[str], problems: Problems) -> Classifier | None:
     if not isinstance(entry, Mapping):
         problems.unexpected(where, entry, f"a mapping with some of the keys {', '.join(CLASSIFIER_KEYS)}")
         return None

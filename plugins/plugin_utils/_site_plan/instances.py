@@ -10,7 +10,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.addresses import IPNetwork
-    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Budget, Client, LanTunnel, Server
+    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import (
+        Budget,
+        Client,
+        LanTunnel,
+        Server,
+    )
 
 CERTIFICATE = "/etc/mpquic/identity/cert.pem"
 KEY = "/etc/mpquic/identity/key.pem"
@@ -93,7 +98,7 @@ def peer(
     return "peers", {"name": name, **names, "allowed": [f"{own}/32", *allowed]}
 
 
-def server_end(
+def server_end(  # noqa: PLR0913 - who they are, and what is asked of them
     name: int | str,
     tunnel: LanTunnel,
     owner: Client,

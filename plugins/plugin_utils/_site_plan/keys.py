@@ -69,9 +69,7 @@ def lan_cidrs(value: object, where: str, problems: Problems) -> tuple[IPNetwork 
     return values.networks(value, where, _LANS, problems)
 
 
-def needs_of_ipv6(
-    fields: dict[str, Any], default: Callable[[int], IPNetwork], where: str, problems: Problems
-) -> None:
+def needs_of_ipv6(fields: dict[str, Any], default: Callable[[int], IPNetwork], where: str, problems: Problems) -> None:
     """Give the TUN an IPv6 address as soon as there is an IPv6 prefix behind it, and check what that needs."""
     if "tun_cidr6" not in fields:
         carries = any(network is not None and network.version == 6 for network in fields["lan_cidrs"])

@@ -67,8 +67,9 @@ def check(match: Match, names: Mapping[str, str], problems: Problems) -> None:
     for field in ("sports", "dports"):
         other = next((number for number in match.protocols if number not in _WITH_PORTS), None)
         if getattr(match, field) and other is not None:
+            where = f"{match.where}: {names[field]}"
             problems.errors.append(
-                f"{match.where}: {names[field]}: found with protocol {protocol_name(other)}, expected tcp, udp or sctp only"
+                f"{where}: found with protocol {protocol_name(other)}, expected tcp, udp or sctp only"
             )
     _families_meet(match, names, problems)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.class_model import by_port
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.claims import (
     Claim,
     at,
@@ -16,6 +15,7 @@ from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.claims im
     same,
     same_number,
 )
+from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.class_model import by_port
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.multipath_model import MultipathTunnel
 
 if TYPE_CHECKING:
@@ -58,15 +58,15 @@ def of_server(clients: Sequence[Client], problems: Problems) -> None:
     claims += [claim for link in leaders for claim in of_link_tuns(link)]
     claims += [claim for client in clients for link in client.links if link.routed for claim in of_link_lans(link)]
     claims += [claim for tunnel in multipaths for claim in of_tunnel(tunnel)]
-    owners = {id(entry): client for client in clients for entry in (*client.links, *client.multipaths)}
+    owners = {id(tunnel): client for client in clients for tunnel in client.multipaths}
+    link_owners = {id(link): client for client in clients for link in client.links}
 
     def quiet(a: Claim, b: Claim) -> bool:
         if not (_is_multipath(a) or _is_multipath(b)) or a.entry is b.entry or same_number(a, b):
             return True
-        # The client has been asked already about the LANs of its links.
-        of_link = a if not _is_multipath(a) else b
-        lan_of_link = of_link.interface is not None and id(of_link.entry) in owners
-        return lan_of_link and owners.get(id(a.entry)) is owners.get(id(b.entry))
+        # The client has been asked already about the LANs of its links, which come before all multipath tunnels.
+        owner = link_owners.get(id(a.entry)) if a.interface is not None else None
+        return owner is not None and owner is owners[id(b.entry)]
 
     for a, b in overlapping(claims, quiet):
         problems.clash(at(b), b.value, f"overlaps {a.key} {a.value} of {a.where}")
@@ -89,7 +89,6 @@ def _unheld(client: Client, tunnel: MultipathTunnel, problems: Problems) -> None
     for path in tunnel.paths:
         link = next((link for link in client.links if link.wan == path.wan and link.rates.down), None)
         if link is not None and not path.own_rates.down:
-            problems.warn(
-                f"{path.where}: rate_down",
-                f"not set, the VPS may send {path.rates.down} by {path.wan} beside the {link.rates.down} of {link.where}",
-            )
+            of_link = f"the {link.rates.down} of {link.where}"
+            text = f"not set, the VPS may send {path.rates.down} by {path.wan} beside {of_link}"
+            problems.warn(f"{path.where}: rate_down", text)

@@ -46,9 +46,7 @@ def client_instance(tunnel: MultipathTunnel, server: Server, *, certified: bool)
 
 def server_instance(tunnel: MultipathTunnel, owner: Client, server: Server, *, certified: bool) -> dict[str, Any]:
     """Return the server's instance. What the paths are and how they share the traffic, the client tells it."""
-    return instances.server_end(
-        tunnel.tun_name, tunnel, owner, server, running=_running(tunnel), certified=certified
-    )
+    return instances.server_end(tunnel.tun_name, tunnel, owner, server, running=_running(tunnel), certified=certified)
 
 
 def _running(tunnel: MultipathTunnel) -> dict[str, Any]:

@@ -8,13 +8,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import class_render, guards, instances, multipath_render
+from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import (
+    class_render,
+    guards,
+    instances,
+    multipath_render,
+)
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.instances import Tun
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Client, LanTunnel, Server, Site, Tunnel
+    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import (
+        Client,
+        LanTunnel,
+        Server,
+        Site,
+        Tunnel,
+    )
 
 _Tunnel = TypeVar("_Tunnel", bound="LanTunnel")
 
@@ -81,9 +92,7 @@ def _client_instance(tunnel: Tunnel, server: Server, *, certified: bool) -> dict
 
 
 def _server(server: Server, clients: list[Client], *, certified: bool) -> dict[str, Any]:
-    owners = {
-        tunnel.where: client for client in clients for tunnel in (*client.tunnels, *client.multipaths)
-    }
+    owners = {tunnel.where: client for client in clients for tunnel in (*client.tunnels, *client.multipaths)}
     tunnels = _by_id(() if server.legacy else tuple(tunnel for client in clients for tunnel in client.tunnels))
     multipaths = _by_id(tuple(tunnel for client in clients for tunnel in client.multipaths))
     by_key = [] if certified or server.legacy else [client for client in clients if not client.legacy]

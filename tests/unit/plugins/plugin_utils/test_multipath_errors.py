@@ -80,8 +80,14 @@ KEYS = [
         [f"{MP}: tun_cidr: found 10.200.5.0/30, overlaps tun_cidr 10.200.5.0/30 of {TUNNEL5}"],
     ),
     (
-        {"lan_cidrs": ["172.16.0.0/16"]},
-        [f"{MP}: lan_cidrs: found 172.16.0.0/16, overlaps lan_cidrs 172.16.1.0/30 of {TUNNEL1}"],
+        {"lan_cidrs": ["172.16.0.0/22"]},
+        [
+            (
+                f"{MP}: lan_cidrs: found 172.16.0.0/22, overlaps lan_cidrs 172.16.{i}.0/30 of"
+                f" client1: mpquic_tunnels[{i - 1}] (id {i})"
+            )
+            for i in (1, 2, 3)
+        ],
     ),
     (
         {"lan_cidrs": ["203.0.113.0/24"]},
@@ -141,8 +147,9 @@ DATAPLANES = [
         {"classes": {}},
         [
             (
-                f"{MP}: dataplane: found {{'default_class': 'rest', 'classes': {{}}, 'classifiers': ...,"
-                " expected a mapping with classes such as {default_class: all, classes: {all: {scheduler_policy: balanced}}}"
+                f"{MP}: dataplane: found {{'default_class': 'rest', 'classes': {{}}, 'classifiers': [...,"
+                " expected a mapping with classes such as"
+                " {default_class: all, classes: {all: {scheduler_policy: balanced}}}"
             )
         ],
     ),
@@ -225,7 +232,9 @@ def test_what_is_not_set_is_named():
         f"{MP}: lan_cidrs: not set, expected the prefixes behind it such as [172.16.6.0/30]",
         f"{MP}: paths: not set, expected the WANs it leaves by such as [{{wan: enp7s3}}, {{wan: enp7s4}}]",
     ]
-    assert refused(multipath(tunnel(paths=[{}]))) == [f"{MP}: paths[0]: wan: not set, expected the interface it leaves by"]
+    assert refused(multipath(tunnel(paths=[{}]))) == [
+        f"{MP}: paths[0]: wan: not set, expected the interface it leaves by"
+    ]
 
 
 def second(**values):
@@ -316,7 +325,9 @@ def test_a_lan_that_another_client_shows_the_vps_is_not_behind_a_multipath_tunne
     classes = [{"name": "df", "default": True, "nat": False}]
     hostvars["client2"] = {"mpquic_class_tunnels": [{"id": 1, "wan": "wan0", "lans": [shown], "classes": classes}]}
     at = "client2: mpquic_class_tunnels[0] (id 1)"
-    assert refused((groups, hostvars)) == [f"{MP}: lan_cidrs: found 172.16.6.0/30, overlaps lans[0] 172.16.6.0/24 of {at}"]
+    assert refused((groups, hostvars)) == [
+        f"{MP}: lan_cidrs: found 172.16.6.0/30, overlaps lans[0] 172.16.6.0/24 of {at}"
+    ]
     # Behind NAT the VPS does not see it.
     classes[0]["nat"] = True
     assert warned((groups, hostvars)) == []
@@ -397,9 +408,17 @@ def test_a_vps_that_may_send_more_than_a_shaped_wan_carries_is_mentioned():
 
 
 JUNK = st.recursive(
-    st.none() | st.booleans() | st.integers(-2, 70000) | st.text(max_size=6) | st.sampled_from(["enp7s3", "udp", "rest"]),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["wan", "name", "class", "classes", "paths", "dst_ports", "x"]), inner, max_size=3),
+    st.none()
+    | st.booleans()
+    | st.integers(-2, 70000)
+    | st.text(max_size=6)
+    | st.sampled_from(["enp7s3", "udp", "rest"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["wan", "name", "class", "classes", "paths", "dst_ports", "x"]), inner, max_size=3
+        )
+    ),
     max_leaves=8,
 )
 

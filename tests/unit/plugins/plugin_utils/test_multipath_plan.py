@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import copy
+import re
+from pathlib import Path
 
 import pytest
+import yaml
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import site_plan
 from class_sites import WAN5, link
 from multipath_sites import DATAPLANE, PATHS, multipath, tunnel, with_path
@@ -181,7 +184,9 @@ def test_one_class_is_the_default_class():
 def test_an_edit_of_a_path_changes_one_file_of_one_host(values):
     before, after = hosts(multipath()), hosts(with_path(1, **values))
     assert before["vps1"] == after["vps1"]
-    differing = [a["id"] for a, b in zip(before["client1"]["instances"], after["client1"]["instances"], strict=True) if a != b]
+    differing = [
+        a["id"] for a, b in zip(before["client1"]["instances"], after["client1"]["instances"], strict=True) if a != b
+    ]
     assert differing == ["mp1"]
     assert before["client1"]["nft"] == after["client1"]["nft"]
     assert of(before["client1"])["env"] == of(after["client1"])["env"]
@@ -191,9 +196,7 @@ def test_beside_class_tunnels_its_packets_are_in_the_rest_of_the_shaper():
     shaped = {"mpquic_class_tunnels": [link(classes=[{"name": "df", "default": True}])], "mpquic_wans": WAN5}
     plan = hosts(multipath(tunnel(paths=[*PATHS, {"wan": "enp7s7"}]), **shaped))
     mine = [packets for packets in plan["client1"]["nft"]["shape"] if packets["port"] == 45017]
-    assert mine == [
-        {"interface": "enp7s7", "port_key": "dport", "port": 45017, "dscp": None, "classid": "6d71:1ff"}
-    ]
+    assert mine == [{"interface": "enp7s7", "port_key": "dport", "port": 45017, "dscp": None, "classid": "6d71:1ff"}]
     # Its port does not say there by which WAN a packet goes.
     assert 45017 not in [packets["port"] for packets in plan["vps1"]["nft"]["shape"]]
     elsewhere = hosts(multipath(**shaped))
@@ -219,3 +222,23 @@ def test_an_empty_list_is_none():
     groups, hostvars = reference()
     without = hosts((groups, hostvars))
     assert hosts((groups, changed(hostvars, "client1", mpquic_multipath_tunnels=[]))) == without
+
+
+def test_the_example_in_the_inventory_is_right():
+    """What stands in comments there, for the operator to take."""
+    lines = (Path(__file__).parents[4] / "inventories/example/host_vars/client1.yml").read_text().splitlines()
+    first = lines.index("# mpquic_multipath_tunnels:")
+    block = lines[first : lines.index("#", first)]
+    (entry,) = yaml.safe_load("\n".join(line[2:] for line in block))["mpquic_multipath_tunnels"]
+    assert entry == tunnel()
+
+
+@pytest.mark.parametrize("index", range(4))
+def test_the_examples_of_the_page_are_right(index):
+    page = (Path(__file__).parents[4] / "docs" / "multipath.md").read_text()
+    examples = [yaml.safe_load(text) for text in re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)]
+    dataplane = examples.pop()
+    assert len(examples) == 4
+    (entry,) = examples[index]["mpquic_multipath_tunnels"]
+    plan = hosts(multipath(entry | dataplane))
+    assert of(plan["client1"])["config"]["dataplane"]["default_class"] == "rest"

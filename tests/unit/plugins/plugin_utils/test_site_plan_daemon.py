@@ -109,7 +109,9 @@ def test_classes_without_nat_are_taken(identity, tmp_path):
 LAN6 = ["172.16.6.0/30", "fd00:6::/64"]
 MULTIPATH_SITES = {
     "paths alone": tunnel(),
-    "IPv6, rates, several connections": tunnel(lan_cidrs=LAN6, paths=[{**PATHS[0], "rate": "20mbit", "connections": 3}]),
+    "IPv6, rates, several connections": tunnel(
+        lan_cidrs=LAN6, paths=[{**PATHS[0], "rate": "20mbit", "connections": 3}]
+    ),
     "a dataplane": tunnel(policy="balanced", dataplane=DATAPLANE, telemetry_interval=0, budget_rate="1gbit"),
     "one class": tunnel(dataplane={"classes": {"all": {"duplicate": True, "duplicate_copies": 3}}}),
 }
