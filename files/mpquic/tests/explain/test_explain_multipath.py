@@ -7,11 +7,18 @@ import pytest
 from explain_site import PIN, UP, Site, ip, namespace, nft
 from mpquic.host.explain import path
 from mpquic.host.explain.packet import parse
+from nft_table import render
 
 pytestmark = pytest.mark.netns
 
 REMOTE = "203.0.113.10:45017"
 PATHS = {"wan1": "100.64.1.10:4001", "wan2": "100.64.2.10:4002"}
+
+NFT = {
+    "tuns": ["mp1"],
+    "masquerade": [],
+    "guards": [{"interface": "lan0", "cidrs": ["172.16.6.0/30"], "tuns": ["mp1"]}],
+}
 
 
 def told(**states):
@@ -28,7 +35,7 @@ def site(tmp_path):
     with namespace():
         host = Site(tmp_path)
         try:
-            nft("table inet mpquic {}")
+            nft(render(NFT))
             host.tun("lan0", "172.16.6.1/30")
             host.tun("wan1", "100.64.1.10/24")
             host.tun("mp1", "10.200.17.1/30")
