@@ -39,6 +39,11 @@ class Fit:
         #: Largest UDP payload that the last connection's path carried, None before there was one.
         self.proved: int | None = None
 
+    @property
+    def asking(self) -> int:
+        """Path MTU probes that are on their way or were lost a moment ago."""
+        return self._path.asking if self._path is not None else 0
+
     def start(self, connection: Connection, ceiling: int, now: float) -> None:
         """Follow the path of a connection that is established, up to ``ceiling`` bytes of UDP payload."""
         self._connection = connection

@@ -168,7 +168,7 @@ class Machine:
             return False
         asks = False
         if health.state is not State.SUSPECT:
-            verdict = silence.check(now)
+            verdict = silence.check(now, self.path.fit.asking)
             asks = verdict is not Verdict.FINE
             if verdict is Verdict.OVERDUE:
                 self._suspect(clock, now)

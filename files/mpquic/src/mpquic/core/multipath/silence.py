@@ -125,8 +125,8 @@ class Silence:
         """Measure from now on: this program did not run for a moment, and answers may wait to be read."""
         self._resumed = now
 
-    def check(self, now: float) -> Verdict:
-        """Judge."""
+    def check(self, now: float, asking: int = 0) -> Verdict:
+        """Judge. Of the packets outstanding, ``asking`` are path MTU probes, whose loss says nothing."""
         pending = self._clock.pending_since
         if pending is None:
             return Verdict.FINE
@@ -138,7 +138,10 @@ class Silence:
             self._enough_at = math.inf
         answer = self.answer
         base = self._base(answer)
-        asks = self._enough_at == math.inf and self._look(since, base, answer, now)
+        asks = False
+        if self._enough_at == math.inf:
+            evidence = self._clock.outstanding - asking
+            asks = self._look(now, evidence, since + (base - answer), self._ask_at(since, answer))
         if not self._noted and now >= max(since + base, self._enough_at + answer) and since < self._pause_until:
             self._noted = True
             self._pause_until = now + MEMORY
@@ -179,17 +182,16 @@ class Silence:
     def _ask_at(self, since: float, answer: float) -> float:
         return max(since + answer, self._asked + max(_STEP, _STEP_ANSWERS * answer))
 
-    def _look(self, since: float, base: float, answer: float, now: float) -> bool:
-        """Look whether enough is outstanding, and tell whether to ask because it is not."""
-        outstanding = self._clock.outstanding
-        if not self._looked and now >= since + (base - answer):
+    def _look(self, now: float, evidence: int, look_at: float, ask_at: float) -> bool:
+        """Look whether packets enough are outstanding, and tell whether to ask because they are not."""
+        if not self._looked and now >= look_at:
             self._looked = True
-            if outstanding >= self.needed:
+            if evidence >= self.needed:
                 self._enough_at = now
                 return False
-        if now < self._ask_at(since, answer):
+        if now < ask_at:
             return False
         self._asked = now
-        if outstanding + 1 >= self.needed:
+        if evidence + 1 >= self.needed:
             self._enough_at = now
         return True
