@@ -7,14 +7,12 @@ import logging
 import math
 import os
 from abc import ABC, abstractmethod
-from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from mpquic import __version__
 from mpquic.core.offload.sparse import SMALL, sparse_first
 from mpquic.core.types import IPV6_MIN_MTU, text
-from mpquic.daemon.logs import RateFilter, RepeatFilter, quoted
-from mpquic.daemon.pathlog import PathLog
+from mpquic.daemon.telling import Telling
 from mpquic.io.mtu import MtuSetter, get_mtu
 from mpquic.io.tun import TunBusyError, TunDevice, TunError, TunGoneError, open_tun
 
@@ -62,11 +60,7 @@ class Shell(ABC):
         self._tun: TunDevice | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
-        self._repeats = RepeatFilter()
-        self._refusals = RateFilter()
-        #: For each peer, so that none can hide what others do; their names are in the configuration.
-        self._peers: defaultdict[str, RateFilter] = defaultdict(RateFilter)
-        self._path_log = PathLog()
+        self._telling = Telling()
         self._reporter: asyncio.TimerHandle | None = None
         self._report_interval = 0
         #: ``sha256:<hex>`` of the key this end shows, None without one.
@@ -291,24 +285,10 @@ class Shell(ABC):
     # --- telling ----------------------------------------------------------------------------------------------------
 
     def _tell(self, change: Change, now: float) -> None:
-        level = logging.ERROR if change.failed else logging.INFO
-        detail = f" {change.detail}" if change.detail else ""
-        reason = quoted(change.reason)
-        line: str | None
-        if change.state == "up":
-            note = "" if change.reason == "connected" else f" note={reason}"
-            line = self._of_peer(change).line(f"connected local={self.local() or '-'}{detail}{note}", now)
-        elif change.state == "connecting":
-            level, line = logging.DEBUG, "connecting"
-        elif change.state == "refused":
-            line = self._refusals.line(f"refused{detail} reason={reason}", now)
-        elif change.state.startswith("path "):
-            level, line = self._path_log.line(change, self.ends(change), now)
-        elif change.state == "stopped":
-            line = f"stopped reason={reason}"
-        else:
-            line = self._repeats.note(f"{change.state} reason={reason}", now)
-            line = self._of_peer(change).line(line + detail, now) if line is not None else None
+        if self._stopped and change.state.startswith("path "):
+            # Every path is down then.
+            return
+        level, line = self._telling.line(change, self, now)
         if line is not None:
             _LOG.log(level, line)
         if change.state == self.tunnel.state:
@@ -348,11 +328,6 @@ class Shell(ABC):
             for line in self.telemetry(self.loop.time()):
                 _LOG.info("%s", line)
         self._reporter = self.loop.call_later(self._report_interval, self._report)
-
-    def _of_peer(self, change: Change) -> RateFilter:
-        """Return what bounds the lines about a server's peer, or about a client's server."""
-        first = change.detail.partition(" ")[0]
-        return self._peers[first if first.startswith("peer=") else ""]
 
     def status(self) -> dict[str, Any]:
         """Return this instance's line of ``mpquic status``."""
