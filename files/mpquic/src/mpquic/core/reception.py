@@ -14,7 +14,7 @@ from mpquic.core.roster import RefusalError
 
 if TYPE_CHECKING:
     from collections import Counter
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from mpquic.core.connection import Identity, Listener
     from mpquic.core.guest import Guest
@@ -80,7 +80,7 @@ class Reception:
             raise RefusalError(messages.MALFORMED, str(error)) from error
         return left
 
-    def introduce(self, guest: Guest, payloads: Sequence[bytes], drops: Counter[str]) -> Sequence[bytes]:
+    def introduce(self, guest: Guest, payloads: list[bytes], drops: Counter[str]) -> list[bytes]:
         """Learn who a legacy client is, from the address it says or sends from; return what is left to deliver."""
         for position, payload in enumerate(payloads):
             said = len(payload) == _IPV4

@@ -196,6 +196,9 @@ class ServerTunnel:
             if session.member.shared:
                 self._learn(session, accepted, now)
             frames += accepted
+        if self._released:
+            released, self._released = self._released, []
+            frames += released
         return frames
 
     def send(self, reads: Sequence[bytes], now: float) -> None:
@@ -422,7 +425,7 @@ class ServerTunnel:
         except RefusalError as refusal:
             self._refuse(guest, refusal, now)
 
-    def _introduce(self, guest: Guest, payloads: Sequence[bytes], now: float) -> Sequence[bytes]:
+    def _introduce(self, guest: Guest, payloads: list[bytes], now: float) -> list[bytes]:
         """Learn who a legacy client is; return what is left to deliver."""
         try:
             left = self._reception.introduce(guest, payloads, self.counters.drops)
@@ -554,7 +557,7 @@ class ServerTunnel:
         """Note that a tunnel has a connection less."""
         self._mtu_is_known = False
         if session.bundle is not None:
-            self._stirred[session] = None
+            self._release_late(session, session.bundle.released(), now)
         if session.guests:
             return
         session.since = now
