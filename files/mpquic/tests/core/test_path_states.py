@@ -192,18 +192,18 @@ def test_a_queue_that_fills_is_no_silence() -> None:
     """300 ms more round trip time within a second, and back, again and again."""
     world = World([wan(0.02), wan(0.02)])
     for way in world.ways[1]:
-        way.rate, way.queue = 4e6, 1.0
-    # 144 bytes a packet: 3.5 Mbit/s are 3000 packets a second.
-    world.traffic(400.0)
-    for start in range(5, 40, 5):
-        world.at(world.now + start, functools.partial(world.traffic, 4500.0, until=world.now + start + 1.0))
+        way.rate, way.queue = 5e5, 1.0
+    # 158 bytes a packet: 400 a second fill the link.
+    world.traffic(50.0)
+    for start in range(5, 25, 5):
+        world.at(world.now + start, functools.partial(world.traffic, 450.0, until=world.now + start + 1.0))
     most = [0.0]
 
     def look() -> None:
         most[0] = max(most[0], world.client.paths[1].connection.clock.srtt)
 
     world.every(0.01, look)
-    world.run(40.0)
+    world.run(25.0)
     assert most[0] > 0.3
     for end in world.ends:
         assert end.states(1) == [UP]
@@ -219,8 +219,8 @@ def test_pauses_of_a_radio_link_are_learned() -> None:
         for way in world.ways[1]:
             way.stopped_until = world.now + 0.3
 
-    world.every(5.0, pause, until=world.now + 120.0)
-    world.run(125.0)
+    world.every(5.0, pause, until=world.now + 80.0)
+    world.run(85.0)
     for end in world.ends:
         assert end.states(1).count(SUSPECT) <= 1
         assert end.states(1)[-1] is UP
