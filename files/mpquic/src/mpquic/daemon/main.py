@@ -102,7 +102,7 @@ def _reload(shell: Shell, path: Path) -> None:
         for line in warnings:
             _LOG.info("warning %s", line)
         logs.set_level(found.log_level)
-        shell.time_telemetry()
+        shell.reporter.every(found.telemetry_interval)
         _LOG.info("reloaded identity=%s", shell.identity)
 
 

@@ -15,6 +15,7 @@ from mpquic.core.types import text
 from mpquic.daemon import telemetry
 from mpquic.daemon.identity import own_pin
 from mpquic.daemon.shell import Shell
+from mpquic.daemon.status import counts, dropped, rtt_ms, since
 from mpquic.io.resolve import local_address
 from mpquic.io.udp import open_udp
 from mpquic.quic import Identity, ServerEndpoint
@@ -198,9 +199,8 @@ def _roster(config: InstanceConfig) -> Roster:
 
 
 def _peer(session: Session, now: float) -> dict[str, Any]:
-    guest, counters = session.guest, session.counters
+    guest = session.guest
     connection = guest.connection if guest is not None else None
-    rtt = connection.clock.srtt if connection is not None else None
     return {
         "name": session.member.name,
         "address": str(session.member.allowed[0].network_address),
@@ -209,16 +209,13 @@ def _peer(session: Session, now: float) -> dict[str, Any]:
         "outer_dscp": session.member.outer_dscp,
         "state": "up" if connection is not None else "waiting",
         "reason": session.reason,
-        "since_s": round(max(0.0, now - session.since), 3),
+        "since_s": since(session.since, now),
         "session": connection.session if connection is not None else None,
         "connects": session.connects,
         "remote": text(connection.peer) if connection is not None else None,
-        "rtt_ms": round(rtt * 1000, 3) if rtt is not None else None,
+        "rtt_ms": rtt_ms(connection),
         "key": connection.claimed if connection is not None else None,
         "legacy": session.legacy,
-        "tx_packets": counters.tx_packets,
-        "rx_packets": counters.rx_packets,
-        "tx_bytes": counters.tx_bytes,
-        "rx_bytes": counters.rx_bytes,
-        "drops": {reason: count for reason, count in sorted(session.totals().drops.items()) if count},
+        **counts(session.counters),
+        "drops": dropped(session.totals().drops),
     }

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from mpquic import __version__
 from mpquic.core.offload.sparse import SMALL, sparse_first
 from mpquic.core.types import IPV6_MIN_MTU, text
+from mpquic.daemon.status import tunnel_entry
+from mpquic.daemon.telemetry import Reporter
 from mpquic.daemon.telling import Telling
 from mpquic.io.mtu import MtuSetter, get_mtu
 from mpquic.io.tun import TunBusyError, TunDevice, TunError, TunGoneError, open_tun
@@ -61,8 +63,7 @@ class Shell(ABC):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._telling = Telling()
-        self._reporter: asyncio.TimerHandle | None = None
-        self._report_interval = 0
+        self.reporter = Reporter(loop, self.telemetry)
         #: ``sha256:<hex>`` of the key this end shows, None without one.
         self.identity: str | None = None
         self._tun_fault: str | None = None
@@ -81,7 +82,7 @@ class Shell(ABC):
             self._tun_fault = str(error)
             _LOG.error('tun waiting name=%s reason="%s"', self.config.tun_name, error)
             self.loop.call_later(TUN_RETRY, self._find_tun)
-        self.time_telemetry()
+        self.reporter.every(self.config.telemetry_interval)
         self.tick()
 
     def stop(self) -> None:
@@ -89,9 +90,9 @@ class Shell(ABC):
         self._stopped = True
         self.tunnel.close(self.loop.time())
         self._after(self.loop.time())
-        for timer in (self._timer, self._reporter):
-            if timer is not None:
-                timer.cancel()
+        self.reporter.every(0)
+        if self._timer is not None:
+            self._timer.cancel()
         for port in list(self.sockets):
             self.detach_udp(port)
         self._detach_tun()
@@ -313,53 +314,23 @@ class Shell(ABC):
         del now
         return []
 
-    def time_telemetry(self) -> None:
-        """Write the telemetry as often as the configuration says from now on."""
-        interval = self.config.telemetry_interval
-        if interval == self._report_interval:
-            return
-        self._report_interval = interval
-        if self._reporter is not None:
-            self._reporter.cancel()
-        self._reporter = self.loop.call_later(interval, self._report) if interval else None
-
-    def _report(self) -> None:
-        if _LOG.isEnabledFor(logging.INFO):
-            for line in self.telemetry(self.loop.time()):
-                _LOG.info("%s", line)
-        self._reporter = self.loop.call_later(self._report_interval, self._report)
-
     def status(self) -> dict[str, Any]:
         """Return this instance's line of ``mpquic status``."""
-        tunnel, connection = self.tunnel, self.tunnel.connection
-        blocked = self.blocked()
+        tunnel, blocked = self.tunnel, self.blocked()
+        entry = tunnel_entry(tunnel, self.loop.time())
         up = tunnel.state == "up"
         held = f"circuit breaker: at most {tunnel.limit / 1e6:.2f} Mbit/s" if tunnel.limit is not None and up else None
-        rtt = connection.clock.srtt if connection is not None and up else None
-        counters = tunnel.totals()
         return {
+            **entry,
             "id": self.config.instance_id,
             "role": self.config.role,
             "state": "waiting" if blocked else tunnel.state,
             "reason": blocked or self._tun_fault or held or self.summary(),
-            "since_s": round(max(0.0, self.loop.time() - tunnel.since), 3),
-            "session": tunnel.session,
-            "connects": tunnel.connects,
             "tun": self.config.tun_name,
             "mtu": self._mtu(),
-            "datagram": connection.datagram_size if connection is not None and up else None,
             "bind": str(self.config.bind_ip),
             "local": self.local(),
-            "remote": text(connection.peer) if connection is not None and up else None,
             "rate_bps": self.config.rate,
-            "held_to_bps": round(tunnel.limit) if tunnel.limit is not None else None,
-            "rtt_ms": round(rtt * 1000, 3) if rtt is not None else None,
-            "key_updates": connection.key_updates if connection is not None and up else None,
-            "tx_packets": counters.tx_packets,
-            "rx_packets": counters.rx_packets,
-            "tx_bytes": counters.tx_bytes,
-            "rx_bytes": counters.rx_bytes,
-            "drops": {reason: count for reason, count in sorted(counters.drops.items()) if count},
             "pid": os.getpid(),
             "identity": self.identity,
             "config": self.config.digest,

@@ -3,18 +3,23 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from mpquic.core.types import text
+from mpquic.daemon.status import counts, dropped, rtt_ms, since
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    import asyncio
+    from collections.abc import Callable, Mapping, Sequence
 
     from mpquic.core.multipath.policy import PathSpec
     from mpquic.core.multipath.tally import ClassCounters
     from mpquic.core.path import Path
+
+_LOG = logging.getLogger("mpquic")
 
 #: What keeps a packet from leaving by its path, as it is counted in the drops of that path.
 _UNSENT = (
@@ -31,30 +36,52 @@ _UNSENT = (
 )
 
 
+class Reporter:
+    """Writes lines to the log every so often."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, lines: Callable[[float], Sequence[str]]) -> None:
+        """Write what ``lines(now)`` returns."""
+        self._loop = loop
+        self._lines = lines
+        self._interval = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def every(self, interval: int) -> None:
+        """Write every ``interval`` seconds from now on, 0 for never."""
+        if interval == self._interval:
+            return
+        self._interval = interval
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(interval, self._report) if interval else None
+
+    def _report(self) -> None:
+        if _LOG.isEnabledFor(logging.INFO):
+            for line in self._lines(self._loop.time()):
+                _LOG.info("%s", line)
+        self._timer = self._loop.call_later(self._interval, self._report)
+
+
 def describe_path(path: Path, spec: PathSpec, now: float) -> dict[str, Any]:
     """Return a path's entry in a status, to which its owner adds ``bind``, ``local`` and ``rate_bps``."""
     health, connection, counters = path.health, path.connection, path.counters
     assert health is not None
-    rtt = connection.clock.srtt if connection is not None else None
     limit = path.lane.limit
     return {
         "name": path.name,
         "number": path.number,
         "state": health.state.value,
         "reason": health.reason,
-        "since_s": round(max(0.0, now - health.since), 3),
+        "since_s": since(health.since, now),
         "priority": spec.priority,
         "weight": spec.weight,
         "remote": text(connection.peer) if connection is not None else None,
         "session": connection.session if connection is not None else None,
-        "rtt_ms": round(rtt * 1000, 3) if rtt is not None else None,
+        "rtt_ms": rtt_ms(connection),
         "loss": round(health.loss, 4),
         "peer_state": health.peer.value if health.peer is not None else None,
         "peer_loss": round(health.peer_loss, 4),
-        "tx_packets": counters.tx_packets,
-        "rx_packets": counters.rx_packets,
-        "tx_bytes": counters.tx_bytes,
-        "rx_bytes": counters.rx_bytes,
+        **counts(counters),
         "tx_err": path.tx_err + sum(counters.drops[reason] for reason in _UNSENT),
         "rx_err": path.rx_err,
         "consecutive_fails": health.fails,
@@ -63,7 +90,7 @@ def describe_path(path: Path, spec: PathSpec, now: float) -> dict[str, Any]:
         "last_down": _date(health.last_down, now),
         "datagram": connection.datagram_size if connection is not None else None,
         "held_to_bps": round(limit) if limit is not None else None,
-        "drops": {reason: count for reason, count in sorted(counters.drops.items()) if count},
+        "drops": dropped(counters.drops),
     }
 
 
