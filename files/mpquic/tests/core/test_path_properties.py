@@ -122,7 +122,7 @@ class Life:
     def heal(self) -> None:
         for number, ways in self.world.ways.items():
             for way in ways:
-                way.cut, way.loss, way.rate, way.free_at = False, 0.0, 1e9, 0.0
+                way.cut, way.loss, way.rate, way.free_at, way.stopped_until = False, 0.0, 1e9, 0.0, 0.0
             path = self.world.client.paths[number]
             if path.connection is None or self.world.server.paths[number].connection is not path.connection.far:
                 self.world.connect(number)

@@ -385,7 +385,9 @@ def test_a_removed_path_is_forgotten() -> None:
     world.run(3.0)
     path = world.client.paths[2]
     generation = world.client.monitor.generation
+    world.client.monitor.lost(path, "path removed", world.now)
     world.client.monitor.remove(path)
+    assert world.client.monitor.changes() == []
     assert world.client.monitor.generation > generation
     world.server.monitor.remove(world.server.paths[2])
     world.run(3.0)

@@ -68,10 +68,12 @@ class Monitor:
         self._plan()
 
     def remove(self, path: Path) -> None:
-        """Forget this path, whatever its state."""
+        """Forget this path, whatever its state, and what changes() has not yet told about it."""
         machine = self._machines.get(path.number)
         if machine is not None and machine.path is path:
             del self._machines[path.number]
+            self._transitions[:] = [item for item in self._transitions if item.path is not path]
+            self._reported = len(self._transitions)
             self._plan()
 
     def restart(self, now: float) -> None:
