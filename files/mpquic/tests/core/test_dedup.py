@@ -104,7 +104,13 @@ def test_backwards_and_one_step_on(window: Window) -> None:
     assert not window.passes(0)
 
 
+def test_the_first_number_of_all_is_0() -> None:
+    window = Window(0)
+    assert [window.passes(number) for number in (0, -1, 3, 2, 1)] == [True, False, True, True, True]
+
+
 def test_any_number_may_be_the_first() -> None:
+    """The other end may number for long when this one begins."""
     for first in (HALF - 1, HALF, HALF + 1, NUMBERS - 1):
         window = Window(first)
         assert window.passes(0)
@@ -140,6 +146,16 @@ def test_runs(window: Window) -> None:
     assert (dedup.stale, dedup.duplicate) == (10, 9 + 30 + 5 + 35 + 10)
 
 
+def test_memory_is_bounded() -> None:
+    dedup = Dedup()
+    for number in range(0, 40 * SIZE, 7):
+        assert dedup.note(3, number, 3) is None
+        assert dedup._missing[3].bit_length() <= SIZE
+    assert dedup.note(3, 10, 1) == []
+    assert dedup.note(3, 50 * SIZE, 2 * SIZE) is None
+    assert dedup._missing[3] == 0
+
+
 class Model:
     """What was received, and nothing forgotten."""
 
@@ -160,7 +176,7 @@ _STEPS = st.one_of(st.integers(-40, 40), st.integers(-SIZE - 3, SIZE + 3), st.sa
 
 @settings(max_examples=150, deadline=None)
 @given(
-    st.sampled_from([0, HALF - 100, NUMBERS - 100]),
+    st.sampled_from([2 * SIZE, HALF - 100, NUMBERS - 100]),
     st.lists(st.tuples(_STEPS, st.integers(1, 60)), min_size=1, max_size=30),
 )
 def test_it_is_a_set_of_numbers(start: int, steps: list[tuple[int, int]]) -> None:

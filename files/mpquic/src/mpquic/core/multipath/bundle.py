@@ -186,7 +186,12 @@ class Bundle:
         """Let the spreader know which flows the client sends in which class."""
         heard, at = self._spreader.heard, self._codec.header
         for frame in frames:
-            heard(flows.packet(frame, at), at, class_index, path, now)
+            skipped = len(frame[0])
+            if skipped <= at and len(frame) == 2:
+                # A packet that was not merged is whole behind its vnet header.
+                heard(bytes(frame[1]), at - skipped, class_index, path, now)
+            else:
+                heard(flows.packet(frame, at), at, class_index, path, now)
 
     def _hear(self, path: Path, payload: bytes, now: float) -> None:
         self.monitor.hear(path, payload, now)

@@ -59,7 +59,8 @@ class Receiver:
         Counted: ``duplicate`` numbers that came before and were not sent as copies, ``stale`` numbers too old to know,
         ``context`` other payloads than those of contexts 2 and 4, ``malformed`` such without a whole head.
         """
-        reorder, dedup, classes = self.reorder, self._dedup, self._tally
+        reorder, dedup, classes = self.reorder, self._dedup, self._tally.by_index
+        following = dedup.following
         counters = path.counters
         counters.rx_packets += len(payloads)
         counters.rx_bytes += sum(map(len, payloads)) - wire.SEQUENCED_OVERHEAD * len(payloads)
@@ -69,14 +70,14 @@ class Receiver:
                 self._other(path, bodies, now)
                 continue
             bucket, class_index = kind & 0xFF, kind >> 8 & wire.SEQUENCED_CLASS
-            floor = dedup.following[bucket]
+            floor = following[bucket]
             new = dedup.note(bucket, first, len(bodies))
             if new is not None:
                 self._some(path, run, new, floor, now)
                 continue
             classes[class_index].rx_packets += len(bodies)
-            ordered = kind & _ORDERED != 0
-            if ordered or bucket in reorder:
+            if bucket in reorder or (first != floor and kind & _ORDERED):
+                ordered = kind & _ORDERED != 0
                 reorder.push(bucket, floor, first, bodies, class_index, now=now, ordered=ordered, path=path.number)
             else:
                 reorder.put(class_index, bodies)
@@ -84,7 +85,7 @@ class Receiver:
     def _some(self, path: Path, run: Run, new: Sequence[range], floor: int, now: float) -> None:
         """Take what is new of a run."""
         kind, first, bodies = run
-        dedup, tally = self._dedup, self._tally[kind >> 8 & wire.SEQUENCED_CLASS]
+        dedup, tally = self._dedup, self._tally.by_index[kind >> 8 & wire.SEQUENCED_CLASS]
         (duplicate, stale), dedup.duplicate, dedup.stale = (dedup.duplicate, dedup.stale), 0, 0
         tally.rx_dups += duplicate
         if duplicate and not kind & _COPY:

@@ -84,7 +84,7 @@ class Reorder:
         else:
             ready += payloads
 
-    def push(  # noqa: PLR0913, PLR0917 - what there is to know about payloads
+    def push(  # noqa: PLR0913 - what there is to know about payloads
         self,
         bucket: int,
         floor: int,

@@ -37,8 +37,9 @@ class Sender:
 
         Counted and dropped: packets for which no path is there (``no_path``).
         """
-        counters, classes, number = self._counters, self._tally.classes, self._sequencer.number
+        counters, classes, number = self._counters, self._tally.by_index, self._sequencer.number
         batches: dict[Path, list[bytes]] = {}
+        packets = octets = 0
         for share in self._spreader.spread(reads, codec.header, now):
             flow, taken, paths, ordered = share
             payloads = codec.ingress(taken, counters.drops)
@@ -50,11 +51,11 @@ class Sender:
                 counters.drops["no_path"] += count
                 tally.tx_err += count
                 continue
+            size = sum(map(len, payloads)) - wire.OVERHEAD * count
             tally.tx_packets += count
-            octets = sum(map(len, payloads)) - wire.OVERHEAD * count
-            tally.tx_bytes += octets
-            counters.tx_packets += count
-            counters.tx_bytes += octets
+            tally.tx_bytes += size
+            packets += count
+            octets += size
             if index in self.sprayed:
                 payloads = number(payloads, flow.bucket, index, ordered=ordered, copy=False)
                 self._deal(share, payloads, batches, now)
@@ -68,6 +69,8 @@ class Sender:
                     batches[path] = payloads.copy() if copies else payloads
                 else:
                     batch += payloads
+        counters.tx_packets += packets
+        counters.tx_bytes += octets
         for path, batch in batches.items():
             path.lane.enqueue(batch, path.connection, now)
         return list(batches)

@@ -82,31 +82,28 @@ def runs(payloads: Sequence[bytes]) -> list[Run]:
     heads = list(map(int.from_bytes, map(_take_head, payloads)))
     if not heads:
         return []
-    found: list[Run] = []
-    start, following = 0, heads[0]
+    rests = list(map(_take_rest, payloads))
+    following = heads[0]
     if heads == list(range(following, following + len(heads))):
         # One flow that is alone: nothing to look for.
-        _append(found, heads[0], payloads)
-        return found
+        return _run(following, payloads, rests)
+    found: list[Run] = []
+    start = 0
     for at, head in enumerate(heads):
         if head != following:
-            _append(found, heads[start], payloads[start:at])
+            found += _run(heads[start], payloads[start:at], rests[start:at])
             start = at
         following = head + 1
-    _append(found, heads[start], payloads[start:])
+    found += _run(heads[start], payloads[start:], rests[start:])
     return found
 
 
-def _append(found: list[Run], head: int, payloads: Sequence[bytes]) -> None:
-    if head >> 48 != wire.CONTEXT_SEQUENCED:
-        found.append((head >> 32, 0, list(payloads)))
-        return
-    first = head & _MASK
-    rest = list(map(_take_rest, payloads))
+def _run(head: int, payloads: Sequence[bytes], rests: list[bytes]) -> list[Run]:
+    kind, first = head >> 32, head & _MASK
+    if not is_sequenced(kind):
+        return [(kind, 0, list(payloads))]
     fit = NUMBERS - first
-    if len(rest) > fit:
+    if len(rests) > fit:
         # Numbers that ran over into the bucket's octet: the last number of one bucket, the first of the next.
-        found.append((head >> 32, first, rest[:fit]))
-        found.append(((head + fit) >> 32, 0, rest[fit:]))
-    else:
-        found.append((head >> 32, first, rest))
+        return [(kind, first, rests[:fit]), ((head + fit) >> 32, 0, rests[fit:])]
+    return [(kind, first, rests)]

@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mpquic.core import wire
+
 if TYPE_CHECKING:
     from mpquic.core.multipath.policy import Policy, Scheduling
 
@@ -32,15 +34,24 @@ class Tally:
 
     def __init__(self) -> None:
         """Start without a class."""
-        self.classes: list[ClassCounters] = []
+        self._count = 0
+        #: By index, as many as there may be: what its sender knows and this end does not (yet) is counted, too.
+        self.by_index = _nobody()
 
-    def __getitem__(self, index: int) -> ClassCounters:
-        """Return the counters of a class; what its sender knows and this end does not (yet) is counted nowhere."""
-        return self.classes[index] if index < len(self.classes) else ClassCounters("", "priority")
+    @property
+    def classes(self) -> list[ClassCounters]:
+        """The classes of the policy."""
+        return self.by_index[: self._count]
 
     def configure(self, policy: Policy) -> None:
         """Count for these classes; those that had the same name before go on."""
         known = {counters.name: counters for counters in self.classes}
-        self.classes = [known.get(one.name) or ClassCounters(one.name, one.scheduling) for one in policy.classes]
-        for counters, one in zip(self.classes, policy.classes, strict=True):
+        self.by_index = _nobody()
+        self._count = len(policy.classes)
+        for index, one in enumerate(policy.classes):
+            counters = self.by_index[index] = known.get(one.name) or ClassCounters(one.name, one.scheduling)
             counters.scheduling = one.scheduling
+
+
+def _nobody() -> list[ClassCounters]:
+    return [ClassCounters("", "priority") for _index in range(wire.SEQUENCED_CLASS + 1)]
