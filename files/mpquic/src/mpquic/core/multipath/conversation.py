@@ -20,11 +20,13 @@ class Flow:
 
     __slots__ = (
         "bucket",
+        "chosen",
         "class_index",
         "classified",
         "conversation",
         "fields",
         "hash",
+        "home",
         "last",
         "moves",
         "octets",
@@ -58,6 +60,9 @@ class Flow:
         self.path: Path | None = None
         self.paths: tuple[Path, ...] = ()
         self.placed = -1
+        #: The path it was assigned to, and the one that its hash alone chose then.
+        self.home: Path | None = None
+        self.chosen: Path | None = None
         #: Its path was chosen for its rate, and no longer by its hash.
         self.pinned = False
         #: The suspected path it left, which gets copies for a moment.

@@ -11,13 +11,14 @@ to q when
     r > load(q)  and  r >= load(p) / 4                             it is more than all that q carries.
 
 The first keeps flows that need little from being counted like those that take all they get; the others keep a link that
-is weaker than its weight says, and therefore looks empty, from attracting more and more flows.
+is weaker than its weight says, and therefore looks empty, from attracting more and more flows. So does the proof of each
+move: a path whose load has not risen by half of what moved there is left alone for a while.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -35,8 +36,24 @@ MAX_SETTLING = 256.0
 GAIN = 0.9
 #: Measurements through which a flow must be an elephant before it is moved: it may be starting, or end soon.
 WINDOWS = 3
-#: Weight of the newest measurement in smoothed rates.
+#: Seconds after which a move must show. Until then nothing else moves there; afterwards, if it did not show, for so long
+#: (twice as long each time).
+PROOF = 2.0
+SHUT = 10.0
+MAX_SHUT = 300.0
+#: Weight of the newest measurement in smoothed rates, of one with nothing in it.
 _NEWEST = 0.25
+_SILENCE = 0.5
+_OPEN = (0.0, 0.0)
+
+
+class _Trial(NamedTuple):
+    """A move that has yet to show."""
+
+    flow: Flow
+    #: Bits per second that the path is to carry.
+    load: float
+    at: float
 
 
 class Rebalancer:
@@ -48,6 +65,9 @@ class Rebalancer:
         self._elephants: list[Flow] = []
         #: Bits per second of all other flows.
         self._mice: dict[Path, float] = {}
+        #: By path: the newest move there; until when nothing moves there for want of success, and for how long that was.
+        self._trials: dict[Path, _Trial] = {}
+        self._shut: dict[Path, tuple[float, float]] = {}
 
     def __bool__(self) -> bool:
         """Tell whether there is an elephant to watch."""
@@ -72,19 +92,23 @@ class Rebalancer:
         for flow in dict.fromkeys([*self._elephants, *large]):
             rate, least = flow.octets * scale, max(ELEPHANT, totals[flow.class_index] * ELEPHANT_SHARE)
             flow.octets = 0
-            smoothed = flow.rate + (rate - flow.rate) * _NEWEST if flow.windows else rate
+            before = flow.rate if flow.windows else rate
+            smoothed = before + (rate - before) * (_NEWEST if rate else _SILENCE)
             if smoothed >= (least / 2 if flow.windows else least):
                 flow.rate = smoothed
-                flow.windows += 1
+                # One whose rate falls at once is ending, or has other worries.
+                flow.windows = flow.windows + 1 if rate >= before / 2 else 1
                 elephants.append(flow)
                 continue
             flow.windows = 0
             if flow.path is not None:
                 mice[flow.path] += rate
         self._elephants = elephants
-        for path in {*self._mice, *mice}:
-            before = self._mice.get(path, 0.0)
-            self._mice[path] = before + (mice[path] - before) * _NEWEST
+        self._mice = {
+            path: rate
+            for path in {*self._mice, *mice}
+            if (rate := self._mice.get(path, 0.0) * (1 - _NEWEST) + mice[path] * _NEWEST) >= 1
+        }
 
     def move(self, now: float) -> tuple[Flow, Path] | None:
         """Return a flow that is to move and where to, None when all is well. It is taken as moved."""
@@ -94,6 +118,7 @@ class Rebalancer:
             if flow.path is not None:
                 loads[flow.path] += flow.rate
                 counts[flow.path] += 1
+        self._prove(loads, now)
         best: tuple[float, Flow, Path] | None = None
         for flow in self._elephants:
             here = flow.path
@@ -102,7 +127,7 @@ class Rebalancer:
                 continue
             load, count = loads[here] / weights[here], counts[here] / weights[here]
             for path, weight in weights.items():
-                if path is here:
+                if path is here or path in self._trials or now < self._shut.get(path, _OPEN)[0]:
                     continue
                 gain = GAIN * load - (loads[path] + flow.rate) / weight
                 if gain <= 0 or (best is not None and gain <= best[0]):
@@ -115,4 +140,17 @@ class Rebalancer:
         _gain, flow, path = best
         flow.settled = now + min(SETTLING * 2**flow.moves, MAX_SETTLING)
         flow.moves += 1
+        self._trials[path] = _Trial(flow, loads[path] + flow.rate / 2, now + PROOF)
         return flow, path
+
+    def _prove(self, loads: Mapping[Path, float], now: float) -> None:
+        """Look at what came of moves."""
+        for path, (flow, load, at) in list(self._trials.items()):
+            if now < at:
+                continue
+            del self._trials[path]
+            if loads[path] >= load:
+                self._shut.pop(path, None)
+            elif flow.path is path and now - flow.last < PROOF / 2:
+                seconds = min(2 * self._shut.get(path, _OPEN)[1], MAX_SHUT) or SHUT
+                self._shut[path] = now + seconds, seconds

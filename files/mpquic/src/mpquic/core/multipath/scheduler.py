@@ -4,7 +4,8 @@
 The paths of a class are put into tiers: all of one tier are equally good, and the first tier is the one that is used.
 Within a tier flows are shared out by weighted rendezvous hashing (Thaler and Ravishankar 1998; the logarithmic weights
 of Schindelhauer and Schomaker 2005): each flow draws a number for each link, and takes the link with the best. So a
-link that goes only moves its own flows, and one that comes takes its part of everybody's.
+link that goes only moves its own flows, and one that comes takes its part of everybody's. Chance alone would give some
+path a tenth too many of 500 flows, and of ten flows anything: a new flow passes over a path that is ahead of its part.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ _MASK = (1 << 64) - 1
 #: Multipliers of splitmix64 (Steele, Lea and Flood 2014).
 _MIX_1, _MIX_2 = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 _LINKS, _PATHS = 1 << 32, 2 << 32
+#: New flows that a path may be ahead of its part, and over how many flows that is looked at.
+_AHEAD = 1
+_REMEMBERED = 512
 
 
 def rank(path: Path) -> int:
@@ -57,7 +61,7 @@ class _Choice(NamedTuple):
 class Tier:
     """Paths that are equally good."""
 
-    __slots__ = ("_links", "_members", "weights")
+    __slots__ = ("_given", "_links", "_members", "weights")
 
     def __init__(self, members: Iterable[tuple[Path, float]]) -> None:
         """Take paths with their effective weights. Those of one link share the largest of theirs."""
@@ -71,10 +75,35 @@ class Tier:
         for link, paths in by_link.items():
             heaviest, total = max(weight for _path, weight in paths), sum(weight for _path, weight in paths)
             self._links.append(_Choice(_mix(_LINKS | link), heaviest, link))
-            choices = [_Choice(_mix(_PATHS | path.number), weight, path.number) for path, weight in paths]
+            choices = [_path_choice(path, weight) for path, weight in paths]
             self._members[link] = choices, {path.number: path for path, _weight in paths}
             for path, weight in paths:
                 self.weights[path] = heaviest * weight / total
+        #: New flows per path, of late.
+        self._given = dict.fromkeys(self.weights, 0.0)
+
+    def inherit(self, before: Tier) -> None:
+        """Go on after another tier, if it had the same paths and weights."""
+        if before.weights == self.weights:
+            self._given = before._given
+
+    def assign(self, value: int) -> Path | None:
+        """Return the path of a new flow with this hash: the one choose() does unless that is ahead of its part."""
+        path = self.choose(value)
+        if path is None or len(self.weights) == 1:
+            return path
+        given = self._given
+        count = sum(given.values())
+        if count >= _REMEMBERED:
+            for each in given:
+                given[each] /= 2
+            count /= 2
+        part = (count + 1) / sum(self.weights.values())
+        if given[path] > self.weights[path] * part + _AHEAD:
+            behind = [each for each, weight in self.weights.items() if given[each] <= weight * part]
+            path = min(behind, key=lambda each: _path_choice(each, self.weights[each]).draw(value))
+        given[path] += 1
+        return path
 
     def choose(self, value: int, without: Collection[int] = ()) -> Path | None:
         """Return the path of a flow with this hash, on none of the links ``without``; None when there is none left."""
@@ -83,6 +112,10 @@ class Tier:
             return None
         choices, paths = self._members[_best(links, value)]
         return paths[_best(choices, value)]
+
+
+def _path_choice(path: Path, weight: float) -> _Choice:
+    return _Choice(_mix(_PATHS | path.number), weight, path.number)
 
 
 def _best(choices: Sequence[_Choice], value: int) -> int:
@@ -96,18 +129,26 @@ class Plan:
 
     __slots__ = ("_dealer", "_tiers", "copies", "spray", "weights")
 
-    def __init__(self, policy: Policy, one: TrafficClass, paths: Mapping[int, Path]) -> None:
-        """Sort the paths (by number) as they are now."""
+    def __init__(
+        self, policy: Policy, one: TrafficClass, paths: Mapping[int, Path], before: Plan | None = None
+    ) -> None:
+        """Sort the paths (by number) as they are now; ``before`` is the plan of that class until now."""
         self.copies = 1 if one.spray else one.copies
         self.spray = one.spray
         self._tiers = _tiers(policy, one, paths)
         #: The paths that are used now, and what the part of each is by.
         self.weights: Mapping[Path, float] = self._tiers[0].weights if self._tiers else {}
+        if self._tiers and before is not None and before._tiers:  # noqa: SLF001 - of the same class
+            self._tiers[0].inherit(before._tiers[0])  # noqa: SLF001
         self._dealer = Dealer(self.weights) if one.spray and self._tiers else None
 
     def choose(self, value: int) -> Path | None:
         """Return the path of a flow with this hash, None when there is none at all."""
         return self._tiers[0].choose(value) if self._tiers else None
+
+    def assign(self, value: int) -> Path | None:
+        """Return the path of a new flow with this hash."""
+        return self._tiers[0].assign(value) if self._tiers else None
 
     def with_copies(self, value: int, path: Path) -> tuple[Path, ...]:
         """Return ``path`` and those that carry copies, one per link, the best first."""
@@ -190,7 +231,6 @@ def _entry(one: TrafficClass, spec: PathSpec, path: Path) -> _Entry:
     preferred = 0 if spec.number in one.preferred else 1
     # Being preferred counts more than the rank of a good path, and less than that of another.
     standing = (0, preferred, place) if place <= GOOD else (1, place, preferred)
-    if one.scheduling != "balanced":
-        standing = (*standing, spec.priority)
+    priority = () if one.scheduling == "balanced" else (spec.priority,)
     order = (fails, -spec.weight) if one.scheduling == "failover" else ()
-    return _Entry(standing, (*order, spec.number), path, spec.weight / (1 + fails))
+    return _Entry((*standing, *priority), (*order, spec.number), path, spec.weight / (1 + fails))

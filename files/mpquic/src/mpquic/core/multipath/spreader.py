@@ -61,6 +61,8 @@ class Spreader:
         self._since = 0.0
         #: By path: since when it is suspected.
         self._suspected: dict[Path, float] = {}
+        #: By the index of the class.
+        self._plans: list[Plan] = []
         #: How often the policy changed, and how often what follows from it or from the state of the paths.
         self._version = 0
         self._state = 0
@@ -79,7 +81,10 @@ class Spreader:
         """Look at the ranks of the paths anew. Each flow follows with its next packet."""
         before = self._suspected
         self._suspected = {p: before.get(p, now) for p in self._paths.values() if rank(p) == RANK_SUSPECT}
-        self._plans = [Plan(self._policy, one, self._paths) for one in self._policy.classes]
+        plans = dict(enumerate(self._plans))
+        self._plans = [
+            Plan(self._policy, one, self._paths, plans.get(index)) for index, one in enumerate(self._policy.classes)
+        ]
         self._state += 1
 
     def spread(self, reads: Sequence[bytes], at: int, now: float) -> list[Share]:
@@ -152,6 +157,8 @@ class Spreader:
         if flow.classified != self._version:
             flow.class_index = self._class_of(flow)
             flow.classified = self._version
+            # Of what class it was chosen is not known any more.
+            flow.chosen = None
         flow.placed = self._state
         plan = self._plans[flow.class_index]
         here, came_by = flow.path, flow.conversation.came_by
@@ -161,7 +168,7 @@ class Spreader:
             path = came_by
         else:
             flow.pinned = False
-            path = plan.choose(flow.hash)
+            path = _home(flow, plan)
         self._send(flow, path, now)
 
     def _class_of(self, flow: Flow) -> int:
@@ -203,6 +210,22 @@ class Spreader:
         """Return where an elephant may go."""
         plan = self._plans[flow.class_index]
         return {} if plan.spray or flow.placed != self._state else plan.weights
+
+
+def _home(flow: Flow, plan: Plan) -> Path | None:
+    """Return the path of a flow that nothing but its hash and the other flows decide on."""
+    choice = plan.choose(flow.hash)
+    if flow.home is None:
+        flow.home, flow.chosen = plan.assign(flow.hash), choice
+    elif flow.home not in plan.weights:
+        # It comes back when its home does.
+        return choice
+    elif flow.chosen is None:
+        flow.chosen = choice
+    elif choice is not flow.chosen and flow.chosen in plan.weights:
+        # A path came, or weights changed.
+        flow.home = flow.chosen = choice
+    return flow.home
 
 
 def _rtt(path: Path) -> float:
