@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import random
 import time
 from typing import TYPE_CHECKING
@@ -59,7 +60,7 @@ def trial(folder: Path, ways: str, rtt: float, loaded: bool, trials: int) -> Out
 
 def _rounds(name: str, ends: Ends, running: Probes, ways: str, trials: int) -> Outcome:
     begin = time.monotonic()
-    gaps, marks, backs = [], [], []
+    gaps, cuts, backs = [], [], []
     for _round in range(trials):
         ends.wait_up(seconds=_BACK)
         _expect_first(ends)
@@ -70,15 +71,16 @@ def _rounds(name: str, ends: Ends, running: Probes, ways: str, trials: int) -> O
         time.sleep(_CUT)
         isp.mend()
         mended = time.monotonic()
-        marks.append((cut, mended))
+        cuts.append(cut)
         backs.append(ends.wait_up(seconds=_BACK))
         time.sleep(0.7)
         streams = running.streams()
         gaps.append(max(streams[sender, PLAIN].gap(cut - 0.05, mended + 0.3) for sender in _SENDERS))
     end = time.monotonic() - 0.5
     streams = running.streams()
-    # Between the outage of one round and that of the next, nothing is lost and nothing out of order.
-    calm = [(before + _OUTAGE, after) for (before, _), (after, _) in zip(marks, [*marks[1:], (end, end)], strict=True)]
+    # Between the outage of one round and that of the next, nothing is lost and nothing out of order. What is sent
+    # just before a cut may be on its way to the router.
+    calm = [(before + _OUTAGE, after - 0.1) for before, after in itertools.pairwise([*cuts, end])]
     plain = [streams[sender, PLAIN] for sender in _SENDERS]
     twice = [streams[sender, TWICE] for sender in _SENDERS]
     found = Outcome(name)
