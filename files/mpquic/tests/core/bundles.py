@@ -56,8 +56,8 @@ class Wire:
         self.clock = AckClock()
         self.peer: Address = ("192.0.2.1", 45001)
         self.pings = 0
-        #: What was sent and not yet acknowledged or given up: time and packets.
-        self._flying: dict[int, tuple[float, int]] = {}
+        #: What was sent and not yet acknowledged or given up: when.
+        self._flying: dict[int, float] = {}
         self._count = 0
 
     @property
@@ -69,17 +69,21 @@ class Wire:
 
     def seal(self, payloads: Sequence[bytes], now: float) -> tuple[list[Datagram], int]:
         pings, self.pings = self.pings, 0
+        arriving = []
         for payload in [*payloads, *[None] * min(pings, 1)]:
             self._count += 1
-            self._flying[self._count] = now, 1
+            self._flying[self._count] = now
             self.clock.sent(now)
-            self.net.carry(self, self._count, payload, now)
+            if self.net.passes(self):
+                arriving.append((self._count, payload))
+        if arriving:
+            self.net.carry(self, arriving, now)
         return [(payload, self.peer) for payload in payloads], len(payloads)
 
     def acked(self, count: int, now: float) -> None:
         if count not in self._flying:
             return
-        at = self._flying.pop(count)[0]
+        at = self._flying.pop(count)
         self.clock.acked(now)
         self.clock.rtt(now - at)
         # Three later ones have come: RFC 9002 section 6.1.1.
@@ -136,14 +140,18 @@ class Net:
         self.ends[end].send(packets, self.now)
         self._flush()
 
-    def carry(self, source: Wire, count: int, payload: bytes | None, now: float) -> None:
+    def passes(self, source: Wire) -> bool:
+        """Tell whether the next packet is not lost."""
         link = self.links[source.number]
         link.sent[source.end] += 1
-        if link.dead or link.loses(source.end, link.sent[source.end]):
-            return
-        there, back = link.delay[source.end], link.delay[1 - source.end]
-        self.at(now - 100.0 + there, lambda: self._arrive(source, payload))
-        self.at(now - 100.0 + there + back, lambda: None if link.dead else source.acked(count, self.now))
+        return not link.dead and not link.loses(source.end, link.sent[source.end])
+
+    def carry(self, source: Wire, packets: list[tuple[int, bytes | None]], now: float) -> None:
+        """Let packets arrive together, and their acknowledgements come back."""
+        there, back = self.links[source.number].delay[source.end], self.links[source.number].delay[1 - source.end]
+        payloads = [payload for _count, payload in packets if payload is not None]
+        self.at(now - 100.0 + there, lambda: self._arrive(source, payloads))
+        self.at(now - 100.0 + there + back, lambda: self._acknowledge(source, packets))
 
     def run(self, until: float) -> None:
         """Let time pass up to ``until`` seconds after the start."""
@@ -162,12 +170,17 @@ class Net:
                     bundle.fire(self.now)
             self._flush()
 
-    def _arrive(self, source: Wire, payload: bytes | None) -> None:
+    def _arrive(self, source: Wire, payloads: list[bytes]) -> None:
         end = 1 - source.end
-        path = self.paths[end][source.number]
-        if payload is not None and path.connection is not None and not self.links[source.number].dead:
-            frames = self.ends[end].accept(path, [payload], self.now)
+        path = self.paths[end].get(source.number)
+        if payloads and path is not None and path.connection is not None and not self.links[source.number].dead:
+            frames = self.ends[end].accept(path, payloads, self.now)
             self.written[end] += [(self.now, frame) for frame in frames]
+
+    def _acknowledge(self, source: Wire, packets: list[tuple[int, bytes | None]]) -> None:
+        if not self.links[source.number].dead:
+            for count, _payload in packets:
+                source.acked(count, self.now)
 
     def _flush(self) -> None:
         for end, bundle in enumerate(self.ends):

@@ -22,10 +22,10 @@ class Fixed(Patience):
 
     def __init__(self, hold: float, paths: int) -> None:
         super().__init__({})
-        self.time, self.paths = hold, paths
+        self.found = paths, hold
 
-    def hold(self, class_index: int, now: float) -> float:
-        return self.time
+    def hold(self, class_index: int, now: float) -> tuple[int, float]:
+        return self.found
 
 
 class End:
@@ -180,7 +180,7 @@ def test_buckets_do_not_wait_for_each_other() -> None:
 def test_with_one_path_nothing_waits() -> None:
     end = End(hold=0.0)
     assert end.came(3, ordered=True) == [3]
-    end.patience.time = _HOLD
+    end.patience.found = 2, _HOLD
     assert end.came(6, ordered=True) == []
     end.reorder.release()
     assert end.taken() == [6]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mpquic.core import flows
 from mpquic.core.gate import OPEN, Gate
 from mpquic.core.multipath.health import State
 from mpquic.core.multipath.monitor import Monitor
@@ -72,8 +71,8 @@ class Bundle:
                 path.lane.codec = self._codec
                 self.monitor.add(path)
         self._tally.configure(policy)
-        sprayed = frozenset(index for index, one in enumerate(policy.classes) if one.spray)
-        self._patience.sprayed = self._sender.sprayed = sprayed
+        self._patience.configure(policy)
+        self._sender.configure(policy)
         self._spreader.configure(policy, self.paths, now)
         self._follow(now)
 
@@ -186,12 +185,13 @@ class Bundle:
         """Let the spreader know which flows the client sends in which class."""
         heard, at = self._spreader.heard, self._codec.header
         for frame in frames:
-            skipped = len(frame[0])
-            if skipped <= at and len(frame) == 2:
-                # A packet that was not merged is whole behind its vnet header.
-                heard(bytes(frame[1]), at - skipped, class_index, path, now)
+            # All headers of a packet are in one buffer: with the vnet header in front of them, or behind it.
+            first = frame[0]
+            missing = at - len(first)
+            if missing < 0:
+                heard(bytes(first), at, class_index, path, now)
             else:
-                heard(flows.packet(frame, at), at, class_index, path, now)
+                heard(bytes(frame[1]), missing, class_index, path, now)
 
     def _hear(self, path: Path, payload: bytes, now: float) -> None:
         self.monitor.hear(path, payload, now)

@@ -1,59 +1,83 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How long to wait for what another path carries: as long as the paths differ, within bounds."""
+"""How long to wait for what another path carries: as long as the paths differ, within bounds.
+
+    1.25 x (largest - smallest smoothed round trip time) + 40 ms, at most 250 ms
+
+Half of the difference would do if both directions were alike, which nobody knows. The rest is what a packet may have
+waited at its sender, in front of one of the paths.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mpquic.core.multipath.health import UNUSABLE
+from mpquic.core.queue import MAX_AGE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from mpquic.core.multipath.policy import Policy
     from mpquic.core.path import Path
 
-#: Of the spread of the smoothed round trip times. Half of it would be the difference of one-way delays if both
-#: directions were alike, which nobody knows.
+#: Of the spread of the smoothed round trip times.
 SPREAD = 1.25
-#: Seconds. For flows that were moved: a wait that is too short reorders them.
-LEAST, MOST = 0.02, 0.25
-#: Seconds. For classes that are spread packet by packet: every loss makes them wait.
+#: Seconds.
+MOST = 0.25
+#: Seconds. For classes that are spread packet by packet: they wait again and again.
 MOST_SPRAYED = 0.05
-#: Rank of a path that cannot be used (see mpquic.core.multipath.health).
-_UNUSABLE = 4
 #: Seconds in which the paths are not looked at again.
 _FRESH = 0.05
 
 
 class Patience:
-    """Knows the spread of some paths."""
+    """Knows by which paths packets of each class may come, and how these differ."""
 
-    __slots__ = ("_looked", "_paths", "_spread", "paths", "sprayed")
+    __slots__ = ("_classes", "_found", "_looked", "_paths", "_times")
 
     def __init__(self, paths: Mapping[int, Path]) -> None:
         """Look at these paths, whatever they are at the time."""
         self._paths = paths
-        self._spread = 0.0
-        #: How many were in use at the last look.
-        self.paths = 0
+        #: By class: the numbers of the paths that it does not use, and the longest wait.
+        self._classes: list[tuple[frozenset[int], float]] = []
         self._looked = 0.0
-        #: The indices of the classes that are spread packet by packet.
-        self.sprayed: frozenset[int] = frozenset()
+        #: By number: round trip times of the paths in use (seconds).
+        self._times: dict[int, float] = {}
+        #: By class: how many of them it has, and how long to wait.
+        self._found: dict[int, tuple[int, float]] = {}
 
-    def hold(self, class_index: int, now: float) -> float:
-        """Return the seconds to wait, 0 when less than two paths are in use."""
+    def configure(self, policy: Policy) -> None:
+        """Wait for these classes."""
+        self._classes = [(frozenset(one.excluded), MOST_SPRAYED if one.spray else MOST) for one in policy.classes]
+        self._found.clear()
+
+    @property
+    def paths(self) -> int:
+        """How many paths were in use at the last look."""
+        return len(self._times)
+
+    def hold(self, class_index: int, now: float) -> tuple[int, float]:
+        """Return how many paths a class has, and how many seconds to wait for any of them; 0 when there is one."""
         if not self._looked <= now < self._looked + _FRESH:
             self.look(now)
-        if self.paths < 2:
-            return 0.0
-        most = MOST_SPRAYED if class_index in self.sprayed else MOST
-        return max(LEAST, min(most, SPREAD * self._spread))
+        found = self._found.get(class_index)
+        if found is None:
+            found = self._found[class_index] = self._find(class_index)
+        return found
 
     def look(self, now: float) -> None:
         """Look at the paths again."""
         self._looked = now
-        times = [
-            path.connection.clock.srtt or 0.0
-            for path in self._paths.values()
-            if path.connection is not None and (path.health is None or path.health.rank < _UNUSABLE)
-        ]
-        self.paths = len(times)
-        self._spread = max(times, default=0.0) - min(times, default=0.0)
+        self._found.clear()
+        self._times = {
+            number: path.connection.clock.srtt or 0.0
+            for number, path in self._paths.items()
+            if path.connection is not None and (path.health is None or path.health.rank < UNUSABLE)
+        }
+
+    def _find(self, class_index: int) -> tuple[int, float]:
+        excluded, most = self._classes[class_index] if class_index < len(self._classes) else (frozenset(), MOST)
+        times = [time for number, time in self._times.items() if number not in excluded]
+        if len(times) < 2:
+            return len(times), 0.0
+        return len(times), min(most, SPREAD * (max(times) - min(times)) + MAX_AGE)

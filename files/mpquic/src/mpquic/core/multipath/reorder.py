@@ -100,19 +100,20 @@ class Reorder:
 
         ``floor`` is one more than the largest number received before.
         """
+        paths, hold = self._patience.hold(class_index, now)
         queue = self._queues.get(bucket)
         if queue is None:
             gap = (first - floor) & _MASK
             # A gap that is too wide for the window will not be filled.
-            if not ordered or gap == 0 or gap >= SIZE or self._patience.hold(class_index, now) <= 0:
+            if not ordered or gap == 0 or gap >= SIZE or hold <= 0:
                 self.put(class_index, payloads)
                 return
             queue = self._queues[bucket] = _Queue(floor)
-        until = now + self._patience.hold(class_index, now)
+        until = now + hold
         for number, payload in enumerate(payloads, first):
             self._take(queue, number, (until, payload, class_index), ordered=ordered)
         if queue.order:
-            self._look_for_losses(queue, path, first + len(payloads) - 1)
+            self._look_for_losses(queue, path, first + len(payloads) - 1, paths)
         if not queue.order:
             self._close(bucket)
 
@@ -160,14 +161,14 @@ class Reorder:
         ):
             self._advance(queue, queue.order[0])
 
-    def _look_for_losses(self, queue: _Queue, path: int, number: int) -> None:
-        """Note that ``path`` brought ``number``, and give up what no path can bring any more."""
+    def _look_for_losses(self, queue: _Queue, path: int, number: int, paths: int) -> None:
+        """Note that ``path`` brought ``number``, and give up what none of so many paths can bring any more."""
         ahead = (number - queue.floor) & _MASK
         if ahead >= _HALF:
             return
         tops = queue.tops
         tops[path] = max(tops.get(path, 0), queue.floor + ahead)
-        if len(tops) >= self._patience.paths:
+        if len(tops) >= paths:
             self._advance(queue, min(tops.values()) - THRESHOLD)
 
     def _advance(self, queue: _Queue, floor: int) -> None:

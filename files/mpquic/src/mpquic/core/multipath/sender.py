@@ -11,6 +11,7 @@ from mpquic.core.multipath.sequence import Sequencer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from mpquic.core.multipath.policy import Policy
     from mpquic.core.multipath.spreader import Share, Spreader
     from mpquic.core.multipath.tally import Tally
     from mpquic.core.offload import Codec
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 class Sender:
     """Sends what a spreader has sorted."""
 
-    __slots__ = ("_counters", "_sequencer", "_spreader", "_tally", "sprayed")
+    __slots__ = ("_counters", "_sequencer", "_sprayed", "_spreader", "_tally")
 
     def __init__(self, spreader: Spreader, counters: Counters, tally: Tally) -> None:
         """Count packets, not copies, in ``counters``, and what there is to say of each class in ``tally``."""
@@ -30,7 +31,11 @@ class Sender:
         self._tally = tally
         self._sequencer = Sequencer()
         #: The indices of the classes that are spread packet by packet.
-        self.sprayed: frozenset[int] = frozenset()
+        self._sprayed: frozenset[int] = frozenset()
+
+    def configure(self, policy: Policy) -> None:
+        """Send the packets of these classes."""
+        self._sprayed = frozenset(index for index, one in enumerate(policy.classes) if one.spray)
 
     def send(self, reads: Sequence[bytes], codec: Codec, now: float) -> list[Path]:
         """Take reads of the TUN; return the paths that have something to flush then.
@@ -56,7 +61,7 @@ class Sender:
             tally.tx_bytes += size
             packets += count
             octets += size
-            if index in self.sprayed:
+            if index in self._sprayed:
                 payloads = number(payloads, flow.bucket, index, ordered=ordered, copy=False)
                 self._deal(share, payloads, batches, now)
                 continue
