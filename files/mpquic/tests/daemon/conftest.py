@@ -31,3 +31,13 @@ def wans() -> Iterator[MultiWan]:
         yield world
     finally:
         world.close()
+
+
+@pytest.fixture
+def sixteen() -> Iterator[MultiWan]:
+    world = MultiWan(16)
+    try:
+        world.make()
+        yield world
+    finally:
+        world.close()

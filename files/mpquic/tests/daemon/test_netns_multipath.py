@@ -300,3 +300,22 @@ def test_several_connections_of_one_path(wans: MultiWan) -> None:
     until(lambda: wans.path("wan1/3", "server")["state"] == "absent", 2)
     assert wans.path("wan1")["session"] == kept
     assert wans.ping("client")
+
+
+@pytest.mark.slow
+def test_sixteen_wans(sixteen: MultiWan) -> None:
+    names = [f"wan{number}" for number in range(1, 17)]
+    sixteen.configure("client", multipath_policy="balanced")
+    sixteen.bring_up()
+    session = sixteen.path("wan16")["session"]
+    for number in range(1, 16):
+        sixteen.plug(number, "down")
+    until(lambda: [path["state"] for path in sixteen.status("client")["paths"]] == ["down"] * 15 + ["up"], 5)
+    assert sixteen.ping("client")
+    assert sixteen.ping("server")
+    for number in range(1, 16):
+        sixteen.plug(number, "up")
+    for name in names:
+        sixteen.wait_path(name, "up")
+        sixteen.wait_path(name, "up", role="server")
+    assert sixteen.path("wan16")["session"] == session

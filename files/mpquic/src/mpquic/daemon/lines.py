@@ -38,18 +38,14 @@ class Line:
         self._drops = drops
         self._dscp = dscp
         self._attempt: asyncio.Task[None] | None = None
+        self._udp: UdpSocket | None = None
         #: Where the present socket was opened, and where one would have been at the last look.
         self._opened: Place | None = None
         self._seen: Place | None = None
 
-    @property
-    def udp(self) -> UdpSocket | None:
-        """The present socket."""
-        return self._shell.sockets.get(self.port)
-
     def prepare(self, now: float) -> None:
         """Open a socket when the port wants one, and pass on what the kernel said about the present one."""
-        udp = self.udp
+        udp = self._udp
         if udp is not None:
             if udp.take_refused():
                 self.port.refused(now)
@@ -101,7 +97,7 @@ class Line:
         except OSError as error:
             self._failed(f"{target}: {error.strerror or error}")
         else:
-            self._opened = place
+            self._opened, self._udp = place, udp
             shell.attach_udp(self.port, udp)
             self.port.socket_ready(remote, shell.loop.time())
         self._attempt = None
@@ -112,7 +108,7 @@ class Line:
         self.port.socket_failed(reason, self._shell.loop.time())
 
     def _close(self) -> None:
-        self._opened = None
+        self._opened = self._udp = None
         self._shell.detach_udp(self.port)
 
 
