@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import difflib
-from functools import cache
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from mpquic.config.errors import key_name, quoted
@@ -25,7 +25,7 @@ MAX_LINES = 100
 _NESTED: dict[str, type[Model]] = {"lan_routing": LanRouting}
 
 
-@cache
+@lru_cache
 def _fields(model: type[Model]) -> dict[str, FieldInfo]:
     return {field.alias or name: field for name, field in model.model_fields.items()}
 
