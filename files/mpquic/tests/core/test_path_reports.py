@@ -148,6 +148,16 @@ def test_reports_of_a_peer_that_began_anew() -> None:
     assert health.rank == 3
 
 
+def test_words_do_not_grow_old_in_quiet_times() -> None:
+    world = World([wan(), wan()])
+    world.run(15.0)
+    before = world.wire["reports"]
+    for _ in range(200):
+        world.run(0.1)
+        assert all(end.health(number).peer is State.UP for end in world.ends for number in end.paths)
+    assert world.wire["reports"] - before <= 12
+
+
 def test_many_paths_fit_and_the_worst_are_told() -> None:
     assert report.room(1200) == 149
     assert report.room(5) == 0

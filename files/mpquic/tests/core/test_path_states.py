@@ -52,7 +52,7 @@ def test_a_black_hole_under_load_is_left_in_a_fraction_of_a_second(rtt: float, h
 
 
 @pytest.mark.parametrize("hole", ["up", "down", "up and down"])
-@pytest.mark.parametrize("idle", [5.0, 20.0])
+@pytest.mark.parametrize("idle", [5.1, 5.35, 5.6, 5.85, 20.0])
 def test_an_idle_black_hole_is_found_by_pings(hole: str, idle: float) -> None:
     world = World([wan(), wan()])
     world.traffic(until=world.now + 1.0)
@@ -136,6 +136,22 @@ def test_a_burst_of_loss_is_one_switch(rtt: float, seed: int) -> None:
     assert until(world, lambda: up_everywhere(world), 10.0) > 1.0
     world.run(5.0)
     assert all(end.switches <= 2 and end.chosen == 1 for end in world.ends)
+
+
+def test_much_loss_on_the_only_path_is_no_silence() -> None:
+    """One of two round trips fails: three in a row mean nothing, and no pings succeed long enough for a probation."""
+    world = World([wan(0.001)], seed=4)
+    for way in world.ways[1]:
+        way.loss = 0.3
+    world.traffic()
+    world.run(5.0)
+    for end in world.ends:
+        assert end.state(1) is LOSSY
+        end.history.clear()
+    world.run(20.0)
+    for end in world.ends:
+        assert end.states(1).count(SUSPECT) <= 1
+        assert end.states(1).count(PROBATION) <= 1
 
 
 def test_loss_in_one_direction_moves_one_direction() -> None:
@@ -252,6 +268,16 @@ def test_this_program_stood_still() -> None:
     world.traffic()
     world.run(5.0)
     world.now += 2.0
+    for end in world.ends:
+        end.monitor.fire(world.now)
+    world.run(2.0)
+    for end in world.ends:
+        assert end.states(1) == [UP]
+    # In the middle of a silence that is being watched, with answers on their way.
+    world.ways[1][1].stopped_until = world.now + 0.09
+    world.run(0.08)
+    assert world.client.state(1) is UP
+    world.now += 0.12
     for end in world.ends:
         end.monitor.fire(world.now)
     world.run(2.0)
@@ -378,6 +404,16 @@ def test_everything_is_suspect_and_nothing_thrashes() -> None:
     for number in world.ways:
         world.cut(number, up=False, down=False)
     until(world, lambda: up_everywhere(world), 10.0)
+
+
+def test_a_new_connection_is_not_what_the_peer_spoke_of() -> None:
+    world = World([wan(), wan()])
+    world.run(3.0)
+    world.lose(1, ends=[world.client])
+    until(world, lambda: world.server.health(1).rank == 3, 0.1)
+    assert world.server.state(1) is UP
+    world.connect(1)
+    assert world.server.health(1).rank == 1
 
 
 def test_a_removed_path_is_forgotten() -> None:

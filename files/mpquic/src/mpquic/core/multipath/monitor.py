@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Watches the paths of one tunnel: asks, judges, and tells the peer.
 
-A report leaves at once when a path enters another state, three times 50 ms apart, by the best of the others; beside
-that every second while a path carries packets or is not what it should be, and every 4 s in quiet times.
+A report leaves at once when a path enters another state, three times 50 ms apart, by the best path; beside that every
+second while a path carries packets or is not what it should be, and every 4 s in quiet times.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import math
 from typing import TYPE_CHECKING
 
 from mpquic.core.multipath import report
-from mpquic.core.multipath.health import RANK_SUSPECT, UNUSABLE, State, Transition
+from mpquic.core.multipath.health import UNUSABLE, State, Transition
 from mpquic.core.multipath.losses import SLOT
 from mpquic.core.multipath.machine import BUSY, Machine
 
@@ -45,9 +45,8 @@ class Monitor:
         self._machines: dict[int, Machine] = {}
         self._ranks: dict[int, tuple[int, int]] = {}
         self._transitions: list[Transition] = []
-        #: How many of these caused a report, and the paths it is about.
+        #: How many of these caused a report.
         self._reported = 0
-        self._changed: set[int] = set()
         self._touched: list[Path] = []
         self._heard = report.Heard()
         self._number = 0
@@ -165,12 +164,8 @@ class Monitor:
 
     def _note(self, now: float) -> None:
         """Tell the peer what is new, and find out what is due next."""
-        fresh = self._transitions[self._reported :]
-        if fresh:
+        if len(self._transitions) > self._reported:
             self._reported = len(self._transitions)
-            if not self._repeat:
-                self._changed.clear()
-            self._changed.update([item.path.number for item in fresh])
             self._repeat = REPEAT
             self._repeat_at = now
         if now >= self._repeat_at or now >= self._report_at:
@@ -205,14 +200,9 @@ class Monitor:
         self._touched.append(path)
 
     def _carrier(self) -> tuple[Path, Connection] | None:
-        """Return the path for a report: of the best rank, if possible not one that the report is about, the busiest."""
-
-        def order(machine: Machine) -> tuple[bool, bool, int, float, int]:
-            rank, number = machine.health.rank, machine.path.number
-            news = self._repeat > 0 and number in self._changed
-            return rank >= RANK_SUSPECT, news, rank, -machine.busy_at, number
-
-        for machine in sorted(self._machines.values(), key=order):
+        """Return the path for a report: of the best rank, of these the busiest."""
+        best = sorted(self._machines.values(), key=lambda each: (each.health.rank, -each.busy_at, each.path.number))
+        for machine in best:
             connection = machine.path.connection
             if machine.usable and connection is not None:
                 return machine.path, connection

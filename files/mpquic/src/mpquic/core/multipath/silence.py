@@ -184,14 +184,15 @@ class Silence:
 
     def _look(self, now: float, evidence: int, look_at: float, ask_at: float) -> bool:
         """Look whether packets enough are outstanding, and tell whether to ask because they are not."""
-        if not self._looked and now >= look_at:
-            self._looked = True
-            if evidence >= self.needed:
-                self._enough_at = now
-                return False
-        if now < ask_at:
+        asks = now >= ask_at
+        if not asks and (self._looked or now < look_at):
             return False
-        self._asked = now
-        if evidence + 1 >= self.needed:
+        self._looked = True
+        if evidence >= self.needed:
             self._enough_at = now
-        return True
+            return False
+        if asks:
+            self._asked = now
+            if evidence + 1 >= self.needed:
+                self._enough_at = now
+        return asks
