@@ -160,13 +160,31 @@ def test_a_restarted_server_is_found_by_all_paths(tmp_path: Path) -> None:
     world.start_server()
     # One path, with data on it, notices. What the server says to it is news for the others.
     assert world.run_until(lambda: len({leg.epoch for leg in world.client.legs} - {epoch}) == 1, 3) < 2.5
-    assert world.run_until(lambda: all(leg.state == "up" and leg.epoch != epoch for leg in world.client.legs), 1) < 0.5
+    assert world.run_until(lambda: all(leg.state == "up" and leg.epoch != epoch for leg in world.client.legs), 1) < 0.2
     at = world.now
     world.run(1)
     assert all(sum(when > at for when, _number in stream.came()) > 95 for stream in streams)
     assert [stream.twice() for stream in streams] == [0, 0]
     world.run(5)
     assert world.all_up()
+
+
+def test_an_answer_of_the_server_before_is_not_believed(tmp_path: Path) -> None:
+    world = _started(tmp_path, 1)
+    world.reconfigure(paths(0, 1))
+    world.lines[2].down.delay = 0.4
+    assert world.server is not None
+    # The first round trip is the handshake's, the answer to the registration is on its way then.
+    world.run(0.6)
+    world.server.close(world.now)
+    world.run(0.001)
+    world.start_server()
+    world.run_until(lambda: world.leg(1).state != "up", 0.1)
+    world.run_until(lambda: world.leg(1).state == "up", 0.35)
+    session, told = world.leg(1).session, len(world.history)
+    world.run(0.4)
+    assert world.leg(1).session == session
+    assert "the server has begun anew since" in " ".join([text for _at, _who, text in world.history[told:]])
 
 
 def test_a_server_that_says_goodbye_is_back_at_once(tmp_path: Path) -> None:
@@ -199,7 +217,8 @@ def test_goodbyes_leave_on_every_path(tmp_path: Path) -> None:
     world.run(0.1)
     assert world.server is not None
     assert world.server.state == "listening"
-    assert world.client.state == "stopped"
+    assert (world.client.state, world.client.reason) == ("stopped", "told to stop")
+    assert [text for text in world.states("client") if text.startswith("waiting")] == []
     assert [text for text in world.states("server") if "client stops" in text]
 
 
@@ -208,8 +227,9 @@ def test_sixteen_paths(tmp_path: Path) -> None:
     assert world.run_until(lambda: world.client.state == "up", 2) < 0.2
     world.run(1)
     assert world.all_up()
-    streams = [Stream(world, port=6000 + index, interval=0.05, down=index % 2 == 0) for index in range(64)]
+    streams = [Stream(world, port=6000 + index, interval=0.1, down=index % 2 == 0) for index in range(128)]
     world.run(1)
     used = [leg.path.counters for leg in world.client.legs]
-    assert all(counters.tx_packets + counters.rx_packets > 0 for counters in used)
-    assert all(stream.outage() < 0.06 for stream in streams)
+    # By chance, hardly more than one has none of so many flows.
+    assert sum(counters.tx_packets + counters.rx_packets > 0 for counters in used) >= 14
+    assert all(stream.outage() < 0.11 for stream in streams)

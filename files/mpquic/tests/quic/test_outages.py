@@ -31,7 +31,7 @@ def _pair(world: Several) -> tuple[Stream, Stream]:
 def test_a_black_hole_is_left_within_300_ms(tmp_path: Path, rtt: float, direction: str, *, loaded: bool) -> None:
     world = _world(tmp_path, rtt)
     if loaded:
-        load = [Stream(world, port=6000, size=1200, interval=0.003, down=down) for down in (False, True)]
+        load = [Stream(world, port=6000, size=1200, interval=0.006, down=down) for down in (False, True)]
     streams = _pair(world)
     world.run(0.5)
     up, down = DIRECTIONS[direction]
@@ -42,6 +42,16 @@ def test_a_black_hole_is_left_within_300_ms(tmp_path: Path, rtt: float, directio
     assert world.state(1) != "up"
     if loaded:
         assert max(stream.outage() for stream in load) <= 0.3
+
+
+def test_a_hole_in_a_path_without_traffic_is_found(tmp_path: Path) -> None:
+    world = _world(tmp_path, 0.02)
+    world.run(15)
+    world.lines[2].cut()
+    assert world.run_until(lambda: world.state(2) != "up", 2) < 1.3
+    world.lines[1].cut()
+    world.lines[2].mend()
+    assert world.run_until(lambda: world.state(1) != "up", 2) < 1.3
 
 
 @pytest.mark.parametrize("direction", list(DIRECTIONS))
@@ -63,11 +73,11 @@ def test_copies_make_up_for_loss(tmp_path: Path) -> None:
     for line in world.lines.values():
         line.up.loss = line.down.loss = 0.1
     streams = [Stream(world, down=down, interval=0.002) for down in (False, True)]
-    world.run(3)
+    world.run(2)
     for stream in streams:
         stream.stop()
     world.run(0.1)
-    assert [round(len(stream.lost()) / len(stream.sent), 4) for stream in streams if len(stream.lost()) > 22] == []
+    assert [round(len(stream.lost()) / len(stream.sent), 4) for stream in streams if len(stream.lost()) > 15] == []
     assert [stream.twice() for stream in streams] == [0, 0]
 
 
@@ -120,7 +130,7 @@ def test_a_burst_of_loss_moves_flows_once(tmp_path: Path) -> None:
 
 def test_flapping_paths_are_back_within_ten_seconds(tmp_path: Path) -> None:
     world = _world(tmp_path, 0.03)
-    streams = [Stream(world, down=down, interval=0.05) for down in (False, True)]
+    streams = [Stream(world, down=down, interval=0.1) for down in (False, True)]
     for _flap in range(15):
         world.lines[1].cut()
         world.run(2)

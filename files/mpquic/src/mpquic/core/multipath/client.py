@@ -185,9 +185,10 @@ class MultipathClient:
     def close(self, now: float) -> None:
         """End every connection politely: flush() of every leg afterwards returns the goodbyes."""
         self._renewals.clear()
+        # Before the legs are: that none is up then is no news.
+        self._enter("stopped", "told to stop", now)
         for leg in self.legs:
             leg.close(now)
-        self._enter("stopped", "told to stop", now)
 
     def changes(self) -> list[Change]:
         """Return what happened since the last call, for the log."""
