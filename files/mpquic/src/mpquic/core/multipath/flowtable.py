@@ -121,6 +121,8 @@ class FlowTable:
             del self.known[each]
         for each in conversation.ears:
             del self.ears[each]
+        # They know each other; this way nothing waits for the garbage collector.
+        conversation.flows.clear()
 
 
 def _bounded(keys: list[Key], table: dict[Key, Any]) -> None:

@@ -10,9 +10,9 @@ to q when
     (n(q) + 1) / w(q)  <  n(p) / w(p)                              it is q's turn (highest averages, D'Hondt), or
     r > load(q)  and  r >= load(p) / 4                             it is more than all that q carries.
 
-The first keeps flows that need little from being counted like those that take all they get; the others keep a link that
-is weaker than its weight says, and therefore looks empty, from attracting more and more flows. So does the proof of each
-move: a path whose load has not risen by half of what moved there is left alone for a while.
+The first keeps flows that need little from being counted like those that take all they get; the others keep a link
+that is weaker than its weight says, and therefore looks empty, from attracting more and more flows. So does the proof
+of each move: a path whose load has not risen by half of what moved there is left alone for a while.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ MAX_SETTLING = 256.0
 GAIN = 0.9
 #: Measurements through which a flow must be an elephant before it is moved: it may be starting, or end soon.
 WINDOWS = 3
-#: Seconds after which a move must show. Until then nothing else moves there; afterwards, if it did not show, for so long
-#: (twice as long each time).
+#: Seconds after which a move must show. Until then nothing else moves there; afterwards, if it did not show, for so
+#: long (twice as long each time).
 PROOF = 2.0
 SHUT = 10.0
 MAX_SHUT = 300.0
@@ -65,7 +65,7 @@ class Rebalancer:
         self._elephants: list[Flow] = []
         #: Bits per second of all other flows.
         self._mice: dict[Path, float] = {}
-        #: By path: the newest move there; until when nothing moves there for want of success, and for how long that was.
+        #: By path: the newest move there; until when nothing moves there for want of success, and how long that is.
         self._trials: dict[Path, _Trial] = {}
         self._shut: dict[Path, tuple[float, float]] = {}
 

@@ -49,19 +49,15 @@ def _mix(value: int) -> int:
 class _Choice(NamedTuple):
     """One of several that share by weight."""
 
-    salt: int
+    multiplier: int
     weight: float
     number: int
-
-    def draw(self, value: int) -> float:
-        """Return -ln(u) / weight for u in (0, 1) that this choice and a flow's hash give: the least wins."""
-        return -math.log(((_mix(value ^ self.salt) >> 11) + 0.5) * 2**-53) / self.weight
 
 
 class Tier:
     """Paths that are equally good."""
 
-    __slots__ = ("_given", "_links", "_members", "weights")
+    __slots__ = ("_choices", "_given", "_links", "_members", "_total", "weights")
 
     def __init__(self, members: Iterable[tuple[Path, float]]) -> None:
         """Take paths with their effective weights. Those of one link share the largest of theirs."""
@@ -74,11 +70,13 @@ class Tier:
             by_link.setdefault(path.link, []).append((path, weight))
         for link, paths in by_link.items():
             heaviest, total = max(weight for _path, weight in paths), sum(weight for _path, weight in paths)
-            self._links.append(_Choice(_mix(_LINKS | link), heaviest, link))
-            choices = [_path_choice(path, weight) for path, weight in paths]
+            self._links.append(_choice(_LINKS, link, heaviest))
+            choices = [_choice(_PATHS, path.number, weight) for path, weight in paths]
             self._members[link] = choices, {path.number: path for path, _weight in paths}
             for path, weight in paths:
                 self.weights[path] = heaviest * weight / total
+        self._total = sum(self.weights.values())
+        self._choices = {path.number: _choice(_PATHS, path.number, weight) for path, weight in self.weights.items()}
         #: New flows per path, of late.
         self._given = dict.fromkeys(self.weights, 0.0)
 
@@ -87,23 +85,22 @@ class Tier:
         if before.weights == self.weights:
             self._given = before._given
 
-    def assign(self, value: int) -> Path | None:
-        """Return the path of a new flow with this hash: the one choose() does unless that is ahead of its part."""
-        path = self.choose(value)
-        if path is None or len(self.weights) == 1:
-            return path
+    def assign(self, value: int, choice: Path) -> Path:
+        """Return the path of a new flow with this hash: the one that choose() gave, unless that is ahead of its part."""
+        if len(self.weights) == 1:
+            return choice
         given = self._given
         count = sum(given.values())
         if count >= _REMEMBERED:
             for each in given:
                 given[each] /= 2
             count /= 2
-        part = (count + 1) / sum(self.weights.values())
-        if given[path] > self.weights[path] * part + _AHEAD:
-            behind = [each for each, weight in self.weights.items() if given[each] <= weight * part]
-            path = min(behind, key=lambda each: _path_choice(each, self.weights[each]).draw(value))
-        given[path] += 1
-        return path
+        part = (count + 1) / self._total
+        if given[choice] > self.weights[choice] * part + _AHEAD:
+            behind = {each.number: each for each, weight in self.weights.items() if given[each] <= weight * part}
+            choice = behind[_best([self._choices[number] for number in behind], value)]
+        given[choice] += 1
+        return choice
 
     def choose(self, value: int, without: Collection[int] = ()) -> Path | None:
         """Return the path of a flow with this hash, on none of the links ``without``; None when there is none left."""
@@ -114,14 +111,22 @@ class Tier:
         return paths[_best(choices, value)]
 
 
-def _path_choice(path: Path, weight: float) -> _Choice:
-    return _Choice(_mix(_PATHS | path.number), weight, path.number)
+def _choice(kind: int, number: int, weight: float) -> _Choice:
+    return _Choice(_mix(kind | number) | 1, weight, number)
 
 
 def _best(choices: Sequence[_Choice], value: int) -> int:
-    if len(choices) == 1:
-        return choices[0].number
-    return min(choices, key=lambda choice: (choice.draw(value), choice.number)).number
+    """Return the number of the choice whose draw is best: the least -ln(u) / weight with u in (0, 1).
+
+    u is the upper part of the hash times a constant of the choice (multiply-shift hashing, Dietzfelbinger 1997).
+    """
+    least, found = math.inf, choices[0].number
+    if len(choices) > 1:
+        for multiplier, weight, number in choices:
+            cost = -math.log(((value * multiplier & _MASK) | 1) * 2**-64) / weight
+            if cost < least:
+                least, found = cost, number
+    return found
 
 
 class Plan:
@@ -146,9 +151,9 @@ class Plan:
         """Return the path of a flow with this hash, None when there is none at all."""
         return self._tiers[0].choose(value) if self._tiers else None
 
-    def assign(self, value: int) -> Path | None:
-        """Return the path of a new flow with this hash."""
-        return self._tiers[0].assign(value) if self._tiers else None
+    def assign(self, value: int, choice: Path) -> Path:
+        """Return the path of a new flow with this hash, for which choose() gave ``choice``."""
+        return self._tiers[0].assign(value, choice)
 
     def with_copies(self, value: int, path: Path) -> tuple[Path, ...]:
         """Return ``path`` and those that carry copies, one per link, the best first."""

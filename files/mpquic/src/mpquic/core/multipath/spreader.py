@@ -215,8 +215,10 @@ class Spreader:
 def _home(flow: Flow, plan: Plan) -> Path | None:
     """Return the path of a flow that nothing but its hash and the other flows decide on."""
     choice = plan.choose(flow.hash)
+    if choice is None:
+        return None
     if flow.home is None:
-        flow.home, flow.chosen = plan.assign(flow.hash), choice
+        flow.home, flow.chosen = plan.assign(flow.hash, choice), choice
     elif flow.home not in plan.weights:
         # It comes back when its home does.
         return choice
