@@ -128,8 +128,8 @@ def test_a_link_weaker_than_its_weight_does_not_attract_everybody() -> None:
     there = senders(40, 1)
     links = Links(End(WEIGHTS), CAPACITIES | {2: 2 * MEGA}, random.Random(1))
     links.run(there, 40)
-    last = Counter(sender.visits[-1][1] for sender in there)
-    assert last[2] <= 16
+    first, last = (Counter(sender.visits[place][1] for sender in there) for place in (0, -1))
+    assert last[2] <= first[2] + 5
     assert moves(there, after=20) <= 2
     assert links.total > 0.9 * 72 * MEGA
 

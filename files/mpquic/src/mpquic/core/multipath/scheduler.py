@@ -86,7 +86,7 @@ class Tier:
             self._given = before._given
 
     def assign(self, value: int, choice: Path) -> Path:
-        """Return the path of a new flow with this hash: the one that choose() gave, unless that is ahead of its part."""
+        """Return the path of a new flow with this hash: what choose() gave, unless that is ahead of its part."""
         if len(self.weights) == 1:
             return choice
         given = self._given
