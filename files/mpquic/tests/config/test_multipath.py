@@ -206,6 +206,15 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
             ({"wieght": 1}, "wieght: unknown key, did you mean weight?"),
         )
     ),
+    (
+        "one name twice, and in a class",
+        {
+            "multipath_paths": [FIBRE, LTE | {"name": "FIBRE"}],
+            _: {"classes": {"default": {"preferred_paths": ["fibre"]}}},
+        },
+        "multipath_paths[1].name: found FIBRE, expected another name than that of multipath_paths[0]",
+    ),
+    ("file of two lines", {"dataplane_config_file": "a\nb"}, "dataplane_config_file: found 'a\\nb', expected a path"),
     ("no mapping", {_: []}, "dataplane: found a list of 0, expected a mapping of default_class, classes, classifiers"),
     ("key", {_: {"clases": {}}}, "dataplane.clases: unknown key, did you mean classes?"),
     ("default", {_: {"default_class": "x"}}, "dataplane.default_class: found x, expected one of classes, where there"),

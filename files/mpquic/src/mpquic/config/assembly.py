@@ -10,6 +10,7 @@ from mpquic.config import classes, document, drafts, paths, size
 from mpquic.config.dataplane import scheduling
 from mpquic.config.drafts import Place
 from mpquic.config.errors import ConfigError, Findings
+from mpquic.config.fields import file_name
 from mpquic.config.multipath import Multipath, links
 
 if TYPE_CHECKING:
@@ -59,15 +60,18 @@ def take(rest: dict[str, Any], path: Path, findings: Findings) -> Beside:
             return beside
     policy = _policy(rest.get("multipath_policy"))
     found = classes.finish(draft, policy, _links(whole, entries), place)
-    if found is not None and len(whole) == len(entries):
-        rest["dataplane"] = found
+    rest["dataplane"] = found
+    if found is not None and not findings.errors and not beside.findings.errors:
         findings.errors += size.faults(Multipath(policy, tuple(whole), found))
     return beside
 
 
 def _beside(name: object, path: Path) -> Beside:
     """Return the file of a name, which the model refuses if it is none."""
-    return Beside(path.parent / name) if isinstance(name, str) and name and "\0" not in name else Beside()
+    try:
+        return Beside(path.parent / file_name(name))
+    except ValueError:
+        return Beside()
 
 
 def _policy(value: object) -> Scheduling:

@@ -15,6 +15,7 @@ from mpquic.config.dataplane import SCHEDULING, Dataplane, SchedulingField
 from mpquic.config.fields import (
     BindField,
     DscpField,
+    FileName,
     HostField,
     InterfaceName,
     NameField,
@@ -198,7 +199,7 @@ class InstanceConfig(Remembering):
     # mpquic.config.classes reads it, and the file.
     dataplane: Annotated[Dataplane | None, Field(description="a mapping of default_class, classes, classifiers")] = None
     dataplane_config_file: Annotated[
-        str | None, Field(min_length=1, description="a path, from the folder of this file if it is not absolute")
+        FileName | None, Field(description="a path, from the folder of this file if it is not absolute")
     ] = None
     # Seconds between two lines about each path and class in the log; 0: none.
     telemetry_interval: Annotated[int, Field(ge=0, le=3600, description="seconds from 1 to 3600, or 0 for none")] = 10
