@@ -242,6 +242,7 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
             ({"preferred_paths": ["lte", "dsl"]}, ".preferred_paths[1]: found dsl, expected one of fibre, lte, Sat"),
             ({"excluded_paths": ["dsl"]}, ".excluded_paths[0]: found dsl, expected one of fibre, lte, Sat"),
             ({"excluded_paths": ["lte", "fibre", "sat"]}, ".excluded_paths: found every path there is, expected one"),
+            ({"duplicate": True, "spray": True}, ".spray: found true beside duplicate, expected one of the two"),
             (
                 {"duplicate": True, "excluded_paths": ["lte", "fibre"]},
                 ".duplicate: found true with 1 WAN for it, expected two at least: one for each copy",

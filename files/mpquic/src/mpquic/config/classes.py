@@ -87,6 +87,9 @@ def _class(item: Item[DataplaneClass], scheduling: Scheduling, links: Links | No
     if found.duplicate and wans < 2:
         (item.place / "duplicate").error(f"found true with {wans} WAN for it, expected two at least: one for each copy")
         return None
+    if found.duplicate and found.spray:
+        (item.place / "spray").error("found true beside duplicate, expected one of the two: each packet has one path")
+        return None
     if found.copies > wans:
         (item.place / "duplicate_copies").warn(f"found {found.copies} with {wans} WANs for it, so there are {wans}")
     found = found.model_copy(
