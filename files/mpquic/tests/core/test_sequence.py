@@ -6,7 +6,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 from mpquic.core import wire
-from mpquic.core.multipath.sequence import BUCKETS, HEAD, NUMBERS, Sequencer, is_sequenced, runs
+from mpquic.core.multipath.sequence import BUCKETS, HEAD, NUMBERS, Sequencer, runs
 
 _PAYLOADS = [b"\x06one", b"\x00two", b"\x06three"]
 
@@ -17,7 +17,8 @@ def numbered(numbers: list[int], *, bucket: int = 7, flags: int = 0) -> list[byt
 
 
 def told(payloads: list[bytes]) -> list[tuple[int, int, list[bytes]]]:
-    return runs(payloads)
+    """Return the runs: what is before the number, the first number, and the rests."""
+    return [(head >> 32, head & 0xFFFFFFFF, rests) for head, rests, _start in runs(payloads)]
 
 
 def test_layout() -> None:
@@ -51,13 +52,12 @@ def test_numbers_wrap_inside_a_batch() -> None:
 def test_a_flow_alone_is_one_run() -> None:
     payloads = numbered([5, 6, 7, 8])
     assert told(payloads) == [(0x020007, 5, [payload[HEAD:] for payload in payloads])]
-    assert is_sequenced(runs(payloads)[0][0])
     assert runs([]) == []
 
 
 def test_runs_end_at_gaps_other_buckets_and_flags() -> None:
     payloads = numbered([1, 2]) + numbered([3], bucket=8) + numbered([4, 6]) + numbered([7], flags=0x10)
-    assert [(kind, first, len(bodies)) for kind, first, bodies in runs(payloads)] == [
+    assert [(kind, first, len(rests)) for kind, first, rests in told(payloads)] == [
         (0x020007, 1, 2),
         (0x020008, 3, 1),
         (0x020007, 4, 1),
@@ -73,7 +73,7 @@ def test_the_last_number_of_a_bucket_is_not_followed_by_the_next_bucket_s_first(
         (0x020008, 0, [payload[HEAD:] for payload in payloads[2:]]),
     ]
     wrapped = numbered([NUMBERS - 1, 0])
-    assert [run[:2] for run in runs(wrapped)] == [(0x020007, NUMBERS - 1), (0x020007, 0)]
+    assert [run[:2] for run in told(wrapped)] == [(0x020007, NUMBERS - 1), (0x020007, 0)]
 
 
 def test_other_contexts_and_cut_heads_are_kept_whole() -> None:
@@ -85,9 +85,11 @@ def test_other_contexts_and_cut_heads_are_kept_whole() -> None:
         b"\x02\x00\x07\x00\x00\x00",
         b"\x42\x00" + bytes(9),
     ]
-    found = runs([*numbered([1]), *others, *numbered([2])])
-    assert [payload for kind, _first, bodies in found if not is_sequenced(kind) for payload in bodies] == others
-    assert [first for kind, first, _bodies in found if is_sequenced(kind)] == [1, 2]
+    payloads = [*numbered([1]), *others, *numbered([2])]
+    found = runs(payloads)
+    assert [head & 0xFFFFFFFF for head, _rests, _start in found if head >> 48 == 2] == [1, 2]
+    strange = [payloads[start : start + len(rests)] for head, rests, start in found if head >> 48 != 2]
+    assert [payload for part in strange for payload in part] == others
 
 
 _HEADS = st.tuples(
@@ -104,13 +106,11 @@ def test_runs_say_what_the_payloads_say(items: list[tuple[int, int, int, int] | 
         for item in items
     ]
     again = []
-    for kind, first, bodies in runs(payloads):
-        if is_sequenced(kind):
-            assert first + len(bodies) <= NUMBERS
-            again += [
-                kind.to_bytes(3, "big") + (first + offset).to_bytes(4, "big") + body
-                for offset, body in enumerate(bodies)
-            ]
+    for head, rests, start in runs(payloads):
+        assert start == len(again)
+        if head >> 48 == 2:
+            assert (head & 0xFFFFFFFF) + len(rests) <= NUMBERS
+            again += [(head + offset).to_bytes(HEAD) + rest for offset, rest in enumerate(rests)]
         else:
-            again += bodies
+            again += payloads[start : start + len(rests)]
     assert again == payloads

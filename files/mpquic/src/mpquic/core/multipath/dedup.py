@@ -49,6 +49,10 @@ class Dedup:
         """
         following = self.following
         missing = self._missing[bucket]
+        if first == following[bucket] and not missing:
+            self._started[bucket] = 1
+            following[bucket] = (first + count) & _MASK
+            return None
         ahead = (first - following[bucket]) & _MASK
         if ahead < _HALF or not self._started[bucket]:
             if not self._started[bucket]:
@@ -56,11 +60,9 @@ class Dedup:
                 # Who numbers begins with 0. Before any other number there may have been all others.
                 ahead = SIZE if first else 0
             following[bucket] = (first + count) & _MASK
-            if missing or ahead:
-                gap = min(ahead, SIZE)
-                shift = gap + count
-                missing = missing << shift if missing and shift < SIZE else 0
-                self._missing[bucket] = (missing | ((1 << gap) - 1) << count) & _WINDOW if count < SIZE else 0
+            gap = min(ahead, SIZE)
+            missing = missing << gap + count if missing and gap + count < SIZE else 0
+            self._missing[bucket] = (missing | ((1 << gap) - 1) << count) & _WINDOW if count < SIZE else 0
             return None
         behind = NUMBERS - ahead
         if count <= behind <= SIZE:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mpquic.core import wire
 from mpquic.core.multipath.dedup import Dedup
 from mpquic.core.multipath.reorder import Reorder
-from mpquic.core.multipath.sequence import Run, is_sequenced, runs
+from mpquic.core.multipath.sequence import NUMBERS, runs
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from mpquic.core.multipath.tally import Tally
     from mpquic.core.path import Path
 
-#: Flags, where they are in a run's kind.
-_ORDERED = wire.SEQUENCED_ORDERED << 8
-_COPY = wire.SEQUENCED_COPY << 8
+_SEQUENCED = wire.CONTEXT_SEQUENCED
+#: Flags and the number, where they are in a head.
+_ORDERED = wire.SEQUENCED_ORDERED << 40
+_COPY = wire.SEQUENCED_COPY << 40
+_NUMBER = NUMBERS - 1
 _STATUS = bytes([wire.CONTEXT_STATUS])
 #: How a payload begins that has no whole head.
 _CUT = {b"", bytes([wire.CONTEXT_SEQUENCED])}
@@ -60,48 +62,49 @@ class Receiver:
         ``context`` other payloads than those of contexts 2 and 4, ``malformed`` such without a whole head.
         """
         reorder, dedup, classes = self.reorder, self._dedup, self._tally.by_index
-        following = dedup.following
+        note, put, following = dedup.note, reorder.put, dedup.following
         counters = path.counters
         counters.rx_packets += len(payloads)
         counters.rx_bytes += sum(map(len, payloads)) - wire.SEQUENCED_OVERHEAD * len(payloads)
-        for run in runs(payloads):
-            kind, first, bodies = run
-            if not is_sequenced(kind):
-                self._other(path, bodies, now)
+        for head, bodies, start in runs(payloads):
+            if head >> 48 != _SEQUENCED:
+                self._other(path, payloads[start : start + len(bodies)], now)
                 continue
-            bucket, class_index = kind & 0xFF, kind >> 8 & wire.SEQUENCED_CLASS
+            bucket, first, class_index = head >> 32 & 0xFF, head & _NUMBER, head >> 40 & wire.SEQUENCED_CLASS
             floor = following[bucket]
-            new = dedup.note(bucket, first, len(bodies))
+            new = note(bucket, first, len(bodies))
             if new is not None:
-                self._some(path, run, new, floor, now)
+                self._some(path, head, bodies, new, floor, now)
                 continue
             classes[class_index].rx_packets += len(bodies)
-            if bucket in reorder or (first != floor and kind & _ORDERED):
-                ordered = kind & _ORDERED != 0
+            if bucket in reorder.busy or (first != floor and head & _ORDERED):
+                ordered = head & _ORDERED != 0
                 reorder.push(bucket, floor, first, bodies, class_index, now=now, ordered=ordered, path=path.number)
             else:
-                reorder.put(class_index, bodies)
+                put(class_index, bodies)
 
-    def _some(self, path: Path, run: Run, new: Sequence[range], floor: int, now: float) -> None:
+    def _some(  # noqa: PLR0913, PLR0917 - all that is known about a run
+        self, path: Path, head: int, bodies: list[bytes], new: Sequence[range], floor: int, now: float
+    ) -> None:
         """Take what is new of a run."""
-        kind, first, bodies = run
-        dedup, tally = self._dedup, self._tally.by_index[kind >> 8 & wire.SEQUENCED_CLASS]
+        bucket, first, class_index = head >> 32 & 0xFF, head & _NUMBER, head >> 40 & wire.SEQUENCED_CLASS
+        dedup, tally = self._dedup, self._tally.by_index[class_index]
         (duplicate, stale), dedup.duplicate, dedup.stale = (dedup.duplicate, dedup.stale), 0, 0
         tally.rx_dups += duplicate
-        if duplicate and not kind & _COPY:
+        if duplicate and not head & _COPY:
             self._drops["duplicate"] += duplicate
         if stale:
             self._drops["stale"] += stale
         for part in new:
             tally.rx_packets += len(part)
             self.reorder.push(
-                kind & 0xFF,
+                bucket,
                 floor,
                 first + part.start,
                 bodies[part.start : part.stop],
-                kind >> 8 & wire.SEQUENCED_CLASS,
+                class_index,
                 now=now,
-                ordered=kind & _ORDERED != 0,
+                ordered=head & _ORDERED != 0,
                 path=path.number,
             )
 

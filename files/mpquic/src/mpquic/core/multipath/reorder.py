@@ -55,21 +55,18 @@ class _Queue:
 class Reorder:
     """Holds payloads back, of all buckets, and lets them go into ``ready``."""
 
-    __slots__ = ("_octets", "_patience", "_queues", "ready", "waiting")
+    __slots__ = ("_octets", "_patience", "busy", "ready", "waiting")
 
     def __init__(self, patience: Patience) -> None:
         """Wait as long as ``patience`` says when something has to wait."""
         self._patience = patience
-        self._queues: dict[int, _Queue] = {}
+        #: By bucket, what waits. All that comes for such a bucket must be pushed.
+        self.busy: dict[int, _Queue] = {}
         #: What may be handed on, by class, in order.
         self.ready: dict[int, list[bytes]] = {}
         #: Payloads that wait, and numbers that are remembered as passed meanwhile.
         self.waiting = 0
         self._octets = 0
-
-    def __contains__(self, bucket: int) -> bool:
-        """Tell whether anything waits in ``bucket``: then all that comes for it must be pushed."""
-        return bucket in self._queues
 
     def take(self) -> dict[int, list[bytes]]:
         """Return ``ready`` and begin anew."""
@@ -101,14 +98,14 @@ class Reorder:
         ``floor`` is one more than the largest number received before.
         """
         paths, hold = self._patience.hold(class_index, now)
-        queue = self._queues.get(bucket)
+        queue = self.busy.get(bucket)
         if queue is None:
             gap = (first - floor) & _MASK
             # A gap that is too wide for the window will not be filled.
             if not ordered or gap == 0 or gap >= SIZE or hold <= 0:
                 self.put(class_index, payloads)
                 return
-            queue = self._queues[bucket] = _Queue(floor)
+            queue = self.busy[bucket] = _Queue(floor)
         until = now + hold
         for number, payload in enumerate(payloads, first):
             self._take(queue, number, (until, payload, class_index), ordered=ordered)
@@ -119,7 +116,7 @@ class Reorder:
 
     def fire(self, now: float) -> None:
         """Give up the gaps that were waited for long enough."""
-        for bucket, queue in list(self._queues.items()):
+        for bucket, queue in list(self.busy.items()):
             while queue.order:
                 position = next(iter(queue.held))
                 if queue.held[position][0] > now:
@@ -130,9 +127,9 @@ class Reorder:
 
     def deadline(self) -> float:
         """Return when fire() must be called next."""
-        if not self._queues:
+        if not self.busy:
             return math.inf
-        return min([next(iter(queue.held.values()))[0] for queue in self._queues.values()])
+        return min([next(iter(queue.held.values()))[0] for queue in self.busy.values()])
 
     def release(self) -> None:
         """Let everything go, in order."""
@@ -190,4 +187,4 @@ class Reorder:
 
     def _close(self, bucket: int) -> None:
         """Forget a bucket in which nothing is held."""
-        self.waiting -= len(self._queues.pop(bucket).passed)
+        self.waiting -= len(self.busy.pop(bucket).passed)

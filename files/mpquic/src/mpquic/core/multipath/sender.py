@@ -42,38 +42,40 @@ class Sender:
 
         Counted and dropped: packets for which no path is there (``no_path``).
         """
-        counters, classes, number = self._counters, self._tally.by_index, self._sequencer.number
+        counters, classes, number, sprayed = self._counters, self._tally.by_index, self._sequencer.number, self._sprayed
+        ingress, drops = codec.ingress, counters.drops
         batches: dict[Path, list[bytes]] = {}
         packets = octets = 0
         for share in self._spreader.spread(reads, codec.header, now):
             flow, taken, paths, ordered = share
-            payloads = codec.ingress(taken, counters.drops)
+            payloads = ingress(taken, drops)
             if not payloads:
                 continue
             count, index = len(payloads), flow.class_index
             tally = classes[index]
             if not paths:
-                counters.drops["no_path"] += count
+                drops["no_path"] += count
                 tally.tx_err += count
                 continue
-            size = sum(map(len, payloads)) - wire.OVERHEAD * count
+            size = (len(payloads[0]) if count == 1 else sum(map(len, payloads))) - wire.OVERHEAD * count
             tally.tx_packets += count
             tally.tx_bytes += size
             packets += count
             octets += size
-            if index in self._sprayed:
+            if index in sprayed:
                 payloads = number(payloads, flow.bucket, index, ordered=ordered, copy=False)
                 self._deal(share, payloads, batches, now)
                 continue
             copies = len(paths) - 1
-            tally.tx_dups += count * copies
             payloads = number(payloads, flow.bucket, index, ordered=ordered, copy=copies > 0)
+            if copies:
+                tally.tx_dups += count * copies
             for path in paths:
                 batch = batches.get(path)
-                if batch is None:
-                    batches[path] = payloads.copy() if copies else payloads
-                else:
+                if batch is not None:
                     batch += payloads
+                else:
+                    batches[path] = payloads.copy() if copies else payloads
         counters.tx_packets += packets
         counters.tx_bytes += octets
         for path, batch in batches.items():

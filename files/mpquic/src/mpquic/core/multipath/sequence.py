@@ -66,15 +66,9 @@ class Sequencer:
         return list(map(add, map(int.to_bytes, numbers, repeat(HEAD)), payloads))
 
 
-#: Payloads that came one after the other with consecutive numbers of one bucket, or other payloads: what they begin
-#: with, as an integer (context, flags, bucket: 8 bits each), the number of the first, and the payloads, those of
-#: context 2 without HEAD.
-Run = tuple[int, int, list[bytes]]
-
-
-def is_sequenced(kind: int) -> bool:
-    """Tell whether a run of this kind is of context 2."""
-    return kind >> 16 == wire.CONTEXT_SEQUENCED
+#: Payloads that came one after the other with consecutive numbers of one bucket; or others, one after the other: what
+#: the first begins with (HEAD bytes as an integer), all without these bytes, and where the first is in what came.
+Run = tuple[int, list[bytes], int]
 
 
 def runs(payloads: Sequence[bytes]) -> list[Run]:
@@ -84,26 +78,16 @@ def runs(payloads: Sequence[bytes]) -> list[Run]:
         return []
     rests = list(map(_take_rest, payloads))
     following = heads[0]
-    if heads == list(range(following, following + len(heads))):
+    if (following & _MASK) + len(heads) <= NUMBERS and heads == list(range(following, following + len(heads))):
         # One flow that is alone: nothing to look for.
-        return _run(following, payloads, rests)
+        return [(following, rests, 0)]
     found: list[Run] = []
     start = 0
     for at, head in enumerate(heads):
         if head != following:
-            found += _run(heads[start], payloads[start:at], rests[start:at])
+            found.append((heads[start], rests[start:at], start))
             start = at
-        following = head + 1
-    found += _run(heads[start], payloads[start:], rests[start:])
+        # The number after the last of a bucket is not the first of the next bucket.
+        following = head + 1 if head & _MASK != _MASK else -1
+    found.append((heads[start], rests[start:], start))
     return found
-
-
-def _run(head: int, payloads: Sequence[bytes], rests: list[bytes]) -> list[Run]:
-    kind, first = head >> 32, head & _MASK
-    if not is_sequenced(kind):
-        return [(kind, 0, list(payloads))]
-    fit = NUMBERS - first
-    if len(rests) > fit:
-        # Numbers that ran over into the bucket's octet: the last number of one bucket, the first of the next.
-        return [(kind, first, rests[:fit]), ((head + fit) >> 32, 0, rests[fit:])]
-    return [(kind, first, rests)]
