@@ -10,7 +10,6 @@ only then an older connection of that peer is told that it was superseded.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mpquic.core import messages, pmtu, wire
@@ -21,6 +20,7 @@ from mpquic.core.guest import MAX_UNREGISTERED, REFUSED_STAYS, Guest
 from mpquic.core.liveness import SERVER_SILENCE, Liveness, Verdict
 from mpquic.core.messages import Confirm
 from mpquic.core.multipath import policy_wire
+from mpquic.core.multipath.trunks import Trunks
 from mpquic.core.reception import LEGACY_PROTOCOL, Reception
 from mpquic.core.roster import RefusalError
 from mpquic.core.schedule import Schedule
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from mpquic.core.multipath.gathering import Gathering
     from mpquic.core.multipath.policy import Policy
     from mpquic.core.offload import Codec
-    from mpquic.core.path import Path
     from mpquic.core.roster import Member, Roster
     from mpquic.core.types import Arrival, Datagram, Frame
 
@@ -74,12 +73,10 @@ class ServerTunnel:
         self._carriers = Carriers(roster)
         self._board = Switchboard(listener, self.counters.drops)
         self._schedule: Schedule[Guest] = Schedule()
-        self._bundles: Schedule[Session] = Schedule()
+        self._trunks = Trunks(self._touch, self._late, self.counters.drops)
         #: What must be looked at by the next flush(), in the order it came up; and what the last one looked at.
         self._touched: dict[Guest, None] = {}
         self._flushed: dict[Guest, None] = {}
-        #: Tunnels over several paths in which something happened since the last flush().
-        self._stirred: dict[Session, None] = {}
         #: Packets that had waited for others.
         self._released: list[Frame] = []
         self._farewell: list[Datagram] = []
@@ -151,7 +148,7 @@ class ServerTunnel:
         for name in self.sessions.keys() - kept:
             session = self.sessions.pop(name)
             self.counters.add(session.totals())
-            self._bundles.discard(session)
+            self._trunks.discard(session)
         for member in roster.members:
             session = self.sessions.get(member.name) or Session(member, self._rate, self._own, now)
             self.sessions[member.name] = session
@@ -192,7 +189,7 @@ class ServerTunnel:
             if guest.gathering is None:
                 accepted = session.path.lane.accept(payloads)
             else:
-                accepted = self._gathered(guest, session, payloads, now)
+                accepted = self._trunks.accept(guest, session, payloads, now)
             if session.member.shared:
                 self._learn(session, accepted, now)
             frames += accepted
@@ -247,9 +244,9 @@ class ServerTunnel:
     def flush(self, now: float) -> list[Datagram]:
         """Return the UDP datagrams that are to be sent now. Call after every batch."""
         datagrams, self._farewell, self._board.answers = self._farewell + self._board.answers, [], []
-        stirred, self._stirred = self._stirred, {}
-        for session in stirred:
-            self._settle(session)
+        trunks = self._trunks
+        if trunks.stirred:
+            self._changes += trunks.settle()
         self._flushed, self._touched = self._touched, {}
         for guest in self._flushed:
             if guest.gone:
@@ -268,10 +265,9 @@ class ServerTunnel:
                 datagrams += sealed
             self._schedule.put(guest, guest.deadline())
             if guest.number and guest.session is not None:
-                stirred[guest.session] = None
-        for session in stirred:
-            if session.bundle is not None:
-                self._bundles.put(session, session.bundle.deadline())
+                trunks.stir(guest.session)
+        if trunks.stirred:
+            trunks.plan()
         return datagrams
 
     def fire(self, now: float) -> None:
@@ -291,14 +287,11 @@ class ServerTunnel:
             elif guest.liveness is not None and guest.liveness.check(now) is Verdict.DEAD:
                 # No probes from here: the client probes, and QUIC repeats what is outstanding.
                 self._end(guest, f"no acknowledgement for {guest.liveness.limit():.1f} s", now)
-        for session in self._bundles.due(now):
-            if session.bundle is not None:
-                session.bundle.fire(now)
-                self._release_late(session, session.bundle.released(), now)
+        self._trunks.fire(now)
 
     def deadline(self) -> float:
         """Return when fire() must be called next."""
-        return min(self._schedule.next(), self._bundles.next())
+        return min(self._schedule.next(), self._trunks.deadline())
 
     def close(self, now: float) -> None:
         """End every connection politely: flush() afterwards returns the goodbyes."""
@@ -336,7 +329,7 @@ class ServerTunnel:
     def _offer(self, session: Session, reads: Sequence[bytes], now: float) -> None:
         bundle = session.bundle
         if bundle is not None:
-            self._stir(session, bundle.send(reads, now))
+            self._trunks.stir(session, bundle.send(reads, now))
             return
         path = session.path
         path.lane.offer(reads, path.connection, now)
@@ -353,39 +346,14 @@ class ServerTunnel:
         assert self._codec is not None
         self._carriers.learn(session.member.name, frames, self._codec.header, now)
 
-    def _gathered(self, guest: Guest, session: Session, payloads: Sequence[bytes], now: float) -> list[Frame]:
-        """Return what to write to the TUN out of what came by one path of several."""
-        path = session.paths.get(guest.number) if guest.gathering is session.gathering else None
-        if session.bundle is None or path is None:
-            # No connection of its client is confirmed yet, or another one is the tunnel.
-            self.counters.drops["not_registered"] += len(payloads)
-            return []
-        self._stirred[session] = None
-        return session.bundle.accept(path, payloads, now)
+    def _touch(self, guest: Guest) -> None:
+        self._touched[guest] = None
 
-    def _release_late(self, session: Session, frames: list[Frame], now: float) -> None:
-        """Keep for answers() what had waited for others."""
-        self._stirred[session] = None
+    def _late(self, session: Session, frames: list[Frame], now: float) -> None:
+        """Keep for the next call what had waited for others."""
         if session.member.shared:
             self._learn(session, frames, now)
         self._released += frames
-
-    def _stir(self, session: Session, paths: Iterable[Path]) -> None:
-        """Let the next flush() look at these paths of a tunnel."""
-        self._stirred[session] = None
-        for path in paths:
-            guest = session.guests.get(path.number)
-            if guest is not None:
-                self._touched[guest] = None
-
-    def _settle(self, session: Session) -> None:
-        """See which of several paths have something to say, and what became of them."""
-        bundle = session.bundle
-        if bundle is None:
-            return
-        self._stir(session, bundle.touched())
-        for change in bundle.changes():
-            self._changes.append(replace(change, detail=f"peer={session.member.name} {change.detail}"))
 
     # --- who it is --------------------------------------------------------------------------------------------------
 
@@ -493,7 +461,7 @@ class ServerTunnel:
         self.connects += 1
         self._latest = session
         if session.bundle is not None:
-            self._stirred[session] = None
+            self._trunks.stir(session)
         if not first:
             # One more path of a tunnel that is up.
             return
@@ -521,7 +489,7 @@ class ServerTunnel:
             self._forget(guest, PATH_REMOVED, now)
         if gone:
             self._left(session, PATH_REMOVED, now)
-        self._stirred[session] = None
+        self._trunks.stir(session)
 
     def _closed(self, guest: Guest, event: Closed, now: float) -> None:
         if guest.session is None and not guest.registration.refused:
@@ -557,7 +525,7 @@ class ServerTunnel:
         """Note that a tunnel has a connection less."""
         self._mtu_is_known = False
         if session.bundle is not None:
-            self._release_late(session, session.bundle.released(), now)
+            self._trunks.left(session, now)
         if session.guests:
             return
         session.since = now
