@@ -6,7 +6,8 @@ usage: traffic.py serve ADDRESS...
        traffic.py flood ADDRESS PORT MBITS SECONDS    so much each way: prints JSON
        traffic.py load ADDRESS PORT BYTES             a TCP connection, so much each way: prints JSON
        traffic.py talk ADDRESS PORT SECONDS           a TCP connection, a word every 20 ms that is answered: prints JSON
-       traffic.py many ADDRESS PORT FLOWS PACKETS     so many UDP flows, so many packets of each: prints JSON
+       traffic.py many ADDRESS PORT FLOWS PACKETS FROM
+                                                      UDP flows from that port on, so many packets of each: prints JSON
 
 The server answers calls packet by packet, floods back at the rate that it is asked for, and sends back what TCP brings.
 """
@@ -221,13 +222,13 @@ def talk(address: str, port: int, seconds: float) -> dict[str, object]:
         return {"said": count, "back": back // 8, "silence": silence * 1000}
 
 
-def many(address: str, port: int, flows: int, packets: int) -> dict[str, object]:
+def many(address: str, port: int, flows: int, packets: int, first: int) -> dict[str, object]:
     """Send some packets of each of many flows, 1000 a second in all; return how many were sent and came back."""
     back = 0
     with contextlib.ExitStack() as open_until, selectors.DefaultSelector() as ready:
         sockets = [open_until.enter_context(udp(address)) for _ in range(flows)]
         for number, opened in enumerate(sockets):
-            opened.bind(("", 20000 + number))  # the same flows each time
+            opened.bind(("", first + number))
             opened.connect((address, port))
             opened.settimeout(0)
             ready.register(opened, selectors.EVENT_READ)
@@ -272,8 +273,8 @@ def main(argv: list[str]) -> None:
             say(json.dumps(flood(address, int(port), float(rate), float(seconds))))
         case ["talk", address, port, seconds]:
             say(json.dumps(talk(address, int(port), float(seconds))))
-        case ["many", address, port, flows, packets]:
-            say(json.dumps(many(address, int(port), int(flows), int(packets))))
+        case ["many", address, port, flows, packets, first]:
+            say(json.dumps(many(address, int(port), int(flows), int(packets), int(first))))
         case ["load", address, port, size]:
             say(json.dumps(load(address, int(port), int(size))))
         case _:

@@ -93,7 +93,7 @@ def all_up(*names: str) -> None:
 @contextlib.contextmanager
 def black_hole(*wans: int) -> Iterator[None]:
     """Let the ISPs' routers swallow everything on these WANs, both ways; the carrier stays."""
-    swallow = "table ip hole { chain all { type filter hook forward priority 0; counter drop; }; }"
+    swallow = "table ip hole { chain swallow { type filter hook forward priority 0; counter drop; }; }"
     try:
         for wan in wans:
             run(f"isp{wan}", f"echo '{swallow}' | nft -f -")

@@ -68,7 +68,7 @@ def test_a_path_beside_classes_is_in_the_rest_of_the_shaper(changed):
 
     before = sent()
     with server(), watch(("isp5", "access", f"udp dst port {PORT}")) as seen:
-        assert result(flow("many", WEB, 10000, 100, 3, lan=LAN))["back"] == 300
+        assert result(flow("many", WEB, 10000, 100, 3, 23000, lan=LAN))["back"] == 300
     assert len(seen["isp5", "access"]) > 20
     assert sent() - before > 20
 

@@ -41,6 +41,8 @@ _COPIES_DEFAULT = _COPIES[0]
 # What one byte of the policy that the client tells its VPS can count, and what the daemon takes.
 _MOST_CLASSES = 16
 _MOST_CLASSIFIERS = 256
+# Connections times classes: each change of a path is one for each class.
+_MOST_PAIRS = 1024
 
 
 def read(value: object, where: str, paths: Sequence[str] | None, problems: Problems) -> Dataplane | None:
@@ -76,15 +78,32 @@ def compare(tunnel: MultipathTunnel, problems: Problems) -> None:
     inside = (*tunnel.lan_cidrs, tunnel.tun_cidr, *([tunnel.tun_cidr6] if tunnel.tun_cidr6 else []))
     lans = [Lan("lan_cidrs", tunnel.lan, inside, own=True)]
     shadows.of_matches([item.match for item in tunnel.dataplane.classifiers], lans, problems)
+    connections = sum(path.connections for path in tunnel.paths)
+    if connections * len(tunnel.dataplane.classes) > _MOST_PAIRS:
+        problems.errors.append(
+            f"{tunnel.where}: dataplane: classes: found {len(tunnel.dataplane.classes)} for {connections} connections,"
+            f" expected a product of at most {_MOST_PAIRS}"
+        )
     taken = {tunnel.dataplane.default, *(item.target for item in tunnel.dataplane.classifiers)}
     for item in tunnel.dataplane.classes:
         if item.name not in taken:
             problems.warn(item.where, "no classifier has this class")
-        usable = {path.wan for path in tunnel.paths if path.name not in item.excluded}
-        copies = item.copies or _COPIES_DEFAULT
-        if item.duplicate and len(usable) < copies:
-            text = f"{copies} copies need as many WANs, and the paths that are not excluded leave by {len(usable)}"
-            problems.warn(f"{item.where}: duplicate", text)
+        if item.duplicate:
+            _copies_have_wans(item, tunnel, problems)
+
+
+def _copies_have_wans(item: DataplaneClass, tunnel: MultipathTunnel, problems: Problems) -> None:
+    wans = {path.wan for path in tunnel.paths if path.name not in item.excluded}
+    copies = item.copies or _COPIES_DEFAULT
+    where = f"{item.where}: duplicate"
+    if len(wans) < _COPIES_DEFAULT:
+        problems.unexpected(
+            where, item.duplicate, f"at least two WANs for it; the paths that are not excluded leave by {len(wans)}"
+        )
+    elif len(wans) < copies:
+        problems.warn(
+            where, f"the paths that are not excluded leave by {len(wans)} WANs, so there are no {copies} copies"
+        )
 
 
 def _classes(value: object, where: str, paths: Sequence[str] | None, problems: Problems) -> tuple[DataplaneClass, ...]:
@@ -124,6 +143,10 @@ def _class(name: str, entry: object, where: str, paths: Sequence[str] | None, pr
         fields["copies"] = values.integer(entry["duplicate_copies"], f"{where}: duplicate_copies", _COPIES, problems)
         if not fields["duplicate"]:
             problems.warn(f"{where}: duplicate_copies", "not used without duplicate: true")
+    if fields["spray"] and fields["duplicate"]:
+        problems.unexpected(
+            f"{where}: spray", fields["spray"], "false beside duplicate: true, since what is sprayed is sent once"
+        )
     _some_are_left(fields["preferred"], fields["excluded"], paths, f"{where}: excluded_paths", problems)
     return DataplaneClass(where, name, **fields)
 

@@ -184,6 +184,19 @@ DATAPLANES = [
         [f"{CLASS}: excluded_paths: found all paths, expected at least one that is left"],
     ),
     (
+        {"calls": {"duplicate": True, "spray": True}},
+        [f"{CLASS}: spray: found True, expected false beside duplicate: true, since what is sprayed is sent once"],
+    ),
+    (
+        {"calls": {"duplicate": True, "excluded_paths": ["enp7s3", "enp7s4"]}},
+        [
+            (
+                f"{CLASS}: duplicate: found True, expected at least two WANs for it;"
+                " the paths that are not excluded leave by 1"
+            )
+        ],
+    ),
+    (
         {"classifiers": [{"name": "sip", "class": "cals"}]},
         [f"{FIRST} (sip): class: found 'cals', expected one of its classes (calls, bulk, rest)"],
     ),
@@ -217,6 +230,15 @@ def test_a_wrong_dataplane_is_named(values, errors):
     if "calls" in values:
         values["classes"] = DATAPLANE["classes"] | {"calls": values.pop("calls")}
     assert refused(with_dataplane(**values)) == errors
+
+
+def test_many_paths_cannot_have_many_classes():
+    paths = [{"wan": f"wan{n}", "connections": 5} for n in range(26)]
+    classes = {f"c{n}": {} for n in range(8)}
+    entry = tunnel(paths=paths, dataplane={"default_class": "c0", "classes": classes})
+    assert refused(multipath(entry)) == [
+        f"{MP}: dataplane: classes: found 8 for 130 connections, expected a product of at most 1024"
+    ]
 
 
 def test_several_classes_need_a_default():
@@ -373,8 +395,8 @@ def test_slips_are_mentioned():
     copies = {"calls": {"duplicate": True, "duplicate_copies": 3, "excluded_paths": ["enp7s4"]}}
     assert warned(with_dataplane(classes=DATAPLANE["classes"] | copies)) == [
         (
-            f"{MP}: dataplane: classes.calls: duplicate: 3 copies need as many WANs,"
-            " and the paths that are not excluded leave by 2"
+            f"{MP}: dataplane: classes.calls: duplicate: the paths that are not excluded leave by 2 WANs,"
+            " so there are no 3 copies"
         )
     ]
     single = {"calls": {"duplicate_copies": 2}}
