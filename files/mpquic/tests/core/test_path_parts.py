@@ -87,7 +87,7 @@ def test_mtu_probes_are_no_evidence() -> None:
     assert silence.check(10.11, 8) is Verdict.FINE
 
 
-@pytest.mark.parametrize(("share", "needed"), [(0.0, 3), (0.02, 3), (0.1, 4), (0.51, 14), (0.9, 20), (1.0, 20)])
+@pytest.mark.parametrize(("share", "needed"), [(0.0, 3), (0.02, 3), (0.1, 6), (0.3, 19), (0.51, 20), (1.0, 20)])
 def test_more_evidence_is_needed_where_much_is_lost_anyway(share: float, needed: int) -> None:
     silence = Silence(clock(0.05))
     silence.expect_loss(share)
@@ -162,6 +162,12 @@ def test_clean_is_four_seconds_without_loss() -> None:
     assert counted((2, 1), *[(2, 0)] * 8).clean()
     assert counted(*[(99, 1)] * 8).clean()
     assert not counted(*[(98, 2)] * 8).clean()
+
+
+def test_a_clean_window_tells_how_much_loss_would_have_shown() -> None:
+    losses = counted(*[(5, 0)] * 8)
+    assert losses.relieved(0.1)
+    assert not losses.relieved(0.09)
 
 
 @pytest.mark.parametrize(("acked", "lost", "fails"), [(40, 2, False), (37, 3, True), (60, 3, False), (0, 0, False)])

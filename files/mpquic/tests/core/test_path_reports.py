@@ -120,8 +120,9 @@ def test_the_peers_word_counts_until_it_is_taken_back_or_old() -> None:
         (1001, State.PROBATION, 0),
         (1002, State.SUSPECT, 3),
         (1003, State.PROBATION, 1),
-        (1004, State.UP, 0),
-        (1005, State.DOWN, 3),
+        (1004, State.LOSSY, 1),
+        (1005, State.UP, 0),
+        (1006, State.DOWN, 3),
     ):
         say(number, state)
         assert (health.peer, health.rank) == (state, rank)

@@ -154,6 +154,30 @@ def test_much_loss_on_the_only_path_is_no_silence() -> None:
         assert end.states(1).count(PROBATION) <= 1
 
 
+def test_more_than_a_path_can_carry_is_no_fault_of_the_path() -> None:
+    """UDP that does not slow down: elsewhere it would be too much as well. It may leave once, not again and again."""
+    world = World([wan(), wan()])
+    for ways in world.ways.values():
+        ways[0].rate, ways[0].queue = 2.5e5, 0.05
+
+    def flood() -> None:
+        world.client.send()
+        world.at(world.now + world.chance.expovariate(300.0), flood)
+
+    flood()
+    world.run(60.0)
+    assert world.client.switches <= 5
+    assert world.client.health(1).loss > 0.2
+    assert world.client.state(1) is UP
+    # A minute after that, loss is loss.
+    world.run(0.1)
+    for ways in world.ways.values():
+        ways[0].rate = 1e9
+    world.run(65.0)
+    world.ways[1][0].loss = 0.3
+    until(world, lambda: world.client.state(1) is LOSSY, 4.0)
+
+
 def test_loss_in_one_direction_moves_one_direction() -> None:
     world = World([wan(), wan()])
     world.traffic()

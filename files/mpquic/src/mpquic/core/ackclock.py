@@ -8,6 +8,7 @@ class AckClock:
     """Round trip time, and since when the peer owes us an acknowledgement (seconds)."""
 
     __slots__ = (
+        "_anew",
         "acked_total",
         "large_lost",
         "last_ack",
@@ -27,6 +28,8 @@ class AckClock:
         self.rttvar = 0.0
         #: The newest round trip sample.
         self.latest = 0.0
+        #: The next sample is to be the first.
+        self._anew = True
         self.outstanding = 0
         self.acked_total = 0
         self.lost_total = 0
@@ -72,12 +75,17 @@ class AckClock:
     def rtt(self, sample: float) -> None:
         """Take a round trip sample (RFC 9002 section 5.3: weight 1/8 for the mean, 1/4 for its deviation)."""
         self.latest = sample
-        if self.srtt is None:
+        if self.srtt is None or self._anew:
+            self._anew = False
             self.srtt = sample
             self.rttvar = sample / 2
         else:
             self.rttvar += (abs(self.srtt - sample) - self.rttvar) / 4
             self.srtt += (sample - self.srtt) / 8
+
+    def anew(self) -> None:
+        """Let the next round trip sample be the first: those of the handshake hold the time of its cryptography."""
+        self._anew = True
 
     def restart(self, now: float) -> None:
         """Measure silence from now on, when the handshake is over."""

@@ -81,8 +81,8 @@ class PathHealth:
         self.word_until = now + WORD_LIFE
         if state in (State.SUSPECT, State.DOWN):
             self.peer_rank = RANK_SUSPECT
-        elif state is State.PROBATION:
-            # Of a path that was not bad before, it is about the loss in the other direction.
+        elif state is not State.UP:
+            # Of a path that was not bad before, it is about loss in the other direction.
             self.peer_rank = min(self.peer_rank, RANK_PROBATION)
         else:
             self.peer_rank = RANK_UP

@@ -31,7 +31,11 @@ _LEAST = 4
 _QUARTERS = (4, 3)
 #: Slots without loss that prove a path clean, and the packets in them: five pings a second, and some slack.
 _CLEAN_SLOTS = 8
+#: Seconds of these.
+CLEAN_FOR = _CLEAN_SLOTS * SLOT
 _CLEAN_PACKETS = 15
+#: Lost packets that were to be expected in a clean window, and are missed.
+_EXPECTED = 4
 
 
 class Losses:
@@ -72,6 +76,11 @@ class Losses:
         """Tell whether less than CLEAN was lost in the last 4 s, of packets enough to know."""
         acked, lost = self._sum(0, _CLEAN_SLOTS)
         return len(self._slots) >= _CLEAN_SLOTS and acked >= _CLEAN_PACKETS and lost < CLEAN * (acked + lost)
+
+    def relieved(self, share: float) -> bool:
+        """Tell, when clean(), whether a loss of ``share`` (0..1) would have shown."""
+        acked, lost = self._sum(0, _CLEAN_SLOTS)
+        return share * (acked + lost) >= _EXPECTED
 
     def _window(self) -> tuple[int, int, int]:
         """Return the slots of the shortest window that tells something, and what was acknowledged and lost in it."""

@@ -22,14 +22,14 @@
 8. The probation is over: after 2 s, after 4 s when the path fell more than once without 60 s in UP between.
 9. More than 5 % of the packets of the probation were lost, and at least 3.
 
-What the peer says changes no state. It makes the rank worse (PathHealth.rank): down and suspect count as suspect, a
-probation after these as probation. Its lossy is about its own direction and counts for nothing here.
+What the peer says changes no state. It makes the rank worse (PathHealth.rank): down and suspect count as suspect, what
+follows these and is not up as probation. Otherwise its lossy is about its own direction and counts for nothing here.
 
 The longest way back is LOSSY for 4.5 s and a probation of 4 s: a path that has a connection and no fault is UP within
 10 s.
 
-Pings, where nothing else asks for an acknowledgement: every 50 ms in SUSPECT and PROBATION, 200 ms in LOSSY; in UP by
-the client alone, 200 ms when inner packets took the path in the last 10 s, else 1 s.
+A path whose loss ended as soon as its traffic had left was given too much traffic. To leave it does not help, so it
+does not become LOSSY again before a minute has passed without such loss.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ import math
 from typing import TYPE_CHECKING
 
 from mpquic.core.multipath.health import RANK_PROBATION, PathHealth, State, Transition
-from mpquic.core.multipath.losses import Losses
+from mpquic.core.multipath.losses import CLEAN_FOR, Losses
+from mpquic.core.multipath.pings import Pings
 from mpquic.core.multipath.probation import Probation, Silent
 from mpquic.core.multipath.report import Seen
 from mpquic.core.multipath.silence import Silence, Verdict
@@ -52,12 +53,10 @@ SETTLED = 60.0
 #: Most failures that are counted; one less for every FORGIVEN seconds in UP.
 MOST_FAILS = 6
 FORGIVEN = 60.0
-#: Seconds between pings: in doubt, while lossy, on a busy path, on an idle one, and how long a path counts as busy.
-PING_DOUBT = 0.05
-PING_LOSSY = 0.2
-PING_BUSY = 0.2
-PING_IDLE = 1.0
-BUSY = 10.0
+#: Seconds without loss after which a path that was given too much traffic may be LOSSY again, and the seconds between
+#: the end of that traffic and of the loss that show it.
+BORNE = 60.0
+_RELIEF = 1.5
 
 _FALLEN = {State.SUSPECT, State.LOSSY, State.DOWN}
 
@@ -66,11 +65,11 @@ class Machine:
     """One path."""
 
     def __init__(self, path: Path, now: float, *, asks: bool, transitions: list[Transition]) -> None:
-        """Begin in CONNECTING. ``asks``: send pings while UP. What happens is appended to ``transitions``."""
+        """Begin in CONNECTING. ``asks``: send many pings while UP. What happens is appended to ``transitions``."""
         self.path = path
         self.health = PathHealth(since=now)
         path.health = self.health
-        self._asks = asks
+        self.pings = Pings(asks=asks)
         self._transitions = transitions
         #: What is there as long as there is a connection.
         self._clock: AckClock | None = None
@@ -79,10 +78,9 @@ class Machine:
         self._probation: Probation | None = None
         #: The silence that made the path suspect, until its kind is known.
         self._silent: Silent | None = None
-        self._pinged = -math.inf
-        #: Inner packets that took the path, and when that last rose.
-        self._carried = 0
-        self.busy_at = -math.inf
+        #: What was lost when that was much, and until when so much is borne.
+        self._flood = 0.0
+        self._borne_until = -math.inf
         self._falls = 0
         self._forgive_at = math.inf
 
@@ -93,8 +91,14 @@ class Machine:
 
     def seen(self) -> Seen:
         """Return what a report says about it."""
-        clock, health = self._clock, self.health
-        return Seen(self.path.number, health.state, health.loss, (clock.srtt or 0.0) if clock is not None else 0.0)
+        clock, health, losses = self._clock, self.health, self._losses
+        state, rtt = health.state, 0.0
+        if clock is not None and losses is not None:
+            rtt = clock.srtt or 0.0
+            if state is State.UP and losses.persistent():
+                # Borne or not, it is an excuse for missing acknowledgements.
+                state = State.LOSSY
+        return Seen(self.path.number, state, health.loss, rtt)
 
     # --- what happens ------------------------------------------------------------------------------------------------
 
@@ -103,13 +107,14 @@ class Machine:
         connection = self.path.connection
         assert connection is not None
         clock = self._clock = connection.clock
+        clock.anew()
         if self._silence is None:
             self._silence = Silence(clock)
         else:
             self._silence.attach(clock)
         self._losses = Losses(clock)
         self._silent = None
-        self._pinged = now
+        self.pings.start(now)
         health = self.health
         # What the peer said was about the connection before.
         health.peer_rank = min(health.peer_rank, RANK_PROBATION)
@@ -144,7 +149,7 @@ class Machine:
         clock, losses, silence, health = self._clock, self._losses, self._silence, self.health
         if clock is None or losses is None or silence is None:
             return
-        self._look_busy(now)
+        self.pings.look(self.path.counters, now)
         losses.tick()
         silence.refresh()
         health.loss = losses.share()
@@ -152,10 +157,17 @@ class Machine:
         state = health.state
         # Only steady loss is an excuse for silence: a gap in the path looks like loss for a moment.
         steady = health.loss if persistent or state is State.LOSSY else 0.0
-        silence.expect_loss(1 - (1 - steady) * (1 - health.peer_loss) if steady else 0.0)
-        if persistent and state in (State.UP, State.PROBATION):
-            self._enter(State.LOSSY, f"{health.loss:.1%} of the packets lost", now)
+        answers = health.peer_loss if steady or health.peer is State.LOSSY else 0.0
+        silence.expect_loss(1 - (1 - steady) * (1 - answers))
+        if persistent:
+            self._flood = health.loss
+            if now < self._borne_until:
+                self._borne_until = now + BORNE
+            elif state in (State.UP, State.PROBATION):
+                self._enter(State.LOSSY, f"{health.loss:.1%} of the packets lost", now)
         elif state is State.LOSSY and losses.clean():
+            if now - CLEAN_FOR - self.pings.sending_at < _RELIEF and losses.relieved(self._flood):
+                self._borne_until = now + BORNE
             self._silent = None
             self._try(clock, f"{health.loss:.1%} of the packets lost in 4 s", now)
 
@@ -178,8 +190,8 @@ class Machine:
             self._prove(clock, silence, self._probation, now)
         elif health.state is State.UP and now >= self._forgive_at:
             self._forgive(now)
-        if asks or now >= self._ping_at(clock):
-            self._pinged = now
+        if asks or now >= self.pings.due(health.state, clock):
+            self.pings.sent(now)
             return True
         return False
 
@@ -188,7 +200,7 @@ class Machine:
         health, clock = self.health, self._clock
         if clock is None:
             return health.word_until
-        due = min(health.word_until, self._ping_at(clock))
+        due = min(health.word_until, self.pings.due(health.state, clock))
         if health.state is State.PROBATION and self._probation is not None:
             return min(due, self._probation.deadline())
         return min(due, self._forgive_at) if health.state is State.UP else due
@@ -253,7 +265,7 @@ class Machine:
             self._silent = None
             return
         failed = probation.failed()
-        if failed is not None:
+        if failed is not None and now >= self._borne_until:
             self._enter(State.LOSSY, failed, now)
         else:
             self._enter(State.UP, f"good for {now - self.health.since:.0f} s", now)
@@ -262,19 +274,3 @@ class Machine:
         health = self.health
         health.fails -= 1
         self._forgive_at = now + FORGIVEN if health.fails else math.inf
-
-    def _look_busy(self, now: float) -> None:
-        counters = self.path.counters
-        carried = counters.tx_packets + counters.rx_packets
-        if carried != self._carried:
-            self._carried = carried
-            self.busy_at = now
-
-    def _ping_at(self, clock: AckClock) -> float:
-        last = max(self._pinged, clock.last_sent or -math.inf)
-        state = self.health.state
-        if state is State.UP:
-            if not self._asks:
-                return math.inf
-            return last + (PING_BUSY if last < self.busy_at + BUSY else PING_IDLE)
-        return last + (PING_LOSSY if state is State.LOSSY else PING_DOUBT)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from mpquic.core.multipath import report
 from mpquic.core.multipath.health import UNUSABLE, State, Transition
 from mpquic.core.multipath.losses import SLOT
-from mpquic.core.multipath.machine import BUSY, Machine
+from mpquic.core.multipath.machine import Machine
+from mpquic.core.multipath.pings import BUSY
 
 if TYPE_CHECKING:
     from mpquic.core.connection import Connection
@@ -201,7 +202,9 @@ class Monitor:
 
     def _carrier(self) -> tuple[Path, Connection] | None:
         """Return the path for a report: of the best rank, of these the busiest."""
-        best = sorted(self._machines.values(), key=lambda each: (each.health.rank, -each.busy_at, each.path.number))
+        best = sorted(
+            self._machines.values(), key=lambda each: (each.health.rank, -each.pings.busy_at, each.path.number)
+        )
         for machine in best:
             connection = machine.path.connection
             if machine.usable and connection is not None:
@@ -212,7 +215,7 @@ class Monitor:
         """Tell whether the peer should hear often."""
         for machine in self._machines.values():
             state = machine.health.state
-            if state in (State.SUSPECT, State.LOSSY, State.PROBATION) or now < machine.busy_at + BUSY:
+            if state in (State.SUSPECT, State.LOSSY, State.PROBATION) or now < machine.pings.busy_at + BUSY:
                 return True
             if state is State.DOWN and now < machine.health.since + _NEWS:
                 return True

@@ -37,6 +37,8 @@ _UNKNOWN = 0.333
 EVIDENCE, MOST_EVIDENCE = 3, 20
 #: Chance of a false alarm that is accepted.
 _CHANCE = 1e-4
+#: Single packets fare worse in a queue that is flooded than the flood itself does, by so much at most.
+_WORSE = 2
 #: Seconds between two pings in one silence, and the same in times of an answer.
 _STEP = 0.025
 _STEP_ANSWERS = 1 / 8
@@ -113,7 +115,7 @@ class Silence:
         if share <= 0:
             self.needed = EVIDENCE
         else:
-            needed = math.ceil(math.log(_CHANCE) / math.log(min(share, 0.99)))
+            needed = math.ceil(math.log(_CHANCE) / math.log(min(_WORSE * share, 0.99)))
             self.needed = min(max(EVIDENCE, needed), MOST_EVIDENCE)
 
     def survived(self, pause: float, now: float) -> None:
