@@ -8,16 +8,18 @@ from dataclasses import replace
 from ipaddress import ip_network
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mpquic.core.capsules import ProtocolError, encode_varint
 from mpquic.core.messages import MAX_POLICY
 from mpquic.core.multipath.policy import PathSpec, Policy, Rule, TrafficClass
-from mpquic.core.multipath.policy_wire import MAX_NUMBER, MAX_RATE, decode, encode
+from mpquic.core.multipath.policy_wire import MAX_NUMBER, MAX_RATE, decode, encode, generation
 from test_messages import networks
 
 PLAIN = Policy(1, (PathSpec(1, "wan1", 0, 0, 1, None),), (TrafficClass("default", "priority"),))
-names = st.text(string.ascii_letters + string.digits + "._-/", min_size=1, max_size=80)
+names = st.text(string.ascii_letters + string.digits + "._-/", min_size=1, max_size=8)
+#: Drawing a policy takes long on a busy machine.
+QUICK = settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 numbers = st.integers(0, MAX_NUMBER)
 octets = st.integers(0, 255)
 port_ranges = st.tuples(st.integers(0, 65535), st.integers(0, 65535)).map(lambda pair: (min(pair), max(pair)))
@@ -28,10 +30,10 @@ def policies(draw: st.DrawFn) -> Policy:
     paths = tuple(
         PathSpec(number, name, draw(octets), draw(numbers), draw(st.integers(1, MAX_NUMBER)), draw(rates))
         for number, name in draw(
-            st.lists(st.tuples(st.integers(1, 255), names), min_size=1, max_size=6, unique_by=(_first, _second))
+            st.lists(st.tuples(st.integers(1, 255), names), min_size=1, max_size=3, unique_by=(_first, _second))
         )
     )
-    own = st.lists(st.sampled_from([path.number for path in paths]), unique=True, max_size=4).map(tuple)
+    own = st.lists(st.sampled_from([path.number for path in paths]), unique=True, max_size=2).map(tuple)
     classes = tuple(
         TrafficClass(
             name,
@@ -41,14 +43,14 @@ def policies(draw: st.DrawFn) -> Policy:
             draw(st.integers(1, 3)),
             draw(st.booleans()),
         )
-        for name in draw(st.lists(names, min_size=1, max_size=16, unique=True))
+        for name in draw(st.lists(names, min_size=1, max_size=3, unique=True))
     )
     target = st.integers(0, len(classes) - 1)
-    some = st.lists(networks(), max_size=3).map(tuple)
-    ranges = st.lists(port_ranges, max_size=3).map(tuple)
-    protocols, dscps = st.frozensets(octets, max_size=4), st.frozensets(st.integers(0, 63), max_size=4)
+    some = st.lists(networks(), max_size=2).map(tuple)
+    ranges = st.lists(port_ranges, max_size=2).map(tuple)
+    protocols, dscps = st.frozensets(octets, max_size=2), st.frozensets(st.integers(0, 63), max_size=2)
     rules = st.builds(Rule, target, protocols, some, some, ranges, ranges, dscps)
-    return Policy(draw(numbers), paths, classes, draw(target), tuple(draw(st.lists(rules, max_size=4))))
+    return Policy(draw(numbers), paths, classes, draw(target), tuple(draw(st.lists(rules, max_size=2))))
 
 
 def _first(pair: tuple[int, str]) -> int:
@@ -62,13 +64,14 @@ def _second(pair: tuple[int, str]) -> str:
 rates = st.one_of(st.none(), st.integers(1, MAX_RATE))
 
 
+@QUICK
 @given(policies())
 def test_policies_come_back(policy: Policy) -> None:
     assert decode(encode(policy)) == policy
     assert decode(encode(policy) + b"later") == policy
 
 
-@settings(max_examples=20)
+@QUICK
 @given(policies())
 def test_a_policy_cut_off_anywhere_is_refused(policy: Policy) -> None:
     data = encode(policy)
@@ -169,3 +172,22 @@ def test_more_paths_than_there_are_numbers() -> None:
         decode(b"\1" + encode_varint(256) + 300 * b"\1")
     most = tuple(PathSpec(number, f"wan{number}", 0, 0, 1, None) for number in range(1, 256))
     assert decode(encode(replace(PLAIN, paths=most))).paths == most
+
+
+def test_paths_times_classes_are_bounded() -> None:
+    classes = tuple(TrafficClass(f"class-{number}", "balanced") for number in range(16))
+    paths = tuple(PathSpec(number, f"wan{number}", 0, 0, 1, None) for number in range(1, 66))
+    fits = replace(PLAIN, paths=paths[:64], classes=classes)
+    assert decode(encode(fits)) == fits
+    with pytest.raises(ValueError, match="found 65 paths and 16 classes, expected a product of at most 1024"):
+        encode(replace(fits, paths=paths))
+    data = encode(replace(PLAIN, paths=paths, classes=classes[:1]))
+    at = data.index(bytes([1, 0, 7]) + b"class-0")
+    with pytest.raises(ProtocolError, match="policy: paths and classes: found 65 and 16, expected a product of"):
+        decode(data[:at] + b"\x10" + data[at + 1 :])
+
+
+def test_the_generation_can_be_read_alone() -> None:
+    assert generation(encode(replace(PLAIN, generation=70_000))) == 70_000
+    with pytest.raises(ProtocolError, match="policy: generation: found the end, expected an integer"):
+        generation(b"")

@@ -13,12 +13,13 @@ import pytest
 from joiner import FIRST, OTHER_PREFIXES, SECOND, Place, numbered, policy
 from mpquic.core import messages
 from mpquic.core.guest import DEADLINE
-from mpquic.core.messages import Confirm, Hello, Join, Register, Registered
+from mpquic.core.messages import Confirm, Hello, Join, PolicyUpdate, Register, Registered
 from mpquic.core.multipath import policy_wire
 from mpquic.core.multipath.policy import Rule, TrafficClass
 from mpquic.core.queue import CAPACITY_OCTETS
 from mpquic.core.registration import MAX_CONTROL
 from mpquic.core.roster import Roster
+from mpquic.core.session import MAX_POLICIES
 from simulation import PREFIXES, packet
 
 if TYPE_CHECKING:
@@ -564,6 +565,36 @@ def test_a_flood_of_policies_ends(place: Place) -> None:
     found = session(place).policy
     assert found is not None
     assert 10 < found.generation < MAX_CONTROL / len(data) + 2
+
+
+def test_policies_in_quick_succession_end_the_connection_that_brought_them(place: Place) -> None:
+    joiners = [place.path(number, policy(1, 2)) for number in (1, 2)]
+    for generation in range(2, MAX_POLICIES + 1):
+        joiners[0].link.control(PolicyUpdate(policy_wire.encode(policy(1, 2, generation=generation))).encode())
+    # What is known already is no work, however often it comes.
+    joiners[1].link.control(50 * PolicyUpdate(policy_wire.encode(policy(1, 2))).encode())
+    place.run(0.1)
+    assert [joiner.closed for joiner in joiners] == [None, None]
+    many = range(MAX_POLICIES + 1, MAX_POLICIES + 4)
+    joiners[1].link.control(
+        b"".join([PolicyUpdate(policy_wire.encode(policy(1, 2, generation=g))).encode() for g in many])
+    )
+    place.run(0.1)
+    assert joiners[1].closed is not None
+    assert joiners[1].closed.reason == "found more than 16 policies in short time"
+    place.run(3.0)
+    # Nor is another start of the client free.
+    place.path(1, policy(1, 2), session=SECOND)
+    refused = []
+    for number in range(8):
+        hasty = place.call_in()
+        hasty.join(1, policy(1, 2), session=bytes([number] * 16))
+        hasty.confirm()
+        refused.append(hasty.closed is not None and hasty.closed.reason.startswith("found more than"))
+    assert refused.count(True) >= 3
+    assert session(place).guests.keys() == {1}
+    place.run(5.0)
+    assert place.path(2, policy(1, 2, generation=90), session=SECOND).closed is None
     assert session(place).guests.keys() >= {2}
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from mpquic.core import messages
 from mpquic.core.capsules import ProtocolError
 from mpquic.core.messages import Join, Register
-from mpquic.core.multipath import policy_wire
 from mpquic.core.registration import VersionError
 from mpquic.core.roster import RefusalError
 
@@ -117,12 +116,15 @@ class Reception:
 
     def _join(self, guest: Guest, identity: Identity, wanted: Join) -> None:
         member = self.roster.claim(identity, wanted.prefixes)
-        policy = policy_wire.decode(wanted.policy)
-        if all(spec.number != wanted.path for spec in policy.paths):
-            raise ProtocolError(f"JOIN: path: found {wanted.path}, expected the number of a path of its policy")
         session = self.sessions[member.name]
         gathering = session.gather(wanted.session)
-        if not gathering.admits(wanted.path, policy):
-            raise RefusalError(messages.NOT_ALLOWED, f"path {wanted.path} is not in the newest policy of its tunnel")
+        policy = gathering.news(wanted.policy)
+        if policy is None:
+            if wanted.path not in gathering.paths:
+                raise RefusalError(
+                    messages.NOT_ALLOWED, f"path {wanted.path} is not in the newest policy of its tunnel"
+                )
+        elif all(spec.number != wanted.path for spec in policy.paths):
+            raise ProtocolError(f"JOIN: path: found {wanted.path}, expected the number of a path of its policy")
         guest.session, guest.gathering, guest.number = session, gathering, wanted.path
         guest.connection.control(guest.registration.accept(member.prefixes, gathering.epoch))

@@ -19,7 +19,6 @@ from mpquic.core.connection import CidIssued, CidRetired, Closed, ControlData, E
 from mpquic.core.guest import MAX_UNREGISTERED, REFUSED_STAYS, Guest
 from mpquic.core.liveness import SERVER_SILENCE, Liveness, Verdict
 from mpquic.core.messages import Confirm
-from mpquic.core.multipath import policy_wire
 from mpquic.core.multipath.trunks import Trunks
 from mpquic.core.reception import LEGACY_PROTOCOL, Reception
 from mpquic.core.roster import RefusalError
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
     from mpquic.core.connection import Connection, Listener
     from mpquic.core.multipath.gathering import Gathering
-    from mpquic.core.multipath.policy import Policy
     from mpquic.core.offload import Codec
     from mpquic.core.roster import Member, Roster
     from mpquic.core.types import Arrival, Datagram, Frame
@@ -387,7 +385,7 @@ class ServerTunnel:
                 if isinstance(wanted, Confirm):
                     self._activate(guest, guest.session, now)
                 elif guest.path is not None and guest.gathering is not None:
-                    self._follow(guest.session, guest.gathering, policy_wire.decode(wanted.policy), now)
+                    self._follow(guest.session, guest.gathering, wanted.policy, now)
         except ProtocolError as error:
             self._refuse(guest, RefusalError(messages.MALFORMED, str(error)), now)
         except RefusalError as refusal:
@@ -437,13 +435,17 @@ class ServerTunnel:
 
     def _activate(self, guest: Guest, session: Session, now: float) -> None:
         """Let a connection that is confirmed be the tunnel, or one path of it."""
-        gathering = guest.gathering
-        if gathering is not None and gathering.over:
-            self._end(guest, SUPERSEDED, now)
-            return
-        former = session.open(gathering, now)
-        if gathering is not None and not self._joins(guest, session, gathering, now):
-            return
+        gathering, join = guest.gathering, guest.registration.join
+        if gathering is None or join is None:
+            former = session.open(None, now)
+        else:
+            if gathering.over:
+                self._end(guest, SUPERSEDED, now)
+                return
+            former = self._follow(session, gathering, join.policy, now)
+            if guest.number not in gathering.paths:
+                self._end(guest, PATH_REMOVED, now)
+                return
         previous = session.enter(guest, now)
         if previous is not None:
             former.append(previous)
@@ -473,23 +475,20 @@ class ServerTunnel:
             detail += f" protocol={LEGACY_PROTOCOL} identity=none"
         self._enter("up", session.reason, now, detail=f"{detail} session={guest.connection.session}")
 
-    def _joins(self, guest: Guest, session: Session, gathering: Gathering, now: float) -> bool:
-        """Take the policy of a connection that is confirmed; tell whether its path is one of the tunnel's."""
-        assert guest.registration.join is not None
-        self._follow(session, gathering, policy_wire.decode(guest.registration.join.policy), now)
-        if guest.number in gathering.paths:
-            return True
-        self._end(guest, PATH_REMOVED, now)
-        return False
+    def _follow(self, session: Session, gathering: Gathering, said: bytes, now: float) -> list[Guest]:
+        """Be the tunnel over several paths, and spread its packets like a policy, if nothing newer is known.
 
-    def _follow(self, session: Session, gathering: Gathering, policy: Policy, now: float) -> None:
-        """Spread the packets of a tunnel like this, if nothing newer is known."""
-        gone = session.follow(gathering, policy, now)
+        Return the connections that are no part of it. Raises ProtocolError and RefusalError, and nothing has happened.
+        """
+        policy = session.news(gathering, said, now)
+        former = session.open(gathering, now)
+        gone = session.follow(gathering, said, policy, now) if policy is not None else []
         for guest in gone:
             self._forget(guest, PATH_REMOVED, now)
         if gone:
             self._left(session, PATH_REMOVED, now)
         self._trunks.stir(session)
+        return former
 
     def _closed(self, guest: Guest, event: Closed, now: float) -> None:
         if guest.session is None and not guest.registration.refused:

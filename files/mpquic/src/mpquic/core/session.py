@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from mpquic.core import gate, wire
-from mpquic.core.budget import Budget
+from mpquic.core import gate, messages, wire
+from mpquic.core.budget import Bucket, Budget
 from mpquic.core.fit import Fit
 from mpquic.core.gate import OPEN
 from mpquic.core.icmp import TooBig
@@ -16,6 +16,7 @@ from mpquic.core.marking import marking
 from mpquic.core.multipath.gathering import Gathering
 from mpquic.core.offload.legacy import LegacyCodec
 from mpquic.core.path import Path
+from mpquic.core.roster import RefusalError
 from mpquic.core.types import Counters
 
 if TYPE_CHECKING:
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from mpquic.core.offload import Codec
     from mpquic.core.prefixes import PrefixTable
     from mpquic.core.roster import Member, Shared
+
+
+#: Policies of one peer that count, at once; then one per second. Each means work for the server.
+MAX_POLICIES = 16
 
 
 class Session:
@@ -57,6 +62,7 @@ class Session:
         self._own = frozenset(interface.ip.packed for interface in own)
         self._gate = OPEN
         self._codec: Codec | None = None
+        self._policies = Bucket(1.0, MAX_POLICIES)
         #: All that connections on their way belong to, by the client's id; nothing is kept that none belongs to.
         self._gatherings: WeakValueDictionary[bytes, Gathering] = WeakValueDictionary()
 
@@ -147,12 +153,22 @@ class Session:
         self.gathering, self.bundle = gathering, None
         return former
 
-    def follow(self, gathering: Gathering, policy: Policy, now: float) -> list[Guest]:
-        """Spread packets like this, unless something as new is known; return the connections whose paths are gone."""
+    def news(self, gathering: Gathering, said: bytes, now: float) -> Policy | None:
+        """Return the policy that these bytes say, None when something as new is known.
+
+        Raises ProtocolError, and RefusalError when there were too many.
+        """
+        policy = gathering.news(said)
+        if policy is not None and not self._policies.take(now):
+            raise RefusalError(messages.NOT_ALLOWED, f"found more than {MAX_POLICIES} policies in short time")
+        return policy
+
+    def follow(self, gathering: Gathering, said: bytes, policy: Policy, now: float) -> list[Guest]:
+        """Spread packets like ``policy``, which was ``said`` so; return the connections whose paths are gone."""
         gone = [self.guests[number] for number in gathering.surplus(policy) if number in self.guests]
         for guest in gone:
             self.leave(guest, "path removed", now)
-        gathering.follow(policy, self._make_path, self.counters, now)
+        gathering.follow(said, policy, self._make_path, self.counters, now)
         if self.bundle is not gathering.bundle:
             self.bundle = gathering.bundle
             assert self.bundle is not None

@@ -123,7 +123,7 @@ class Policies(Decoder):
     def _serve(self, policy: Policy) -> None:
         counters, now = Counters(), 100.0
         gathering = Gathering()
-        gathering.follow(policy, _path, counters, now)
+        gathering.follow(b"", policy, _path, counters, now)
         bundle = gathering.bundle
         assert bundle is not None
         assert list(bundle.paths) == [spec.number for spec in policy.paths]

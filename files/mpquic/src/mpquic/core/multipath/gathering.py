@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING
 
 from mpquic.core.messages import ID_LENGTH
+from mpquic.core.multipath import policy_wire
 from mpquic.core.multipath.bundle import Bundle
 from mpquic.core.queue import CAPACITY_OCTETS
 
@@ -40,27 +41,25 @@ class Gathering:
         self.over = False
         #: How packets are spread, the newest there is; None until a connection is confirmed.
         self.policy: Policy | None = None
+        self._said = b""
+
+    def news(self, said: bytes) -> Policy | None:
+        """Return the policy that these bytes say, None when something as new is known. Raises ProtocolError.
+
+        All paths of a client say the same: it is read once.
+        """
+        known = self.policy
+        if known is not None and (said == self._said or policy_wire.generation(said) <= known.generation):
+            return None
+        return policy_wire.decode(said)
 
     def surplus(self, policy: Policy) -> list[int]:
-        """Return the numbers of paths that are no more with this policy, if it is the newest."""
-        if self.policy is None or policy.generation <= self.policy.generation:
-            return []
+        """Return the numbers of paths that are no more with this policy."""
         return list(self.paths.keys() - {spec.number for spec in policy.paths})
 
-    def admits(self, path: int, policy: Policy) -> bool:
-        """Tell whether a connection for this path, with this policy, can be one of these."""
-        known = self.policy
-        newest = policy if known is None or policy.generation > known.generation else known
-        return any(spec.number == path for spec in newest.paths)
-
-    def follow(self, policy: Policy, make: MakePath, counters: Counters, now: float) -> None:
-        """Spread packets like this from now on, unless something as new is known.
-
-        ``counters`` are those of inner packets.
-        """
-        if self.policy is not None and policy.generation <= self.policy.generation:
-            return
-        self.policy = policy
+    def follow(self, said: bytes, policy: Policy, make: MakePath, counters: Counters, now: float) -> None:
+        """Spread packets like ``policy`` from now on, which was ``said`` so; count inner packets in ``counters``."""
+        self.policy, self._said = policy, said
         capacity = max(LEAST_CAPACITY, CAPACITY_OCTETS // len(policy.paths))
         paths: dict[int, Path] = {}
         for spec in policy.paths:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 MAX_CLASSES: Final = 16
 MAX_RULES: Final = 256
 MAX_NAME: Final = 80
+#: Paths times classes: each class has an opinion on each path, and forms it anew whenever a path changes.
+MAX_PAIRS: Final = 1024
 #: Priorities and weights end here, rates (bits per second) there.
 MAX_NUMBER: Final = (1 << 31) - 1
 MAX_RATE: Final = (1 << 40) - 1
@@ -36,6 +38,9 @@ _NAME = re.compile(rb"[A-Za-z0-9._/-]+")
 
 def encode(policy: Policy) -> bytes:
     """Return a policy as bytes. Raises ValueError for one that is too large."""
+    if len(policy.paths) * len(policy.classes) > MAX_PAIRS:
+        found = f"{len(policy.paths)} paths and {len(policy.classes)} classes"
+        raise ValueError(f"found {found}, expected a product of at most {MAX_PAIRS}")
     data = b"".join(
         [
             encode_varint(policy.generation),
@@ -55,19 +60,26 @@ def decode(data: bytes) -> Policy:
     reader = Reader("policy", data)
     if len(data) > MAX_POLICY:
         raise reader.error("length", str(len(data)), f"at most {MAX_POLICY}")
-    generation = reader.varint("generation")
+    number = reader.varint("generation")
     paths = tuple([_path(reader, index) for index in range(reader.varint("number of paths", 1, MAX_PATH))])
     numbers = [path.number for path in paths]
     _distinct(numbers, "numbers of paths")
     _distinct([path.name for path in paths], "names of paths")
     reader.where = "policy"
     count = reader.byte("number of classes", 1, MAX_CLASSES)
+    if len(paths) * count > MAX_PAIRS:
+        raise reader.error("paths and classes", f"{len(paths)} and {count}", f"a product of at most {MAX_PAIRS}")
     default = reader.byte("default class", 0, count - 1)
     classes = tuple([_class(reader, index, numbers) for index in range(count)])
     _distinct([each.name for each in classes], "names of classes")
     reader.where = "policy"
     rules = tuple([_rule(reader, index, count) for index in range(reader.varint("number of rules", 0, MAX_RULES))])
-    return Policy(generation, paths, classes, default, rules)
+    return Policy(number, paths, classes, default, rules)
+
+
+def generation(data: bytes) -> int:
+    """Return the generation of the policy that these bytes say, whatever else they say. Raises ProtocolError."""
+    return Reader("policy", data).varint("generation")
 
 
 def _encode_path(path: PathSpec) -> bytes:
