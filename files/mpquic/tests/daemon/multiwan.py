@@ -125,6 +125,8 @@ class MultiWan(Wan):
         return found
 
     def wait_path(self, name: str, state: str, seconds: float = 10, role: str = "client") -> float:
+        """Return how long it took from when the daemon answered."""
+        self.wait_started(role)
         return until(
             lambda: self.path(name, role)["state"] == state,
             seconds,

@@ -17,7 +17,8 @@ pytestmark = [pytest.mark.netns, pytest.mark.skipif(os.geteuid() != 0, reason="n
 
 def _told(wan: Wan, reason: str) -> None:
     """Wait until the client says why it waits, which is not that nobody answered."""
-    until(lambda: wan.status("client")["reason"] == reason, 15, lambda: str(wan.status("client")))
+    wan.wait_started("client")
+    until(lambda: wan.status("client")["reason"] == reason, 5, lambda: str(wan.status("client")))
     assert "no acknowledgement" not in wan.log("client")
     assert "no answer" not in wan.log("client")
 
