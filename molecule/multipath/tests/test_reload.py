@@ -71,8 +71,3 @@ def test_a_path_beside_classes_is_in_the_rest_of_the_shaper(changed):
         assert result(flow("many", WEB, 10000, 100, 3, 23000, lan=LAN))["back"] == 300
     assert len(seen["isp5", "access"]) > 20
     assert sent() - before > 20
-
-
-def test_a_second_run_changes_nothing(changed):
-    result_ = play("--check", inventory=write(edited()))
-    assert {host: counts["changed"] for host, counts in recap(result_).items()} == dict.fromkeys(ENDS, 0)
