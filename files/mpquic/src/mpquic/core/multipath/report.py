@@ -33,7 +33,7 @@ _CODES = {
 _STATES = (State.DOWN, State.SUSPECT, State.LOSSY, State.PROBATION, State.UP)
 _NUMBERS = 1 << 32
 #: Reports that are looked at in one second: a peer sends 21 at most.
-_MOST_PER_SECOND = 64
+_MOST_PER_SECOND = 25
 #: Seconds after which a report counts whatever its number: its sender may have begun anew.
 STALE = 5.0
 
