@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 from tests.bench import machine
 from tests.bench.arguments import positive
 from tests.bench.errors import BenchError
-from tests.trials import blackhole, faults, sharing
+from tests.trials import blackhole, calm, faults, sharing
 from tests.trials.outcome import Outcome, text
 
 if TYPE_CHECKING:
@@ -41,7 +41,11 @@ def plan(trials: int) -> Iterator[tuple[str, bool, Callable[[Path], Outcome | li
         yield "fault-" + re.sub(r"[^a-z0-9]+", "-", fault), True, partial(faults.trial, name=fault)
     yield "dead-start", True, faults.dead_start
     yield "restarts", True, faults.restarts
+    yield "every-path", True, faults.every_path
     yield "copies", True, sharing.copies
+    yield "calm-full", False, calm.full
+    yield "calm-uneven", True, calm.uneven
+    yield "spray", False, sharing.spray
     yield "sixteen", False, faults.sixteen
     yield (
         "weights-3-2-1",

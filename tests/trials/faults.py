@@ -195,3 +195,29 @@ def sixteen(folder: Path) -> Outcome:
     found.expect(told["alive"] == _TALKS, f"all {_TALKS} TCP connections live: {told['faults']}")
     found.expect(float(found.values["back_s"]) <= BACK, f"every path is back within {BACK:g} s")
     return found
+
+
+def every_path(folder: Path) -> Outcome:
+    """Cut every WAN for five seconds."""
+    found = Outcome("every WAN cut for 5 s")
+    with network(folder, [Quality(delay=5)] * 3) as net, tunnel(net, folder) as ends:
+        ends.start()
+        ends.wait_up()
+        with probes(ends, PLAIN) as running, load.talking(ends, _TALKS) as talk:
+            for isp in net.isps:
+                isp.cut("both")
+            time.sleep(5)
+            for isp in net.isps:
+                isp.mend()
+            mended = time.monotonic()
+            back = ends.wait_up(seconds=BACK + 5)
+            time.sleep(1)
+            end = time.monotonic() - 0.5
+            streams = running.streams()
+            told = talk.end()
+        gap = max(streams[sender, PLAIN].gap(mended, end) for sender in _SENDERS)
+        found.values = {"alive": told["alive"], "silent_after_ms": 1000 * gap, "back_s": back}
+    found.expect(told["alive"] == _TALKS, f"all {_TALKS} TCP connections live: {told['faults']}")
+    found.expect(gap <= 4.0, "packets pass again within 4 s")
+    found.expect(back <= BACK, f"every path is back within {BACK:g} s")
+    return found

@@ -85,12 +85,9 @@ def carried(ends: Ends, seconds: float, *options: str, skip: float = 3.0) -> flo
 
 
 @contextlib.contextmanager
-def bulk(ends: Ends, rate: str) -> Iterator[None]:
-    """Keep one TCP stream of at most ``rate`` running each way."""
-    with (
-        _iperf(ends, 3600, 7300, "-b", rate) as up,
-        _iperf(ends, 3600, 7301, "-b", rate, "-R") as down,
-    ):
+def bulk(ends: Ends, *options: str) -> Iterator[None]:
+    """Keep TCP streams running each way; ``options`` are iperf3's."""
+    with _iperf(ends, 3600, 7300, *options) as up, _iperf(ends, 3600, 7301, *options, "-R") as down:
         yield
         for process in (up, down):
             if not process.alive():

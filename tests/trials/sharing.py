@@ -143,3 +143,31 @@ def copies(folder: Path, seconds: float = 30.0) -> Outcome:
     found.expect(float(found.values["twice_lost_percent"]) <= 1.5, "at most 1.5 % of what is sent twice is lost")
     found.expect(found.values["doubled"] == 0, "no packet arrives twice")
     return found
+
+
+def spray(folder: Path, seconds: float = 10.0) -> Outcome:
+    """Let single flows use two WANs of 10 Mbit/s at once, 10 and 25 ms away, packet by packet."""
+    found = Outcome("sprayed class, two WANs of 10 Mbit/s")
+    qualities = [Quality(rate_up=10, rate_down=10, delay=delay, limit=125_000) for delay in (5, 12.5)]
+    with network(folder, qualities) as net, tunnel(net, folder) as ends:
+        rates = ["9700kbit"] * 2
+        ends.set_paths(rate=rates, rate_down=rates)
+        ends.config["client"]["multipath_policy"] = "balanced"
+        best = _alone(ends, 1)
+        ends.config["client"]["dataplane"] = {"classes": {"default": {"spray": True}}}
+        ends.start()
+        ends.wait_up()
+        with probes(ends, PLAIN) as running:
+            begin = time.monotonic()
+            time.sleep(seconds)
+            streams = running.streams()
+            both = [streams[sender, PLAIN] for sender in ("client", "server")]
+            found.values["reordered"] = sum(stream.reordered(begin, time.monotonic()) for stream in both)
+            found.values["lost"] = sum(stream.lost(begin, time.monotonic() - 0.5) for stream in both)
+        for way, more in _WAYS.items():
+            mbit = load.carried(ends, _SECONDS, *more)
+            found.values |= {f"{way}_mbit": mbit, f"{way}_best": best[way]}
+            found.expect(mbit >= 1.5 * best[way], f"{way}: one TCP flow is at least 1.5 times as fast as by one WAN")
+    found.expect(found.values["reordered"] == 0, "nothing arrives out of order")
+    found.expect(found.values["lost"] == 0, "nothing is lost")
+    return found

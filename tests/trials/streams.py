@@ -42,8 +42,12 @@ class Stream:
 
     def lost(self, begin: float, end: float) -> int:
         """Return how many of the packets sent between two moments did not arrive."""
+        return len(self.missing(begin, end))
+
+    def missing(self, begin: float, end: float) -> list[float]:
+        """Return when those of the packets were sent that were sent between two moments and did not arrive."""
         arrived = {number for number, _at in self.arrivals}
-        return sum(begin <= at < end and number not in arrived for number, at in self.sent.items())
+        return [at for number, at in self.sent.items() if begin <= at < end and number not in arrived]
 
     def count(self, begin: float, end: float) -> int:
         """Return how many packets were sent between two moments."""
