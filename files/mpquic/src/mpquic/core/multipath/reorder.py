@@ -55,7 +55,7 @@ class _Queue:
 class Reorder:
     """Holds payloads back, of all buckets, and lets them go into ``ready``."""
 
-    __slots__ = ("_octets", "_patience", "busy", "ready", "waiting")
+    __slots__ = ("_due", "_octets", "_patience", "busy", "ready", "waiting")
 
     def __init__(self, patience: Patience) -> None:
         """Wait as long as ``patience`` says when something has to wait."""
@@ -67,6 +67,8 @@ class Reorder:
         #: Payloads that wait, and numbers that are remembered as passed meanwhile.
         self.waiting = 0
         self._octets = 0
+        #: Nothing has waited for too long before that time.
+        self._due = math.inf
 
     def take(self) -> dict[int, list[bytes]]:
         """Return ``ready`` and begin anew."""
@@ -107,6 +109,7 @@ class Reorder:
                 return
             queue = self.busy[bucket] = _Queue(floor)
         until = now + hold
+        self._due = min(self._due, until)
         for number, payload in enumerate(payloads, first):
             self._take(queue, number, (until, payload, class_index), ordered=ordered)
         if queue.order:
@@ -116,20 +119,23 @@ class Reorder:
 
     def fire(self, now: float) -> None:
         """Give up the gaps that were waited for long enough."""
+        if now < self._due:
+            return
+        self._due = math.inf
         for bucket, queue in list(self.busy.items()):
             while queue.order:
                 position = next(iter(queue.held))
-                if queue.held[position][0] > now:
+                until = queue.held[position][0]
+                if until > now:
+                    self._due = min(self._due, until)
                     break
                 self._advance(queue, position)
             if not queue.order:
                 self._close(bucket)
 
     def deadline(self) -> float:
-        """Return when fire() must be called next."""
-        if not self.busy:
-            return math.inf
-        return min([next(iter(queue.held.values()))[0] for queue in self.busy.values()])
+        """Return when fire() must be called next; that may be too early when a gap was filled since."""
+        return self._due
 
     def release(self) -> None:
         """Let everything go, in order."""
@@ -188,3 +194,5 @@ class Reorder:
     def _close(self, bucket: int) -> None:
         """Forget a bucket in which nothing is held."""
         self.waiting -= len(self.busy.pop(bucket).passed)
+        if not self.busy:
+            self._due = math.inf
