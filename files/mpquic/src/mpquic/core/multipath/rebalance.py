@@ -10,9 +10,10 @@ to q when
     (n(q) + 1) / w(q)  <  n(p) / w(p)                              it is q's turn (highest averages, D'Hondt), or
     r > load(q)  and  r >= load(p) / 4                             it is more than all that q carries.
 
-The first keeps flows that need little from being counted like those that take all they get; the others keep a link
-that is weaker than its weight says, and therefore looks empty, from attracting more and more flows. So does the proof
-of each move: a path whose load has not risen by half of what moved there is left alone for a while.
+The first keeps flows that need little from being counted like those that take all they get, the others keep the number
+of moves low. A link that carries less than its weight says looks empty, and would attract more and more flows. So each
+move has to prove itself: when the load of q has not risen by half of r, the flow goes back, and q is left alone for a
+while.
 """
 
 from __future__ import annotations
@@ -51,7 +52,8 @@ class _Trial(NamedTuple):
     """A move that has yet to show."""
 
     flow: Flow
-    #: Bits per second that the path is to carry.
+    origin: Path
+    #: Bits per second that the path is to carry, and by when.
     load: float
     at: float
 
@@ -118,34 +120,37 @@ class Rebalancer:
             if flow.path is not None:
                 loads[flow.path] += flow.rate
                 counts[flow.path] += 1
-        self._prove(loads, now)
-        best: tuple[float, Flow, Path] | None = None
+        return self._undo(loads, now) or self._best(loads, counts, now)
+
+    def _best(
+        self, loads: defaultdict[Path, float], counts: defaultdict[Path, int], now: float
+    ) -> tuple[Flow, Path] | None:
+        """Return the move that gains most."""
+        best: tuple[float, Flow, Path, Path] | None = None
         for flow in self._elephants:
-            here = flow.path
-            weights = self._choices(flow)
+            here, weights = flow.path, self._choices(flow)
             if here is None or here not in weights or flow.windows < WINDOWS or now < flow.settled:
                 continue
-            load, count = loads[here] / weights[here], counts[here] / weights[here]
+            load, count = GAIN * loads[here] / weights[here], counts[here] / weights[here]
             for path, weight in weights.items():
-                if path is here or path in self._trials or now < self._shut.get(path, _OPEN)[0]:
+                gain = load - (loads[path] + flow.rate) / weight
+                if gain <= 0 or path is here or path in self._trials or now < self._shut.get(path, _OPEN)[0]:
                     continue
-                gain = GAIN * load - (loads[path] + flow.rate) / weight
-                if gain <= 0 or (best is not None and gain <= best[0]):
-                    continue
-                dominant = flow.rate > loads[path] and flow.rate >= loads[here] / 4
-                if dominant or (counts[path] + 1) / weight < count:
-                    best = gain, flow, path
+                larger = flow.rate > loads[path] and flow.rate >= loads[here] / 4
+                if (larger or (counts[path] + 1) / weight < count) and (best is None or gain > best[0]):
+                    best = gain, flow, here, path
         if best is None:
             return None
-        _gain, flow, path = best
-        flow.settled = now + min(SETTLING * 2**flow.moves, MAX_SETTLING)
-        flow.moves += 1
-        self._trials[path] = _Trial(flow, loads[path] + flow.rate / 2, now + PROOF)
-        return flow, path
+        _gain, flow, here, path = best
+        if here in self._trials:
+            trial = self._trials[here]
+            self._trials[here] = trial._replace(load=trial.load - flow.rate)
+        self._trials[path] = _Trial(flow, here, loads[path] + flow.rate / 2, now + PROOF)
+        return _moved(flow, path, now)
 
-    def _prove(self, loads: Mapping[Path, float], now: float) -> None:
-        """Look at what came of moves."""
-        for path, (flow, load, at) in list(self._trials.items()):
+    def _undo(self, loads: defaultdict[Path, float], now: float) -> tuple[Flow, Path] | None:
+        """Look at what came of moves; return one that is to be undone."""
+        for path, (flow, origin, load, at) in list(self._trials.items()):
             if now < at:
                 continue
             del self._trials[path]
@@ -154,3 +159,12 @@ class Rebalancer:
             elif flow.path is path and now - flow.last < PROOF / 2:
                 seconds = min(2 * self._shut.get(path, _OPEN)[1], MAX_SHUT) or SHUT
                 self._shut[path] = now + seconds, seconds
+                if origin in self._choices(flow):
+                    return _moved(flow, origin, now)
+        return None
+
+
+def _moved(flow: Flow, path: Path, now: float) -> tuple[Flow, Path]:
+    flow.settled = now + min(SETTLING * 2**flow.moves, MAX_SETTLING)
+    flow.moves += 1
+    return flow, path
