@@ -452,3 +452,24 @@ def test_a_removed_path_is_forgotten() -> None:
     world.server.monitor.remove(world.server.paths[2])
     world.run(3.0)
     assert len(world.client.history) == 2
+
+
+def test_round_trip_times_are_not_those_of_the_handshake() -> None:
+    world = World([wan(0.01)], connect=False)
+    for way in world.ways[1]:
+        way.delay = 0.2
+    world.connect(1)
+    for way in world.ways[1]:
+        way.delay = 0.005
+    world.run(0.5)
+    for end in world.ends:
+        connection = end.paths[1].connection
+        assert connection is not None
+        assert connection.clock.srtt < 0.02
+    # A server asks, too, now and then: elsewhere the reports do.
+    srtt = world.server.paths[1].connection.clock
+    world.run(20.0)
+    before = srtt.acked_total
+    world.server.monitor._report_at = float("inf")
+    world.run(40.0)
+    assert 3 <= srtt.acked_total - before <= 5
