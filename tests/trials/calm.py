@@ -59,4 +59,5 @@ def _watch(ends: Ends, found: Outcome) -> None:
     for role in ROLES:
         switches = ends.paths(role)["wan1"]["switches"] - before[role]
         found.values[f"{role}_switches"] = switches
-        found.expect(switches == 0, f"the {role} does not leave the path")
+        told = [line for line in ends.log(role).splitlines() if " suspect " in line or " lossy " in line]
+        found.expect(switches == 0, f"the {role} does not leave the path: {'; '.join(told)}")
