@@ -7,7 +7,7 @@ import math
 
 import pytest
 from bundles import CLIENT, SERVER, Link, Net, Talk, policy, spec
-from mpquic.core.multipath.bundle import Bundle
+from mpquic.core.multipath.bundle import FOLLOW_AFTER, Bundle
 from mpquic.core.multipath.policy import Rule, TrafficClass
 from mpquic.core.multipath.sequence import Sequencer
 from mpquic.core.offload import VnetCodec
@@ -297,6 +297,35 @@ def test_paths_come_and_go() -> None:
     assert len(heard) == len(set(heard)) >= 597
     assert net.ends[CLIENT].classes()[0].tx_packets == talk.sent == 600, "the class is the same"
     assert net.ends[CLIENT].deadline() < math.inf
+
+
+def test_with_many_paths_and_classes_ranks_are_followed_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each time costs much then, and a peer can make ranks change."""
+    specs = [spec(number) for number in range(1, 10)]
+    classes = [TrafficClass(f"class{index}", "balanced") for index in range(16)]
+    net = Net(policy(*specs, classes=classes), {number: Link() for number in range(1, 10)})
+    bundle, seen = net.ends[CLIENT], []
+    refresh = bundle._spreader.refresh
+
+    def counted(now: float) -> None:
+        seen.append(now)
+        refresh(now)
+
+    monkeypatch.setattr(bundle._spreader, "refresh", counted)
+    net.run(1.0)
+    net.connect()
+    assert len(seen) == 1, "nine are connected at once"
+    assert bundle.deadline() <= net.now + FOLLOW_AFTER
+    net.run(1.0 + FOLLOW_AFTER)
+    assert len(seen) == 2
+    talks = [Talk(4000 + number) for number in range(200)]
+    net.send(CLIENT, *[talk.packet(CLIENT) for talk in talks])
+    assert all(path.counters.tx_packets for path in net.paths[CLIENT].values())
+    net.run(1.2)
+    net.disconnect(3)
+    assert seen[-1] == net.now, "the first change after a while counts at once"
+    net.send(CLIENT, *[talk.packet(CLIENT) for talk in talks])
+    assert net.paths[CLIENT][3].counters.drops.total() == 0
 
 
 def test_the_log_says_what_became_of_a_path() -> None:

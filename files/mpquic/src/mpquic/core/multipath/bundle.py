@@ -28,6 +28,11 @@ if TYPE_CHECKING:
     from mpquic.core.path import Path
     from mpquic.core.types import Counters, Frame
 
+#: With more paths times classes than this, flows follow ranks only every so many seconds: each time costs 15 us for a
+#: path and a class, and a peer can make ranks change as often as it likes.
+MANY = 128
+FOLLOW_AFTER = 0.05
+
 
 class Bundle:
     """The paths of one tunnel, and what is common to them."""
@@ -50,7 +55,9 @@ class Bundle:
         self._sender = Sender(self._spreader, counters, self._tally)
         self._patience = Patience(self.paths)
         self._receiver = Receiver(counters.drops, self._tally, self._patience, self._hear)
+        #: The ranks that flows follow, and when they may follow others.
         self._generation = self.monitor.generation
+        self._follow_at = 0.0
         self._frames: list[Frame] = []
         self._touched: dict[Path, None] = {}
 
@@ -140,7 +147,8 @@ class Bundle:
 
     def deadline(self) -> float:
         """Return when fire() must be called next."""
-        return min(self.monitor.deadline(), self._spreader.deadline(), self._receiver.reorder.deadline())
+        due = min(self.monitor.deadline(), self._spreader.deadline(), self._receiver.reorder.deadline())
+        return min(due, self._follow_at) if self._behind() else due
 
     # --- what there is to tell --------------------------------------------------------------------------------------
 
@@ -199,11 +207,17 @@ class Bundle:
 
     def _follow(self, now: float) -> None:
         """Let flows and what waits follow the ranks of the paths."""
-        if self.monitor.generation == self._generation:
+        if not self._behind() or now < self._follow_at:
             return
         self._generation = self.monitor.generation
+        if len(self.paths) * len(self.classes()) > MANY:
+            self._follow_at = now + FOLLOW_AFTER
         self._spreader.refresh(now)
         self._patience.look(now)
         if self._patience.paths < 2:
             # Nothing else is on its way.
             self._receiver.reorder.release()
+
+    def _behind(self) -> bool:
+        """Tell whether ranks have changed since flows followed."""
+        return self.monitor.generation != self._generation
