@@ -38,7 +38,7 @@ import math
 from typing import TYPE_CHECKING
 
 from mpquic.core.multipath.health import RANK_PROBATION, PathHealth, State, Transition
-from mpquic.core.multipath.losses import CLEAN_FOR, Losses
+from mpquic.core.multipath.losses import CLEAN_FOR, SLOT, Losses
 from mpquic.core.multipath.pings import Pings
 from mpquic.core.multipath.probation import Probation, Silent
 from mpquic.core.multipath.report import Seen
@@ -166,7 +166,8 @@ class Machine:
             elif state in (State.UP, State.PROBATION):
                 self._enter(State.LOSSY, f"{health.loss:.1%} of the packets lost", now)
         elif state is State.LOSSY and losses.clean():
-            if now - CLEAN_FOR - self.pings.sending_at < _RELIEF and losses.relieved(self._flood):
+            clean_from = now - CLEAN_FOR
+            if -SLOT <= clean_from - self.pings.sending_at < _RELIEF and losses.relieved(self._flood):
                 self._borne_until = now + BORNE
             self._silent = None
             self._try(clock, f"{health.loss:.1%} of the packets lost in 4 s", now)
