@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from joiner import FIRST, OTHER_PREFIXES, SECOND, Place, numbered, policy
-from mpquic.core import messages
+from mpquic.core import messages, wire
 from mpquic.core.guest import DEADLINE
 from mpquic.core.messages import Confirm, Hello, Join, PolicyUpdate, Register, Registered
-from mpquic.core.multipath import policy_wire
+from mpquic.core.multipath import policy_wire, report
+from mpquic.core.multipath.health import State
 from mpquic.core.multipath.policy import Rule, TrafficClass
 from mpquic.core.queue import CAPACITY_OCTETS
 from mpquic.core.registration import MAX_CONTROL
@@ -427,6 +428,37 @@ def test_a_path_ends_while_another_carries(place: Place, how: str) -> None:
     assert back.joined.epoch == joiners[1].joined.epoch
     back.send(*numbered([packet(1), packet(2)], 0))
     assert place.took() == [packet(2)]
+
+
+def test_the_client_is_told_of_a_path_that_is_silent(place: Place) -> None:
+    """Nothing else is sent that the report could leave with."""
+    joiners = [place.path(number, policy(1, 2)) for number in (1, 2)]
+    place.run(3.0)
+    place.down(turned(1))
+    for joiner in joiners:
+        joiner.got.clear()
+    joiners[0].cut = True
+    place.down(turned(2))
+    place.run(0.2)
+    reports = [report.decode(payload) for payload in joiners[1].got if payload[0] == wire.CONTEXT_STATUS]
+    assert len(reports) >= 2
+    assert reports[0] is not None
+    assert {seen.path: seen.state for seen in reports[0][1]} == {1: State.SUSPECT, 2: State.UP}
+
+
+def test_what_was_dropped_on_a_path_is_remembered_when_it_is_gone(place: Place) -> None:
+    slow = replace(policy(1).paths[0], rate_down=100_000)
+    first = place.path(1, replace(policy(1, 2), paths=(slow, policy(2).paths[0])))
+    place.down(*[turned(number, 1200) for number in range(2000)])
+    place.run(2.0)
+    dropped = session(place).paths[1].counters.drops.total()
+    assert dropped > 100
+    place.path(2, policy(1, 2))
+    first.update(policy(2, generation=2))
+    place.run(0.5)
+    assert place.server.totals().drops.total() >= dropped
+    place.path(1, policy(1), session=SECOND)
+    assert place.server.totals().drops.total() >= dropped
 
 
 def test_the_tunnel_is_up_until_its_last_path_ends(place: Place) -> None:
