@@ -284,6 +284,29 @@ def _paths(wans: MultiWan, role: str) -> list[Any]:
     return [wans.path(name, role) for name in ("wan1", "wan2")]
 
 
+def test_a_new_key_is_taken_over_path_by_path(wans: MultiWan) -> None:
+    wans.bring_up()
+    before = {name: wans.path(name)["session"] for name in ("wan1", "wan2")}
+    (peer,) = wans.configured("server")["peers"]
+    wans.configure("server", peers=[{**peer, "pins": [*peer["pins"], pin := wans.identify("client")]}])
+    wans.reload("server")
+    replies: list[float] = []
+    with pinging(wans, replies):
+        wans.reload("client")
+        for name, session in before.items():
+            until(lambda name=name, session=session: wans.path(name)["session"] != session, 10)  # type: ignore[misc]
+            wans.wait_path(name, "up")
+        wans.configure("server", peers=[{**peer, "pins": [pin]}])
+        wans.reload("server")
+        time.sleep(0.5)
+    assert longest_gap(replies) < MOMENT
+    for role in ADDRESS:
+        assert [path["state"] for path in _paths(wans, role)] == ["up", "up"]
+    assert wans.status("server")["peers"][0]["key"] == pin == wans.status("client")["identity"]
+    assert "path down" not in wans.log("client")
+    assert wans.log("client").count("path renewed name=") == 2
+
+
 def test_several_connections_of_one_path(wans: MultiWan) -> None:
     wans.paths({"connections": 3}, {"priority": 1})
     wans.start("server")
