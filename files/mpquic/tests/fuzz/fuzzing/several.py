@@ -202,16 +202,18 @@ class Sequenced(Decoder):
         """Make the end that takes them."""
         super().__init__(rng)
         self._now = 100.0
-        self._number = 0
         self.settle()
 
     def generate(self, mutator: Mutator) -> Input:
         """Return payloads, most of them with numbers that were not there before."""
         items = list(mutator.next())
+        following = self._bundle._receiver._dedup.following.copy()
         for at, item in enumerate(items):
             if len(item) > _HEAD + 4 and self.rng.random() < 0.8:
-                self._number += self.rng.choice((-3, 0, 1, 1, 1, 2))
-                items[at] = item[:_HEAD] + (self._number & 0xFFFFFFFF).to_bytes(4, "big") + item[_HEAD + 4 :]
+                bucket = item[_HEAD - 1]
+                number = (following[bucket] + self.rng.choice((-3, 0, 0, 0, 1))) & 0xFFFFFFFF
+                following[bucket] = (number + 1) & 0xFFFFFFFF
+                items[at] = item[:_HEAD] + number.to_bytes(4, "big") + item[_HEAD + 4 :]
         return tuple(items)
 
     def feed(self, items: Input) -> bool:
