@@ -316,6 +316,10 @@ def test_too_many_of_anything(tmp_path: Path) -> None:
     assert _faults(tmp_path, multipath_paths=many) == [
         "multipath_paths: found 256 connections in 32 paths, expected at most 255"
     ]
+    classes = {f"c{index}": {} for index in range(8)}
+    assert _faults(tmp_path, multipath_paths=many[:15], dataplane={"classes": classes}) == [
+        "multipath_paths: found 120 connections, and 9 classes, expected a product of at most 1024"
+    ]
     classes = {f"c{index}": {} for index in range(16)}
     assert "dataplane.classes: found 17, expected at most 16" in _faults(tmp_path, dataplane={"classes": classes})
     rules = [{"class": "default", "dst_ports": [1 + index]} for index in range(257)]

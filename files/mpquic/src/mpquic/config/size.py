@@ -14,10 +14,18 @@ if TYPE_CHECKING:
 
 #: Of a policy on the wire (bytes, docs/protocol.md).
 MAX_SIZE = 8192
+#: Paths, each of its connections counted, times classes: how much there is to decide whenever a path changes.
+MAX_PAIRS = 1024
 
 
 def faults(multipath: Multipath) -> Iterator[str]:
-    """Yield a line when the policy may be too large for the wire."""
+    """Yield a line for everything in which the policy may be too large for a server."""
+    connections, classes = sum(path.connections for path in multipath.paths), len(multipath.dataplane.classes)
+    if connections * classes > MAX_PAIRS:
+        yield (
+            f"multipath_paths: found {connections} connections, and {classes} classes, "
+            f"expected a product of at most {MAX_PAIRS}"
+        )
     found = bound(multipath)
     if found > MAX_SIZE:
         yield (
