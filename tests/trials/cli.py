@@ -20,17 +20,19 @@ from tests.bench import machine
 from tests.bench.arguments import positive
 from tests.bench.errors import BenchError
 from tests.trials import blackhole, calm, faults, sharing
+from tests.trials.net import remove_stale
 from tests.trials.outcome import Outcome, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 OUTPUT = Path("build/trials/trials.json")
+Planned = tuple[str, bool, "Callable[[Path], Outcome | list[Outcome]]"]
 #: Trials that leave the machine nearly idle take place side by side.
 _BESIDE = 3
 
 
-def plan(trials: int) -> Iterator[tuple[str, bool, Callable[[Path], Outcome | list[Outcome]]]]:
+def plan(trials: int) -> Iterator[Planned]:
     """Yield name, whether it may take place beside others, and what to do, for every trial there is."""
     for loaded in (False, True):
         for rtt in (1.0, 50.0):
@@ -62,7 +64,7 @@ def plan(trials: int) -> Iterator[tuple[str, bool, Callable[[Path], Outcome | li
 
 
 def main(argv: Sequence[str]) -> int:
-    """Run the trials. Returns 0, 1 when a promise was not kept or a trial failed, 64 for a wrong command line."""
+    """Run the trials. Returns 0, 1 when a promise was not kept, 64 for names that are none, 130 when stopped."""
     parser = argparse.ArgumentParser(prog="trials", description="Faults and loads on daemons with several WANs.")
     parser.add_argument("--trials", type=positive, default=20, help="black holes of each kind (default: %(default)s)")
     parser.add_argument("--only", metavar="REGEX", default="", help="trials whose names match, such as blackhole|dead")
@@ -76,14 +78,13 @@ def main(argv: Sequence[str]) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
     machine.expect_usable()
+    remove_stale()
     begin = time.monotonic()
-    found: list[Outcome] = []
-    with ThreadPoolExecutor(_BESIDE) as pool:
-        for some in pool.map(lambda item: _one(item[0], item[2]), [item for item in chosen if item[1]]):
-            found += some
-    for name, beside, do in chosen:
-        if not beside:
-            found += _one(name, do)
+    try:
+        found = _all(chosen)
+    except KeyboardInterrupt:
+        machine.say("stopped")
+        return 130
     print(text(found))
     about = machine.describe() | {"trials": args.trials, "seconds": round(time.monotonic() - begin)}
     args.json.parent.mkdir(parents=True, exist_ok=True)
@@ -91,6 +92,22 @@ def main(argv: Sequence[str]) -> int:
     missed = sum(bool(one.missed) for one in found)
     print(f"{len(found)} outcomes, {missed} with promises not kept, {about['seconds']} s; written: {args.json}")
     return int(bool(missed))
+
+
+def _all(chosen: Sequence[Planned]) -> list[Outcome]:
+    found: list[Outcome] = []
+    with ThreadPoolExecutor(_BESIDE) as pool:
+        try:
+            for some in pool.map(lambda item: _one(item[0], item[2]), [item for item in chosen if item[1]]):
+                found += some
+        except KeyboardInterrupt:
+            # Those that run come to their end, and remove what they made.
+            pool.shutdown(cancel_futures=True)
+            raise
+    for name, beside, do in chosen:
+        if not beside:
+            found += _one(name, do)
+    return found
 
 
 def _one(name: str, do: Callable[[Path], Outcome | list[Outcome]]) -> list[Outcome]:

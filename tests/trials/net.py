@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 import signal
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 #: The lab's wire: a rate with a queue, a delay, losses, between two TAP devices. There is no netem everywhere.
 _SOURCE = Path(__file__).resolve().parents[2] / "lab" / "wire.c"
 SERVER = "10.99.0.1"
+_NAMESPACE = re.compile(r"mpt([0-9]+)n[0-9]+[csr][0-9]*")
 _numbers = itertools.count(1)
 
 
@@ -200,3 +202,11 @@ def network(folder: Path, qualities: Sequence[Quality]) -> Iterator[Net]:
         yield net
     finally:
         net.close()
+
+
+def remove_stale() -> None:
+    """Remove the namespaces of runs that are no more."""
+    for line in run("ip", "netns", "list").splitlines():
+        found = _NAMESPACE.match(line)
+        if found is not None and not Path("/proc", found[1]).exists():
+            succeeds("ip", "netns", "delete", found[0])
