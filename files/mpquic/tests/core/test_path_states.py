@@ -279,6 +279,21 @@ def test_a_queue_that_fills_is_no_silence() -> None:
         assert end.states(1) == [UP]
 
 
+@pytest.mark.parametrize("sender", [0, 1])
+def test_acknowledgements_behind_a_burst(sender: int) -> None:
+    """Eight TCP flows that begin at once fill a queue of 100 ms in no time, with acknowledgements behind."""
+    world = World([wan(0.02), wan(0.02)])
+    for way in world.ways[1]:
+        way.rate = 1e7
+    world.traffic()
+    world.run(5.0)
+    for _ in range(5):
+        world.ends[sender].send(950)
+        world.run(2.0)
+    for end in world.ends:
+        assert end.states(1) == [UP]
+
+
 def test_pauses_of_a_radio_link_are_learned() -> None:
     """300 ms without anything, after which everything comes, every 5 s: suspected once, not every time."""
     world = World([wan(), wan()])

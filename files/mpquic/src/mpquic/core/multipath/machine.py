@@ -38,7 +38,7 @@ import math
 from typing import TYPE_CHECKING
 
 from mpquic.core.multipath.health import RANK_PROBATION, PathHealth, State, Transition
-from mpquic.core.multipath.losses import CLEAN_FOR, SLOT, Losses
+from mpquic.core.multipath.losses import CLEAN, CLEAN_FOR, SLOT, Losses
 from mpquic.core.multipath.pings import Pings
 from mpquic.core.multipath.probation import Probation, Silent
 from mpquic.core.multipath.report import Seen
@@ -170,7 +170,7 @@ class Machine:
             if -SLOT <= clean_from - self.pings.sending_at < _RELIEF and losses.relieved(self._flood):
                 self._borne_until = now + BORNE
             self._silent = None
-            self._try(clock, f"{health.loss:.1%} of the packets lost in 4 s", now)
+            self._try(clock, f"less than {CLEAN:.0%} of the packets lost in {CLEAN_FOR:.0f} s", now)
 
     def fire(self, now: float) -> bool:
         """Judge; return whether to send a ping now."""
@@ -181,7 +181,7 @@ class Machine:
             return False
         asks = False
         if health.state is not State.SUSPECT:
-            verdict = silence.check(now, self.path.fit.asking)
+            verdict = silence.check(now, self.path.fit.asking, self.path.counters.rx_packets)
             asks = verdict is not Verdict.FINE
             if verdict is Verdict.OVERDUE:
                 self._suspect(clock, now)

@@ -11,6 +11,10 @@ coming. Two conditions end the benefit of the doubt:
   explain it: three, and more on a path that is known to lose packets. When traffic does not provide them, pings do.
 
 So a single lost packet makes nobody suspicious, and on a busy path nothing is sent in addition.
+
+While inner packets arrive by the path, 200 ms more are granted: acknowledgements stand in the same queue as they do,
+and a burst may have filled it. If it is a hole after all, the sender of these packets gets no acknowledgement either,
+notices as soon as ever, and says so by another path.
 """
 
 from __future__ import annotations
@@ -42,6 +46,10 @@ _WORSE = 2
 #: Seconds between two pings in one silence, and the same in times of an answer.
 _STEP = 0.025
 _STEP_ANSWERS = 1 / 8
+#: Inner packets that arrived meanwhile and grant so many seconds more, up to so many in all.
+_ARRIVING = 3
+_GRANT = 0.05
+_GRANTED = 0.2
 #: How much longer than a pause that was survived the next one may be, the longest pause that counts (seconds), and
 #: for how long it is remembered (seconds).
 PAUSE_FACTOR = 1.25
@@ -62,10 +70,12 @@ class Silence:
     """Judges one path by the AckClock of its present connection."""
 
     __slots__ = (
+        "_arrived",
         "_asked",
         "_clock",
         "_enough_at",
         "_first",
+        "_granted_until",
         "_looked",
         "_noted",
         "_pause",
@@ -93,8 +103,10 @@ class Silence:
         #: It is one more pause, if it is no gap.
         self._noted = False
         self._asked = -math.inf
-        #: When there were packets enough outstanding.
+        #: When there were packets enough outstanding, and what had arrived until then.
         self._enough_at = math.inf
+        self._arrived = 0
+        self._granted_until = -math.inf
         self._first = 0.0
         self.refresh()
 
@@ -127,8 +139,11 @@ class Silence:
         """Measure from now on: this program did not run for a moment, and answers may wait to be read."""
         self._resumed = now
 
-    def check(self, now: float, asking: int = 0) -> Verdict:
-        """Judge. Of the packets outstanding, ``asking`` are path MTU probes, whose loss says nothing."""
+    def check(self, now: float, asking: int = 0, arrived: int = 0) -> Verdict:
+        """Judge. Of the packets outstanding, ``asking`` are path MTU probes, whose loss says nothing.
+
+        ``arrived`` counts inner packets that came by the path, from any number on.
+        """
         pending = self._clock.pending_since
         if pending is None:
             return Verdict.FINE
@@ -138,17 +153,23 @@ class Silence:
             self._looked = self._noted = False
             self._asked = -math.inf
             self._enough_at = math.inf
+            self._granted_until = -math.inf
         answer = self.answer
         base = self._base(answer)
         asks = False
         if self._enough_at == math.inf:
             evidence = self._clock.outstanding - asking
             asks = self._look(now, evidence, since + (base - answer), self._ask_at(since, answer))
+            self._arrived = arrived
         if not self._noted and now >= max(since + base, self._enough_at + answer) and since < self._pause_until:
             self._noted = True
             self._pause_until = now + MEMORY
-        if now >= self._overdue_at(since, base, answer):
-            return Verdict.OVERDUE
+        overdue_at = self._overdue_at(since, base, answer)
+        if now >= overdue_at:
+            if arrived < self._arrived + _ARRIVING or now >= since + base + _GRANTED:
+                return Verdict.OVERDUE
+            self._arrived = arrived
+            self._granted_until = now + _GRANT
         return Verdict.ASK if asks else Verdict.FINE
 
     def deadline(self) -> float:
@@ -179,7 +200,7 @@ class Silence:
 
     def _overdue_at(self, since: float, base: float, answer: float) -> float:
         limit = max(base, PAUSE_FACTOR * self._pause) if since < self._pause_until else base
-        return max(since + limit, self._enough_at + answer)
+        return max(since + limit, self._enough_at + answer, self._granted_until)
 
     def _ask_at(self, since: float, answer: float) -> float:
         return max(since + answer, self._asked + max(_STEP, _STEP_ANSWERS * answer))
