@@ -15,7 +15,7 @@ LOOKS = (
     "grep -rsE 'mp1\\b|10\\.200\\.17\\.|45017' /etc/mpquic /etc/systemd",
     "systemctl list-units --all --no-legend 'mpquic@*'",
     "ip -br address show dev mp1",
-    "ip rule show proto 109; ip -6 rule show proto 109",
+    "(ip rule; ip -6 rule) | grep 'proto 109'",
     "ip route show table all proto 109; ip -6 route show table all proto 109",
     "nft -s list table inet mpquic",
     "ss -Hun",
