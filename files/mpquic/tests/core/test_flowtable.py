@@ -86,6 +86,14 @@ def test_the_least_recently_used_go() -> None:
     assert table.made == made + 1
 
 
+def test_flows_without_a_key_are_remembered_by_use() -> None:
+    table = FlowTable(100)
+    kept = flow(table, Packet(protocol=1))
+    for number in range(1000):
+        flow(table, Packet(ports=(1 + number, 443)))
+        assert flow(table, Packet(protocol=1)) is kept
+
+
 def test_a_flow_that_went_is_not_brought_back() -> None:
     table = FlowTable(10)
     gone = flow(table, Packet())

@@ -7,12 +7,18 @@ import math
 import random
 from collections import Counter
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import pytest
+from mpquic.core.multipath.flowtable import FlowTable
 from mpquic.core.multipath.health import State
 from mpquic.core.multipath.policy import Rule, TrafficClass
+from mpquic.core.multipath.rebalance import Rebalancer, _Trial
 from packets import TCP, UDP, Packet
-from spreading import End, Links, Sender, policy
+from spreading import End, Links, Sender, make_path, policy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MEGA = 1e6
 CAPACITIES = {1: 50 * MEGA, 2: 30 * MEGA, 3: 20 * MEGA}
@@ -230,3 +236,63 @@ def test_nothing_is_due_without_traffic() -> None:
     assert end.spreader.deadline() == math.inf
     end.share(Packet(), now)
     assert end.spreader.deadline() == now + 0.25
+
+
+class Given:
+    """A rebalancer that is told the rates of flows instead of measuring them."""
+
+    def __init__(self, weights: dict[int, float], *placed: tuple[int, float]) -> None:
+        """Take the number of the path and the rate (Mbit/s) of each flow."""
+        self.paths = {n: make_path(n) for n in weights}
+        self.weights = {self.paths[n]: weight for n, weight in weights.items()}
+        self.rebalancer = Rebalancer(lambda _flow: self.weights)
+        self.flows = [FlowTable().flow(bytes(Packet(ports=(number, 1))), 0) for number in range(len(placed))]
+        self.rates = [rate for _number, rate in placed]
+        for flow, (number, _rate) in zip(self.flows, placed, strict=True):
+            flow.path = self.paths[number]
+
+    def run(self, seconds: int, meanwhile: Callable[[], None] = lambda: None) -> list[tuple[float, int, int]]:
+        """Return times, flows and paths of moves."""
+        moves = []
+        for now in (tick / 4 for tick in range(4 * seconds)):
+            meanwhile()
+            for flow, rate in zip(self.flows, self.rates, strict=True):
+                flow.octets, flow.last = int(rate * MEGA / 32), now
+            self.rebalancer.measure(self.flows, 0.25)
+            found = self.rebalancer.move(now)
+            if found is not None:
+                flow, flow.path = found
+                moves.append((now, self.flows.index(flow), flow.path.number))
+        return moves
+
+
+@pytest.mark.parametrize(("there", "moves"), [(7.5, 1), (8.5, 0)])
+def test_a_move_must_gain_a_tenth(there: float, moves: int) -> None:
+    assert len(Given({1: 1, 2: 1}, (1, 10), (1, 10), (2, there)).run(10)) == moves
+
+
+def test_times_between_moves_double() -> None:
+    given = Given({1: 1, 2: 5}, (1, 20))
+
+    def turn() -> None:
+        given.weights = {path: 1 if path is given.flows[0].path else 5 for path in given.weights}
+
+    assert [at for at, _flow, _number in given.run(40, turn)] == [0.5, 2.5, 6.5, 14.5, 30.5]
+
+
+def test_a_move_away_does_not_disprove_one_that_came() -> None:
+    given = Given({1: 1, 2: 0.001, 3: 9}, (1, 30), (1, 40))
+    one, two = given.paths[1], given.paths[2]
+    given.flows[0].settled = 100
+    given.rebalancer._trials[one] = _Trial(given.flows[0], two, 60 * MEGA, 2.0)
+    assert given.run(5) == [(0.5, 1, 3)]
+
+
+def test_a_move_without_gain_is_taken_back_and_the_next_try_is_later_each_time() -> None:
+    given = Given({1: 1, 2: 1}, (1, 10), (1, 10))
+
+    def starve() -> None:
+        given.rates = [10.0 if flow.path is given.paths[1] else 0.5 for flow in given.flows]
+
+    found = [(at, number) for at, _flow, number in given.run(60, starve)]
+    assert found == [(0.5, 2), (2.5, 1), (12.5, 2), (14.5, 1), (34.5, 2), (36.5, 1)]

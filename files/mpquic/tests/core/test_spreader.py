@@ -102,6 +102,29 @@ def test_a_path_that_fails_loses_its_flows_at_once_and_no_other_moves() -> None:
     assert end.places(packets, 9.0) == before
 
 
+def test_a_flow_that_passed_over_its_path_stays_where_it_is() -> None:
+    # Of 100 flows some are not where their hash says, for that had been ahead of its part. When it goes they stay.
+    end = End({1: 1, 2: 1, 3: 1})
+    packets = flows(100)
+    before = end.places(packets, 1.0)
+    odd = [packet for packet in packets if (flow := end.share(packet, 1.0).flow).home is not flow.chosen]
+    assert odd
+    for gone in (1, 2, 3):
+        end.set(gone, State.DOWN, 2.0)
+        after = end.places(packets, 2.0)
+        assert all(after[packet] == before[packet] for packet in packets if before[packet] != gone)
+        end.set(gone, State.UP, 3.0)
+        assert end.places(packets, 3.0) == before
+
+
+def test_a_flow_in_use_is_not_forgotten() -> None:
+    end = End({1: 1})
+    kept = end.share(Packet(), 1.0).flow
+    for packet in flows(6000, source="10.81.1.3"):
+        end.share(packet, 1.0)
+        assert end.share(Packet(), 1.0).flow is kept
+
+
 def test_the_return_to_a_better_path_is_ordered_for_a_while() -> None:
     end = End({1: 1, 2: 1}, TrafficClass("default", "priority"), priorities={1: 10, 2: 20})
     end.set(1, State.DOWN, 0.0)
