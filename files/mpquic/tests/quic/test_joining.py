@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from joiner import Joiner
+    from mpquic.core.messages import Message
     from mpquic.core.session import Session
 
 BALANCED = (TrafficClass("default", "balanced"),)
@@ -206,7 +207,7 @@ def test_words_out_of_order_end_the_connection(place: Place, what: str) -> None:
     if what == "update":
         second.update(policy(1, generation=2))
     else:
-        words = {
+        words: dict[str, Message] = {
             "join": Join(second.id, FIRST, 2, PREFIXES, policy_wire.encode(policy(1, 2))),
             "register": Register(second.id, 0, PREFIXES),
             "confirm": Confirm(bytes(16)),
