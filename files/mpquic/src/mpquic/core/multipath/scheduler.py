@@ -11,7 +11,9 @@ path a tenth too many of 500 flows, and of ten flows anything: a new flow passes
 from __future__ import annotations
 
 import math
-from itertools import cycle, groupby
+from functools import lru_cache
+from itertools import cycle
+from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from mpquic.core.multipath.health import RANK_PROBATION, UNUSABLE
@@ -40,10 +42,12 @@ def rank(path: Path) -> int:
     return UNUSABLE if path.health is None else path.health.rank
 
 
-def _mix(value: int) -> int:
+@lru_cache(maxsize=512)
+def _multiplier(value: int) -> int:
+    """Return an odd number of 64 bits that has nothing in common with those of other values."""
     value = (value ^ value >> 30) * _MIX_1 & _MASK
     value = (value ^ value >> 27) * _MIX_2 & _MASK
-    return value ^ value >> 31
+    return (value ^ value >> 31) | 1
 
 
 class _Choice(NamedTuple):
@@ -112,7 +116,7 @@ class Tier:
 
 
 def _choice(kind: int, number: int, weight: float) -> _Choice:
-    return _Choice(_mix(kind | number) | 1, weight, number)
+    return _Choice(_multiplier(kind | number), weight, number)
 
 
 def _best(choices: Sequence[_Choice], value: int) -> int:
@@ -132,7 +136,7 @@ def _best(choices: Sequence[_Choice], value: int) -> int:
 class Plan:
     """What the state of the paths means for one class."""
 
-    __slots__ = ("_dealer", "_tiers", "copies", "spray", "weights")
+    __slots__ = ("_dealer", "_groups", "_tiers", "copies", "spray", "weights")
 
     def __init__(
         self, policy: Policy, one: TrafficClass, paths: Mapping[int, Path], before: Plan | None = None
@@ -140,7 +144,9 @@ class Plan:
         """Sort the paths (by number) as they are now; ``before`` is the plan of that class until now."""
         self.copies = 1 if one.spray else one.copies
         self.spray = one.spray
-        self._tiers = _tiers(policy, one, paths)
+        self._groups = _groups(policy, one, paths)
+        #: As many tiers as were needed so far.
+        self._tiers = [Tier(group) for group in self._groups[:1]]
         #: The paths that are used now, and what the part of each is by.
         self.weights: Mapping[Path, float] = self._tiers[0].weights if self._tiers else {}
         if self._tiers and before is not None and before._tiers:  # noqa: SLF001 - of the same class
@@ -158,11 +164,12 @@ class Plan:
     def with_copies(self, value: int, path: Path) -> tuple[Path, ...]:
         """Return ``path`` and those that carry copies, one per link, the best first."""
         found, links = [path], {path.link}
-        for tier in self._tiers:
-            while len(found) < self.copies:
-                other = tier.choose(value, links)
-                if other is None:
-                    break
+        for place, group in enumerate(self._groups):
+            if len(found) == self.copies:
+                break
+            if place == len(self._tiers):
+                self._tiers.append(Tier(group))
+            while len(found) < self.copies and (other := self._tiers[place].choose(value, links)) is not None:
                 found.append(other)
                 links.add(other.link)
         return tuple(found)
@@ -211,28 +218,25 @@ class _Entry(NamedTuple):
     weight: float
 
 
-def _tiers(policy: Policy, one: TrafficClass, paths: Mapping[int, Path]) -> list[Tier]:
-    """Return the usable paths of a class, the best first."""
+def _groups(policy: Policy, one: TrafficClass, paths: Mapping[int, Path]) -> list[list[tuple[Path, float]]]:
+    """Return the usable paths of a class and their effective weights, tier by tier, the best first."""
     usable = [
-        _entry(one, spec, path)
+        _entry(one, spec, path, place)
         for spec in policy.paths
-        if spec.number not in one.excluded and (path := paths.get(spec.number)) is not None and rank(path) < UNUSABLE
+        if spec.number not in one.excluded
+        and (path := paths.get(spec.number)) is not None
+        and (place := rank(path)) < UNUSABLE
     ]
-    usable.sort(key=lambda entry: entry[:2])
-    tiers = []
-    for _standing, members in groupby(usable, key=lambda entry: entry.standing):
-        by_link: dict[int, list[tuple[Path, float]]] = {}
-        for entry in members:
-            by_link.setdefault(entry.path.link if one.scheduling == "failover" else -1, []).append(
-                (entry.path, entry.weight)
-            )
-        tiers += [Tier(each) for each in by_link.values()]
-    return tiers
+    usable.sort(key=itemgetter(0, 1))
+    found: dict[tuple[tuple[int, ...], int], list[tuple[Path, float]]] = {}
+    for standing, _order, path, weight in usable:
+        found.setdefault((standing, path.link if one.scheduling == "failover" else -1), []).append((path, weight))
+    return list(found.values())
 
 
-def _entry(one: TrafficClass, spec: PathSpec, path: Path) -> _Entry:
-    """Say how good a path is for a class."""
-    place, fails = rank(path), 0 if path.health is None else path.health.fails
+def _entry(one: TrafficClass, spec: PathSpec, path: Path, place: int) -> _Entry:
+    """Say how good a path of this rank is for a class."""
+    fails = 0 if path.health is None else path.health.fails
     preferred = 0 if spec.number in one.preferred else 1
     # Being preferred counts more than the rank of a good path, and less than that of another.
     standing = (0, preferred, place) if place <= GOOD else (1, place, preferred)

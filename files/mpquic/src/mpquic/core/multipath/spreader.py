@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 import struct
+from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
 from mpquic.core.multipath.classifier import Classifier
@@ -61,8 +62,9 @@ class Spreader:
         self._since = 0.0
         #: By path: since when it is suspected.
         self._suspected: dict[Path, float] = {}
-        #: By the index of the class.
-        self._plans: list[Plan] = []
+        #: By the index of the class: made when a packet needs one; and what they were until the last change.
+        self._plans: list[Plan | None] = []
+        self._before: list[Plan | None] = []
         #: How often the policy changed, and how often what follows from it or from the state of the paths.
         self._version = 0
         self._state = 0
@@ -81,10 +83,9 @@ class Spreader:
         """Look at the ranks of the paths anew. Each flow follows with its next packet."""
         before = self._suspected
         self._suspected = {p: before.get(p, now) for p in self._paths.values() if rank(p) == RANK_SUSPECT}
-        plans = dict(enumerate(self._plans))
-        self._plans = [
-            Plan(self._policy, one, self._paths, plans.get(index)) for index, one in enumerate(self._policy.classes)
-        ]
+        known = [new or old for new, old in zip_longest(self._plans, self._before)]
+        self._before = known[: len(self._policy.classes)]
+        self._plans = [None] * len(self._policy.classes)
         self._state += 1
 
     def spread(self, reads: Sequence[bytes], at: int, now: float) -> list[Share]:
@@ -110,7 +111,7 @@ class Spreader:
 
     def deal(self, share: Share, sizes: Sequence[int], now: float) -> list[Path]:  # noqa: ARG002
         """Return the path of each payload of a share of a sprayed class; ``sizes`` are their bytes."""
-        return self._plans[share.flow.class_index].deal(sizes)
+        return self._plan(share.flow.class_index).deal(sizes)
 
     def heard(self, data: bytes, at: int, class_index: int, path: Path, now: float) -> None:
         """Take note that the peer sent the IP packet at ``data[at:]`` in this class and by this path.
@@ -137,6 +138,14 @@ class Spreader:
         """Return when fire() must be called, infinity for never."""
         return self._since + TICK if self._active or self._rebalancer else math.inf
 
+    def _plan(self, index: int) -> Plan:
+        """Return the plan of a class."""
+        plan = self._plans[index]
+        if plan is None:
+            before = self._before[index] if index < len(self._before) else None
+            plan = self._plans[index] = Plan(self._policy, self._policy.classes[index], self._paths, before)
+        return plan
+
     # --- one flow ---------------------------------------------------------------------------------------------------
 
     def _share(self, flow: Flow, now: float) -> Share:
@@ -160,7 +169,7 @@ class Spreader:
             # Of what class it was chosen is not known any more.
             flow.chosen = None
         flow.placed = self._state
-        plan = self._plans[flow.class_index]
+        plan = self._plan(flow.class_index)
         here, came_by = flow.path, flow.conversation.came_by
         if flow.pinned and here in plan.weights:
             path = here
@@ -180,7 +189,7 @@ class Spreader:
 
     def _send(self, flow: Flow, path: Path | None, now: float) -> None:
         """Let a flow take this path from now on, and settle what else its packets need."""
-        plan = self._plans[flow.class_index]
+        plan = self._plan(flow.class_index)
         before, flow.path = flow.path, path
         if before is not path and before is not None and path is not None:
             flow.shadow = before if before in self._suspected else None
@@ -208,7 +217,7 @@ class Spreader:
 
     def _choices(self, flow: Flow) -> Mapping[Path, float]:
         """Return where an elephant may go."""
-        plan = self._plans[flow.class_index]
+        plan = self._plan(flow.class_index)
         return {} if plan.spray or flow.placed != self._state else plan.weights
 
 
