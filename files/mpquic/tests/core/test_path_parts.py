@@ -8,7 +8,7 @@ import math
 import pytest
 from mpquic.core.ackclock import AckClock
 from mpquic.core.multipath.losses import SLOT, Losses
-from mpquic.core.multipath.probation import Probation, Silent
+from mpquic.core.multipath.probation import Probation
 from mpquic.core.multipath.silence import Silence, Verdict
 
 
@@ -182,13 +182,3 @@ def test_a_probation(acked: int, lost: int, fails: bool) -> None:  # noqa: FBT00
     path.acked_total += acked
     path.lost_total += lost
     assert (probation.failed() is not None) is fails
-
-
-def test_a_pause_loses_nothing() -> None:
-    path = clock(0.05)
-    path.sent(10.0, 40)
-    silent = Silent(path, 0.3)
-    path.lost(10)
-    assert silent.was_pause(path)
-    path.lost(1)
-    assert not silent.was_pause(path)

@@ -84,6 +84,20 @@ def test_only_one_end_sends(hole: str, sender: int) -> None:
     assert all(end.health(1).rank == 3 for end in world.ends)
 
 
+@pytest.mark.parametrize("hole", ["up", "down"])
+def test_what_swallows_acknowledgements_is_no_pause(hole: str) -> None:
+    """None of the packets of one end is lost then; it must suspect again as soon as before, for the other's sake."""
+    world = World([wan(), wan()])
+    world.traffic(200.0)
+    for _ in range(3):
+        world.run(3.0)
+        world.cut(1, up="up" in hole, down="down" in hole)
+        assert until(world, lambda: all(end.health(1).rank == 3 for end in world.ends), 0.5) < 0.2
+        world.run(1.0)
+        world.cut(1, up=False, down=False)
+        until(world, lambda: up_everywhere(world), 10.0)
+
+
 def test_the_first_packet_into_a_hole_that_nobody_has_noticed() -> None:
     world = World([wan(), wan()])
     world.run(20.0)

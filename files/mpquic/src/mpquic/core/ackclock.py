@@ -14,6 +14,7 @@ class AckClock:
         "last_ack",
         "last_sent",
         "latest",
+        "longest",
         "lost_total",
         "outstanding",
         "pending_since",
@@ -28,6 +29,8 @@ class AckClock:
         self.rttvar = 0.0
         #: The newest round trip sample.
         self.latest = 0.0
+        #: The longest sample since somebody set this to 0.
+        self.longest = 0.0
         #: The next sample is to be the first.
         self._anew = True
         self.outstanding = 0
@@ -75,6 +78,7 @@ class AckClock:
     def rtt(self, sample: float) -> None:
         """Take a round trip sample (RFC 9002 section 5.3: weight 1/8 for the mean, 1/4 for its deviation)."""
         self.latest = sample
+        self.longest = max(self.longest, sample)
         if self.srtt is None or self._anew:
             self._anew = False
             self.srtt = sample

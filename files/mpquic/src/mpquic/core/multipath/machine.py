@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING
 from mpquic.core.multipath.health import RANK_PROBATION, PathHealth, State, Transition
 from mpquic.core.multipath.losses import CLEAN, CLEAN_FOR, SLOT, Losses
 from mpquic.core.multipath.pings import Pings
-from mpquic.core.multipath.probation import Probation, Silent
+from mpquic.core.multipath.probation import Probation
 from mpquic.core.multipath.report import Seen
 from mpquic.core.multipath.silence import Silence, Verdict
 
@@ -57,6 +57,9 @@ FORGIVEN = 60.0
 #: the end of that traffic and of the loss that show it.
 BORNE = 60.0
 _RELIEF = 1.5
+#: A silence was a pause when so much of it is in a round trip: packets were late. After a hole, whatever it swallowed,
+#: packets or acknowledgements, only packets sent since are answered.
+_PAUSE = 0.5
 
 _FALLEN = {State.SUSPECT, State.LOSSY, State.DOWN}
 
@@ -76,8 +79,8 @@ class Machine:
         self._losses: Losses | None = None
         self._silence: Silence | None = None
         self._probation: Probation | None = None
-        #: The silence that made the path suspect, until its kind is known.
-        self._silent: Silent | None = None
+        #: Seconds of the silence that made the path suspect, 0 when its kind is known.
+        self._silent = 0.0
         #: What was lost when that was much, and until when so much is borne.
         self._flood = 0.0
         self._borne_until = -math.inf
@@ -113,7 +116,7 @@ class Machine:
         else:
             self._silence.attach(clock)
         self._losses = Losses(clock)
-        self._silent = None
+        self._silent = 0.0
         self.pings.start(now)
         health = self.health
         # What the peer said was about the connection before.
@@ -169,7 +172,7 @@ class Machine:
             clean_from = now - CLEAN_FOR
             if -SLOT <= clean_from - self.pings.sending_at < _RELIEF and losses.relieved(self._flood):
                 self._borne_until = now + BORNE
-            self._silent = None
+            self._silent = 0.0
             self._try(clock, f"less than {CLEAN:.0%} of the packets lost in {CLEAN_FOR:.0f} s", now)
 
     def fire(self, now: float) -> bool:
@@ -241,15 +244,13 @@ class Machine:
         self._transitions.append(Transition(self.path, before, state, reason, now))
 
     def _suspect(self, clock: AckClock, now: float) -> None:
-        silence = now - (clock.pending_since or now)
-        self._silent = Silent(clock, silence)
-        self._enter(State.SUSPECT, f"no acknowledgement for {silence * 1000:.0f} ms", now)
+        self._silent = now - (clock.pending_since or now)
+        clock.longest = 0.0
+        self._enter(State.SUSPECT, f"no acknowledgement for {self._silent * 1000:.0f} ms", now)
 
     def _answered(self, clock: AckClock, now: float) -> None:
-        silent = self._silent
-        if silent is not None:
-            silent.seconds += now - self.health.since
-        self._try(clock, f"answers again after {silent.seconds if silent is not None else 0.0:.2f} s", now)
+        self._silent += now - self.health.since
+        self._try(clock, f"answers again after {self._silent:.2f} s", now)
 
     def _try(self, clock: AckClock, reason: str, now: float) -> None:
         assert self._silence is not None
@@ -261,9 +262,9 @@ class Machine:
             return
         if not probation.counting:
             probation.begin()
-            if self._silent is not None and self._silent.was_pause(clock):
-                silence.survived(self._silent.seconds, now)
-            self._silent = None
+            if 0 < self._silent * _PAUSE <= clock.longest:
+                silence.survived(self._silent, now)
+            self._silent = 0.0
             return
         failed = probation.failed()
         if failed is not None and now >= self._borne_until:

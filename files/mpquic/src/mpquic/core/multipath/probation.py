@@ -14,24 +14,6 @@ if TYPE_CHECKING:
 LENGTHS = (2.0, 4.0)
 #: Lost packets that fail it, if they are more than LOSSY of all.
 _FAILING = 3
-#: A silence before it was a pause, and no gap, when of the packets unanswered at most one in so many was lost.
-_MOSTLY = 4
-
-
-class Silent:
-    """The silence that a probation follows: how much was lost until then, and how many packets were unanswered."""
-
-    __slots__ = ("_lost", "_unanswered", "seconds")
-
-    def __init__(self, clock: AckClock, seconds: float) -> None:
-        """Note what is known when a path becomes suspect after so many seconds."""
-        self.seconds = seconds
-        self._lost = clock.lost_total
-        self._unanswered = clock.outstanding
-
-    def was_pause(self, clock: AckClock) -> bool:
-        """Tell, when the fate of the packets is known, whether they were only late."""
-        return _MOSTLY * (clock.lost_total - self._lost) <= self._unanswered
 
 
 class Probation:
