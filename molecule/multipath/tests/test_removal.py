@@ -6,8 +6,8 @@ from __future__ import annotations
 import re
 
 import pytest
-from conftest import instances, out, play, recap
-from paths import ENDS, NAME, apply, ensure, others, recipe, write
+from conftest import instances, out
+from paths import ENDS, NAME, apply, ensure, others, recipe
 
 TRACES = re.compile(r"\bmp1\b|10\.200\.17\.|fd6d:7071:1:1:|fd00:6:|\b47001\b|\b45017\b|172\.16\.6\.")
 LOOKS = (
@@ -46,9 +46,3 @@ def test_nothing_of_it_remains_on_either_end(removed):
 
 def test_the_others_did_not_notice(removed):
     assert others() == removed["others"]
-
-
-def test_a_second_run_changes_nothing(removed):
-    assert {host: counts["changed"] for host, counts in recap(play("--check", inventory=write())).items()} == (
-        dict.fromkeys(ENDS, 0)
-    )
