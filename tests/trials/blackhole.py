@@ -14,7 +14,7 @@ from tests.trials import load
 from tests.trials.ends import INNER, tunnel
 from tests.trials.net import Quality, network
 from tests.trials.outcome import Outcome, percentile
-from tests.trials.streams import PLAIN, TWICE, probes
+from tests.trials.streams import PLAIN, TWICE, Stream, probes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,14 +97,16 @@ def _rounds(name: str, ends: Ends, running: Probes, ways: str, trials: int) -> O
         "doubled": sum(stream.doubled() for stream in (*plain, *twice)),
         "back_max_s": max(backs),
     }
-    late = [
-        f"{sender} {at - span[0] + _OUTAGE:.2f}"
-        for sender in _SENDERS
-        for span in calm
-        for at in streams[sender, PLAIN].missing(*span)
-    ]
-    if late:
-        found.values["lost_s_after_cut"] = ", ".join(late)
+    for what, when in (("lost", Stream.missing), ("overtaken", Stream.overtaken)):
+        told = [
+            f"{sender}:{port} {at - span[0] + _OUTAGE:.2f}"
+            for sender in _SENDERS
+            for port in (PLAIN, TWICE)
+            for span in calm
+            for at in when(streams[sender, port], *span)
+        ]
+        if told:
+            found.values[f"{what}_s_after_cut"] = ", ".join(told)
     found.expect(percentile(gaps, 0.95) <= P95, f"outage p95 at most {1000 * P95:g} ms")
     found.expect(max(gaps) <= LONGEST, f"outage at most {1000 * LONGEST:g} ms")
     found.expect(dead == 0, "the class with duplication loses nothing")

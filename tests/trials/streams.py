@@ -59,10 +59,15 @@ class Stream:
 
     def reordered(self, begin: float, end: float) -> int:
         """Return how many packets that were sent between two moments arrived after one that was sent later."""
-        found, highest = 0, -1
+        return len(self.overtaken(begin, end))
+
+    def overtaken(self, begin: float, end: float) -> list[float]:
+        """Return when the packets were sent that were sent between two moments and arrived after a later one."""
+        found, highest = [], -1
         for number, _at in self.arrivals:
-            if number < highest and begin <= self.sent.get(number, begin) < end:
-                found += 1
+            sent = self.sent.get(number, begin)
+            if number < highest and begin <= sent < end:
+                found.append(sent)
             highest = max(highest, number)
         return found
 

@@ -203,7 +203,13 @@ class Spreader:
         if flow.ordered and flow.until == math.inf and not sprayed:
             # It was sprayed until now.
             flow.ordered_until = now + ORDERED
-        flow.paths = plan.with_copies(flow.hash, path) if plan.copies > 1 else (path,)
+        if plan.copies > 1:
+            paths = plan.with_copies(flow.hash, path)
+            if flow.paths and now - flow.last < _LINGERING + max(map(_rtt, flow.paths)):
+                self._keep_order(flow, paths, now)
+            flow.paths = paths
+        else:
+            flow.paths = (path,)
         flow.ordered, flow.until = sprayed, math.inf
         if now < flow.ordered_until and not sprayed:
             flow.ordered, flow.until = True, flow.ordered_until
@@ -214,6 +220,13 @@ class Spreader:
                 flow.until = min(flow.until, ends)
             else:
                 flow.shadow = None
+
+    def _keep_order(self, flow: Flow, paths: tuple[Path, ...], now: float) -> None:
+        """Have the order kept for a moment if a path begins to carry copies: it could overtake what others carry."""
+        joined = [_rtt(path) for path in paths if path not in flow.paths]
+        if joined:
+            spread = max(map(_rtt, flow.paths)) - min(joined)
+            flow.ordered_until = max(flow.ordered_until, now + max(ORDERED, ORDERED_SPREAD * spread))
 
     def _choices(self, flow: Flow) -> Mapping[Path, float]:
         """Return where an elephant may go."""
