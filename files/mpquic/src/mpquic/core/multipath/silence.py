@@ -6,7 +6,7 @@ Silence is the time since the last acknowledgement, or since the first packet af
 coming. Two conditions end the benefit of the doubt:
 
 - silence of ``max(100 ms, 1.5 srtt + 4 rttvar)``, or 1.25 times the longest silence of the last minute after which
-  nothing turned out to be lost, up to 1 s: radio links and queues filled by others pause and go on;
+  packets turned out to be late and not lost, up to 1.25 s: radio links and queues filled by others pause and go on;
 - so many packets unanswered, each for longer than an answer takes (``srtt + 4 rttvar + 15 ms``), that chance does not
   explain it: three, and more on a path that is known to lose packets. When traffic does not provide them, pings do.
 
