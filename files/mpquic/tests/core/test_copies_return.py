@@ -24,3 +24,18 @@ def test_a_path_that_carries_copies_again_overtakes_nothing(end: int) -> None:
     assert net.paths[end][1].counters.tx_packets > 4 * 500, "it carries copies again"
     for talk in talks:
         assert talk.heard(net.written[1 - end]) == list(range(talk.sent)), "each once, in order"
+
+
+@pytest.mark.parametrize("end", [CLIENT, SERVER])
+def test_a_suspected_path_that_lets_packets_through_again_overtakes_nothing(end: int) -> None:
+    """Its copies were lost, then they are not: the sender hears of that later than the receiver."""
+    classes = [TrafficClass("default", "priority", copies=2)]
+    net = Net(policy(spec(1), spec(2), classes=classes), {1: Link(delay=(0.005, 0.005)), 2: Link(delay=(0.045, 0.045))})
+    net.connect()
+    talk = Talk(4000)
+    for at in range(100, 4000, 5):
+        net.at(at / 1000, lambda: net.send(end, talk.packet(end)))
+    for at, dead in ((1.0, True), (1.6, False)):
+        net.at(at, lambda dead=dead: setattr(net.links[1], "dead", dead))
+    net.run(4.5)
+    assert talk.heard(net.written[1 - end]) == list(range(talk.sent)), "each once, in order"

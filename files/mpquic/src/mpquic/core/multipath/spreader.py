@@ -201,17 +201,19 @@ class Spreader:
             return
         sprayed = plan.spray and len(plan.weights) > 1
         if flow.ordered and flow.until == math.inf and not sprayed:
-            # It was sprayed until now.
-            flow.ordered_until = now + ORDERED
+            # It was sprayed until now, or a path was doubtful.
+            flow.ordered_until = max(flow.ordered_until, now + ORDERED)
         if plan.copies > 1:
             paths = plan.with_copies(flow.hash, path)
             if flow.paths and now - flow.last < _LINGERING + max(map(_rtt, flow.paths)):
                 self._keep_order(flow, paths, now)
             flow.paths = paths
+            # Nobody tells when a suspected path lets packets through again.
+            doubtful = any(other in self._suspected for other in paths)
         else:
-            flow.paths = (path,)
-        flow.ordered, flow.until = sprayed, math.inf
-        if now < flow.ordered_until and not sprayed:
+            flow.paths, doubtful = (path,), False
+        flow.ordered, flow.until = sprayed or doubtful, math.inf
+        if now < flow.ordered_until and not flow.ordered:
             flow.ordered, flow.until = True, flow.ordered_until
         if flow.shadow is not None:
             ends = self._suspected.get(flow.shadow, -math.inf) + SHADOW
