@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import re
@@ -46,7 +47,9 @@ def recipe(heading: str, **more: Any) -> dict[str, Any]:
 
 @functools.cache
 def _inventory() -> Path:
-    return Path(shutil.copytree(INVENTORY, Path(tempfile.mkdtemp(prefix="mpquic-multipath-")) / "inventory"))
+    folder = Path(tempfile.mkdtemp(prefix="mpquic-multipath-"))
+    atexit.register(shutil.rmtree, folder)
+    return Path(shutil.copytree(INVENTORY, folder / "inventory"))
 
 
 def write(*tunnels: dict[str, Any]) -> Path:
