@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick tools dev lab site report molecule interop peers hostile fuzz bench lock clean-lab
+.PHONY: help demo test quick tools dev lab site report molecule interop peers hostile fuzz bench trials lock clean-lab
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -76,6 +76,9 @@ fuzz: dev ## Feed a million inputs to every decoder; COUNT=, SEED=, JOBS=, DECOD
 bench: dev ## Measure against wireguard-go and OpenVPN in one run; ARGS='--quick' takes 90 s
 	@python tests/bench $(ARGS)
 	@$(if $(ARGS),:,python tests/bench/lossy.py --json build/bench/lossy.json)
+
+trials: dev ## Cut, flap, unplug and load the WANs of daemons with several paths; ARGS='--only blackhole' picks some
+	@python tests/trials $(ARGS)
 
 lock: dev ## Make the lock files anew
 	@scripts/lock

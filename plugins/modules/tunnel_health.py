@@ -111,7 +111,7 @@ tunnels:
       returned: always
       sample: mpq4
     wan:
-      description: The interface or address that it is bound to.
+      description: The interface or address that it is bound to, or those of its paths with commas between them.
       type: str
       returned: always
       sample: enp7s6
@@ -146,6 +146,11 @@ tunnels:
       sample: up
     peers:
       description: How many peers of a server of many are C(up) of how many (C(total)), else V(null).
+      type: dict
+      returned: always
+      sample: {"up": 2, "total": 3}
+    paths:
+      description: How many paths of a tunnel over several WANs are C(up) of how many (C(total)), else V(null).
       type: dict
       returned: always
       sample: {"up": 2, "total": 3}

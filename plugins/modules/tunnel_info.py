@@ -118,13 +118,15 @@ explained:
       type: raw
       returned: always
     tunnel:
-      description: The tunnel, as C(id), C(role), C(tun), C(state), C(reason), C(since_s), C(peer); V(null) without one.
+      description:
+        - The tunnel, as C(id), C(role), C(tun), C(state), C(reason), C(since_s), C(peer); V(null) without one.
+        - A multipath tunnel has C(paths) as well, each with C(name), C(state), C(bind), C(local) and C(remote).
       type: raw
       returned: always
     wan:
       description:
         - Where the tunnel's packets leave, as C(interface), C(local), C(remote), C(outer_dscp), C(tc_class) and
-          C(tc_name); V(null) without a tunnel.
+          C(tc_name); V(null) without a tunnel, and for a multipath tunnel, whose daemon decides flow by flow.
       type: raw
       returned: always
     flow:
@@ -257,6 +259,58 @@ instances:
       description: SHA-256 of the instance file it runs, in hex.
       type: str
       returned: when it answers
+    paths:
+      description:
+        - The paths of a client of several WANs, in the order of its configuration.
+        - Each also has C(number), C(priority), C(weight), C(bind), C(local), C(remote), C(session), C(since_s),
+          C(peer_state), C(peer_loss), C(datagram), C(rate_bps), C(held_to_bps), C(drops), C(switches), C(tx_err),
+          C(rx_err) and the counters of packets and bytes, every copy counted.
+      type: list
+      elements: dict
+      returned: when the tunnel goes over several WANs
+      contains:
+        name:
+          description: Name of the path; C(/2) follows that of its second connection.
+          type: str
+          returned: always
+          sample: wan1
+        state:
+          description: V(connecting), V(up), V(probation), V(lossy), V(suspect) or V(down).
+          type: str
+          returned: always
+          sample: up
+        reason:
+          description: Why it is in that state.
+          type: str
+          returned: always
+          sample: connected
+        rtt_ms:
+          description: Smoothed round trip in milliseconds, V(null) when it has no connection.
+          type: raw
+          returned: always
+          sample: 31.2
+        loss:
+          description: Share of the packets sent by this end that were lost lately, 0 to 1.
+          type: float
+          returned: always
+          sample: 0.0
+        consecutive_fails:
+          description: Failures that were not yet forgotten, 0 to 6.
+          type: int
+          returned: always
+          sample: 0
+        last_up:
+          description: When it last came up (RFC 3339), V(null) for never. Likewise C(last_down).
+          type: raw
+          returned: always
+          sample: "2026-01-01T00:00:00Z"
+    classes:
+      description:
+        - The classes of traffic of a client of several WANs, each with C(name), C(policy), C(tx_packets), C(tx_bytes),
+          C(tx_err), C(tx_dups) (copies sent), C(rx_packets) and C(rx_dups) (copies received).
+      type: list
+      elements: dict
+      returned: when the tunnel goes over several WANs
     identity:
       description: Fingerprint of the key that it shows, V(null) without one.
       type: raw
@@ -267,6 +321,8 @@ instances:
         - Those that may connect.
         - Each has C(remote), C(rtt_ms), C(since_s), C(session), C(connects), C(drops) and the counters of packets and
           bytes as the instance has them.
+        - One that comes by several paths has C(paths) and C(classes) as RV(instances[].paths) and
+          RV(instances[].classes).
       type: list
       elements: dict
       returned: when a server answers

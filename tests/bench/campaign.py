@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tests.bench import growth, metrics, wan
+from tests.bench import added, growth, metrics, wan
 from tests.bench.errors import BenchError, UnavailableError
 from tests.bench.leftovers import scratch
 from tests.bench.measures import SHARED, Place, Values
-from tests.bench.peers import OURS, PEERS
+from tests.bench.peers import OURS, PATHS, PEERS
 from tests.bench.results import Problem, Results, Sample
 from tests.bench.wires import Wire
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 #: The wire that is most like a network card: figures are quoted from it, and most tests run on it alone.
 QUOTED = "W2"
 _EVERY_WIRE = ("tcp", "rtcp", "sha256")
-_OURS_ONLY = ("sha256", "idle", "tunnels")
-#: Tests that make their own tunnels.
-_OWN = {"tunnels": growth.measure, "wan": wan.measure}
+_OURS_ONLY = ("sha256", "idle", "tunnels", "added")
+#: Tests that make their own tunnels, or need none.
+_OWN = {"tunnels": growth.measure, "wan": wan.measure, "added": added.measure}
 TESTS = (*SHARED, *_OWN)
-#: The wire without a tunnel is a yardstick for throughput alone.
+#: The wire without a tunnel, and a tunnel of two paths, are yardsticks for throughput alone.
 _PLAIN = ("tcp", "rtcp")
 
 
@@ -50,6 +50,8 @@ def applies(test: str, wire: str, peer: str) -> bool:
         return False
     if peer != OURS and test in _OURS_ONLY:
         return False
+    if peer == PATHS:
+        return wire == QUOTED and test in _PLAIN
     if peer == "veth":
         return test in _PLAIN
     return not (test == "wan" and peer == "wireguard-go-13")

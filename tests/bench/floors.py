@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from tests.bench.metrics import unit
-from tests.bench.peers import OURS, PEERS
+from tests.bench.peers import OURS, PATHS, PEERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +44,9 @@ def _floors() -> Iterator[Floor]:
         for test, text in (("tcp", "TCP to the server"), ("rtcp", "TCP to the client")):
             for rival in _RIVALS:
                 yield Floor(text, test, wire, "mbit", "at least", limit, rival)
+    # At least 0.8 of one path's throughput.
+    for test, text in (("tcp", "TCP to the server"), ("rtcp", "TCP to the client")):
+        yield Floor(text, test, "W2", "mbit", "at most", 1.25, PATHS)
     for wire in ("W1", "W2", "W3"):
         yield Floor("every byte of parallel flows right", "sha256", wire, "mbit", "at least", 0)
     for rival in _RIVALS:
@@ -57,6 +60,8 @@ def _floors() -> Iterator[Floor]:
         yield Floor(critical, "wan", "W2", f"{way}_critical_ms", "at most", 10)
     yield Floor("idle daemon: CPU", "idle", "W2", "cpu_percent", "at most", 0.5)
     yield Floor("idle daemon: memory", "idle", "W2", "rss_mb", "at most", 60)
+    for key, text in (("bulk_us", "a packet of bulk"), ("small_us", "small packets of one flow")):
+        yield Floor(f"two paths: CPU added to {text}", "added", "W2", key, "at most", 2)
     yield Floor("six tunnels: slowest to fastest", "tunnels", "W2", "share6", "at least", 0.8)
 
 

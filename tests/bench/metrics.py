@@ -65,6 +65,9 @@ METRICS = (
     Metric("wan", "down_mbit", "slow WAN: TCP to the client", "Mbit/s", 1),
     Metric("wan", "down_bulk_ms", "added to bulk (p99)", "ms", 1),
     Metric("wan", "down_critical_ms", "added to critical (p99)", "ms", 1),
+    Metric("added", "bulk_us", "two paths add to a packet of bulk", "µs", 2),
+    Metric("added", "small_us", "to small packets of one flow", "µs", 2),
+    Metric("added", "mixed_us", "to small packets, each of another flow", "µs", 2),
 )
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.bench import panels
-from tests.bench.peers import OURS
+from tests.bench.peers import OURS, PATHS
 from tests.bench.svg import FAINT, INK, RULE, Drawing
 
 if TYPE_CHECKING:
@@ -20,7 +20,13 @@ _HALF = (_WIDTH - 2 * _MARGIN - _GAP) / 2
 #: Pixels from the top of a bar to that of the next, its height, and the columns of names and of numbers.
 _PITCH, _THICK, _NAMES, _NUMBERS = 21, 13, 168, 150
 _HEAD, _GROUP, _BETWEEN = 50, 24, 26
-_COLORS = {OURS: "#0a7f62", "wireguard-go-13": "#7b8da0", "wireguard-go": "#a9b6c3", "openvpn": "#dfa75b"}
+_COLORS = {
+    OURS: "#0a7f62",
+    PATHS: "#5fb39d",
+    "wireguard-go-13": "#7b8da0",
+    "wireguard-go": "#a9b6c3",
+    "openvpn": "#dfa75b",
+}
 _OTHER = "#c9d1d9"
 
 

@@ -81,7 +81,7 @@ def test_packets_cross_both_ways(stack: Stack, world: World, peer: Party) -> Non
     assert report["faults"] == []
     assert report["end"] == DONE
     assert not report["retried"]
-    assert report["versions"] == [1, 1]
+    assert report["versions"] == [1, 2]
     assert report["registered"] == OWN
     assert report["received"] == report["sent"] == 2600 <= served[str(ECHO_PORT)]
     assert report["largest"] == TUN_MTU

@@ -1,21 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The classes of the scenario's site, and flows that belong to them."""
+"""The classes of the scenario's site."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from conftest import instances, out
 
-from conftest import WEB, instances, out, start
-
-if TYPE_CHECKING:
-    import subprocess
-    from collections.abc import Iterator
-
-WEB6 = "2001:db8:80::80"
 PORT = 45010
 ENDS = ("client1", "vps1")
 LAN = ("172.16.5.2", "fd00:5::2")
@@ -26,33 +15,6 @@ CLASSES: dict[str, tuple[tuple[str, str], set[int], int]] = {
     "df5": (("10.200.10.5", "fd6d:7071:10::5"), {443}, 0),
     "bk5": (("10.200.10.9", "fd6d:7071:10::9"), {5001, 5500, 6000}, 8),
 }
-TRAFFIC = f"{sys.executable} {Path(__file__).with_name('traffic.py')}"
-
-
-def flow(kind: str, *arguments: object, lan: str = "lan5") -> subprocess.Popen[str]:
-    """Start a flow of the LAN: ``calls``, ``flood`` or ``load`` with what traffic.py takes."""
-    return start(lan, f"exec {TRAFFIC} {kind} {' '.join(map(str, arguments))}")
-
-
-def result(process: subprocess.Popen[str]) -> dict[str, Any]:
-    """Wait for a flow, and return what became of it."""
-    stdout, stderr = process.communicate(timeout=90)
-    assert process.returncode == 0, stderr
-    found: dict[str, Any] = json.loads(stdout)
-    return found
-
-
-@contextlib.contextmanager
-def server() -> Iterator[None]:
-    """Answer flows on the internet, for IPv4 and IPv6."""
-    process = start("internet", f"exec {TRAFFIC} serve {WEB} {WEB6}")
-    assert process.stdout is not None
-    assert process.stdout.readline() == "ready\n"
-    try:
-        yield
-    finally:
-        process.terminate()
-        process.communicate(timeout=10)
 
 
 def outer_ports() -> dict[str, int]:

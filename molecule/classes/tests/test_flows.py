@@ -8,7 +8,8 @@ import re
 
 import pytest
 from conftest import WEB, instances, out, play, recap, run, wait_for, watch
-from links import CLASSES, ENDS, LAN, PORT, VPS_TUN, WEB6, flow, outer_ports, result, server
+from flows import WEB6, flow, result, server
+from links import CLASSES, ENDS, LAN, PORT, VPS_TUN, outer_ports
 
 CALLS = 200
 SIZE_OF_CALL = 172

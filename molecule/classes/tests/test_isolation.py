@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from conftest import WEB, instances, lab, out, run, wait_for
-from links import CLASSES, ENDS, PORT, flow, outer_ports, result, server
+from flows import flow, result, server
+from links import CLASSES, ENDS, PORT, outer_ports
 
 RATE = 20
 FIFO = RATE * 1_000_000 // 8 // 2  # bytes: 500 ms

@@ -8,7 +8,8 @@ import shutil
 
 import pytest
 from conftest import INVENTORY, WEB, instances, out, play, recap, run, wait_for, watch
-from links import ENDS, LAN, VPS_TUN, WEB6, flow, result, server
+from flows import WEB6, flow, result, server
+from links import ENDS, LAN, VPS_TUN
 from test_flows import SIZE_OF_CALL, ends
 
 TRACES = re.compile(r"bk5|10\.200\.10\.9\b|fd6d:7071:10::9\b|\b46018\b|0x0*130000|0x12?ffff.*130000|6d71:103\b")

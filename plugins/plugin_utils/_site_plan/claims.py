@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.addresses import IPNetwork
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.class_model import ClassLink
-    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Tunnel
+    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import LanTunnel
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import Problems
 
 
@@ -30,8 +30,8 @@ class Claim:
     own: bool = False
 
 
-def of_tunnel(tunnel: Tunnel) -> Iterator[Claim]:
-    """Yield the networks of a tunnel without classes."""
+def of_tunnel(tunnel: LanTunnel) -> Iterator[Claim]:
+    """Yield the networks of a tunnel that takes all of a LAN."""
     yield Claim(tunnel.tun_cidr, "tun_cidr", tunnel.where, tunnel)
     if tunnel.tun_cidr6 is not None:
         yield Claim(tunnel.tun_cidr6, "tun_cidr6", tunnel.where, tunnel)

@@ -36,8 +36,6 @@ OPTIONAL = (
     "log_level",
     *keys.BUDGET,
 )
-# The name of the instance on the VPS, too, beside those that are numbers.
-_SERVER_TUN = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,14}")
 _SUFFIX = re.compile(r"[a-z0-9_]{1,14}")
 _NETWORK = values.Networks({4: range(8, 30)}, "10.200.10.0/24")
 # The VPS has ::ffff.
@@ -116,22 +114,13 @@ def _fields(entry: Mapping[str, Any], where: str, problems: Problems) -> dict[st
     if "wan" in entry:
         fields["wan"] = values.interface(entry["wan"], f"{where}: wan", problems)
     if "server_tun" in entry:
-        fields["server_tun"] = _server_tun(entry["server_tun"], f"{where}: server_tun", problems)
+        fields["server_tun"] = values.instance_name(entry["server_tun"], f"{where}: server_tun", problems)
     for key, allowed in (("port", keys.PORTS), ("first", _FIRSTS), ("tun_mtu", keys.MTUS)):
         if key in entry:
             fields[key] = values.integer(entry[key], f"{where}: {key}", allowed, problems)
     if "log_level" in entry:
         fields["log_level"] = values.choice(entry["log_level"], f"{where}: log_level", keys.LOG_LEVELS, problems)
     return fields
-
-
-def _server_tun(value: object, where: str, problems: Problems) -> str | None:
-    if isinstance(value, str) and not _SERVER_TUN.fullmatch(value):
-        problems.unexpected(
-            where, value, "an interface name of 1 to 15 characters (letters, digits, _ -), a letter first"
-        )
-        return None
-    return values.interface(value, where, problems)
 
 
 def _suffix(entry: Mapping[str, Any], where: str, number: int, of_wan: Sequence[Tunnel], problems: Problems) -> str:

@@ -41,7 +41,7 @@ def client(host: Client, links: Sequence[ClassLink], vps: Server, *, certified: 
     nft = {
         "nat_tuns": [item.tun_name for _link, item in classes if item.nat],
         "classify": {"links": [_classified(link) for link in links]},
-        "shape": [entry for link in links if link.rates.up for entry in shaping.of_client(link, host.tunnels)],
+        "shape": [entry for link in links if link.rates.up for entry in shaping.of_client(link, host)],
     }
     shaped = [shaping.link(link, f"if:{link.wan}", link.rates.up, default=True) for link in links if link.rates.up]
     return Part(
@@ -61,7 +61,7 @@ def server(vps: Server, clients: Sequence[Client], *, certified: bool) -> Part:
     # Nobody marks the packets to a legacy client, so there is nothing to tell them apart by.
     shaped = [(owner, link) for members in groups for owner, link in members if link.rates.down and not owner.legacy]
     files = [shaping.link(link, str(vps.bind_address), link.rates.down, default=False) for _owner, link in shaped]
-    shape = [entry for owner, link in shaped for entry in shaping.of_server(link, owner.tunnels)]
+    shape = [entry for owner, link in shaped for entry in shaping.of_server(link, owner)]
     return Part(
         instances=[_server_instance(members, vps, certified=certified) for members in groups],
         tuns=[members[0][1].server_tun for members in groups],

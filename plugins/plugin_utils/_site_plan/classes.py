@@ -82,7 +82,7 @@ def check(link: ClassLink, problems: Problems) -> None:
         _differ(link, key, problems)
     if link.shaped:
         _told_apart(link, problems)
-    shadows.find(link.classes, link.lans, problems)
+    shadows.of_classes(link.classes, link.lans, problems)
     _has_room(link, problems)
 
 

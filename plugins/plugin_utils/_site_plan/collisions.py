@@ -7,7 +7,7 @@ from collections import defaultdict
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import class_collisions
+from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import class_collisions, multipath_collisions
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.claims import (
     Claim,
     at,
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.addresses import IPAddress
-    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Client, Site, Tunnel
+    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Client, LanTunnel, Site
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import Problems
 
 
@@ -31,20 +31,22 @@ def find(site: Site, problems: Problems) -> None:
     for client in site.clients:
         _interfaces(client, problems)
         _numbers(client, problems)
-        for tunnel in client.tunnels:
+        for tunnel in (*client.tunnels, *client.multipaths):
             _prefixes_of_one(tunnel, problems)
         class_collisions.of_client(client, problems)
+        multipath_collisions.of_client(client, site.servers.get(client.server), problems)
     by_server: dict[str, list[Client]] = defaultdict(list)
     for client in site.clients:
         by_server[client.server].append(client)
     for name, clients in by_server.items():
         _of_server(clients, problems)
         class_collisions.of_server(clients, problems)
+        multipath_collisions.of_server(clients, problems)
         server = site.servers.get(name)
         if server:
-            tunnels = (claim for client in clients for tunnel in client.tunnels for claim in of_tunnel(tunnel))
+            tunnels = [tunnel for client in clients for tunnel in (*client.tunnels, *client.multipaths)]
             links = (claim for client in clients for claim in class_collisions.networks(client))
-            claims = (*tunnels, *links)
+            claims = (*(claim for tunnel in tunnels for claim in of_tunnel(tunnel)), *links)
             _covers_server(claims, {server.public_address, server.bind_address}, name, problems)
 
 
@@ -66,7 +68,10 @@ def _interfaces(client: Client, problems: Problems) -> None:
             problems.warn(f"{tunnel.where}: wan", f"{tunnel.wan} also carries {first}")
     for link in client.links:
         wans.setdefault(link.wan, link.where)
-    lans = [Claim(tunnel.lan, "lan", tunnel.where, tunnel) for tunnel in client.tunnels]
+    for path in (path for tunnel in client.multipaths for path in tunnel.paths):
+        wans.setdefault(path.wan, path.where)
+    of_lans = (*client.tunnels, *client.multipaths)
+    lans = [Claim(tunnel.lan, "lan", tunnel.where, tunnel) for tunnel in of_lans]
     lans += [Claim(lan.interface, lan.key, link.where, link) for link in client.links for lan in link.lans if lan.own]
     first_lans: dict[str, str] = {}
     for lan in lans:
@@ -81,7 +86,7 @@ def _interfaces(client: Client, problems: Problems) -> None:
 
 def _tuns(client: Client) -> Iterator[Claim]:
     """Yield the TUN devices of a client."""
-    for tunnel in client.tunnels:
+    for tunnel in (*client.tunnels, *client.multipaths):
         yield Claim(tunnel.tun_name, "tun_name", tunnel.where, tunnel)
     for link in client.links:
         for item in link.classes:
@@ -94,12 +99,13 @@ def _numbers(client: Client, problems: Problems) -> None:
     for key, of_class in (("table", "table"), ("priority", "rule_priority")):
         claims = [Claim(getattr(tunnel, key), key, tunnel.where, tunnel) for tunnel in client.tunnels]
         claims += [Claim(getattr(item, of_class), of_class, item.where, link) for item, link in items]
+        claims += [Claim(getattr(tunnel, of_class), of_class, tunnel.where, tunnel) for tunnel in client.multipaths]
         same(claims, problems, same_number)
     # Two tunnels are told apart on their VPS.
     same(_tuns(client), problems, lambda a, b: a.key == b.key == "tun_name" or same_number(a, b))
 
 
-def _prefixes_of_one(tunnel: Tunnel, problems: Problems) -> None:
+def _prefixes_of_one(tunnel: LanTunnel, problems: Problems) -> None:
     """Check the prefixes within one tunnel."""
     for a, b in combinations(tunnel.lan_cidrs, 2):
         if a in b or b in a:

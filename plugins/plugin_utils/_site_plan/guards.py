@@ -12,10 +12,10 @@ if TYPE_CHECKING:
 
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.addresses import IPNetwork
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.class_model import ClassLink
-    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Tunnel
+    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import LanTunnel
 
 
-def of_client(tunnels: Sequence[Tunnel], links: Sequence[ClassLink]) -> list[dict[str, Any]]:
+def of_client(tunnels: Sequence[LanTunnel], links: Sequence[ClassLink]) -> list[dict[str, Any]]:
     """Return the guards of a client. A prefix may leave by the TUNs of all entries that have it or a part of it."""
     found = []
     seen: set[tuple[str, IPNetwork]] = set()
@@ -62,7 +62,7 @@ def _of_links(interface: str, network: IPNetwork, links: Iterable[ClassLink]) ->
     ]
 
 
-def _of_tunnels(interface: str, network: IPNetwork, tunnels: Iterable[Tunnel]) -> list[str]:
+def _of_tunnels(interface: str, network: IPNetwork, tunnels: Iterable[LanTunnel]) -> list[str]:
     return [
         tunnel.tun_name
         for tunnel in tunnels

@@ -10,7 +10,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.addresses import IPNetwork
-    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Budget, Client, Server
+    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import (
+        Budget,
+        Client,
+        LanTunnel,
+        Server,
+    )
 
 CERTIFICATE = "/etc/mpquic/identity/cert.pem"
 KEY = "/etc/mpquic/identity/key.pem"
@@ -91,6 +96,31 @@ def peer(
         return "legacy_peers", {"name": name, "address": own, "from": networks, "allowed": allowed}
     names = {"cert_names": [client.host]} if certified else {}
     return "peers", {"name": name, **names, "allowed": [f"{own}/32", *allowed]}
+
+
+def server_end(  # noqa: PLR0913 - who they are, and what is asked of them
+    name: int | str,
+    tunnel: LanTunnel,
+    owner: Client,
+    server: Server,
+    *,
+    running: Mapping[str, Any],
+    certified: bool,
+) -> dict[str, Any]:
+    """Return the server's instance of a tunnel of which one client is the other end."""
+    addresses = [address.partition("/")[0] for address in (tunnel.client_address, tunnel.client_address6) if address]
+    kind, who = peer(owner, owner.host, addresses, texts(tunnel.lan_cidrs), certified=certified)
+    return instance(
+        name,
+        Tun(tunnel.tun_name, tunnel.server_address, tunnel.server_address6, tunnel.tun_mtu),
+        head={"role": "server", "bind_ip": str(server.bind_address), "remote_port": tunnel.port},
+        running=running,
+        tail={
+            **identity(certified=certified),
+            kind: [{**who, **limits(tunnel.budget)}],
+            "lan_routing": {"cidrs": texts(tunnel.lan_cidrs)},
+        },
+    )
 
 
 def limits(budget: Budget) -> dict[str, Any]:

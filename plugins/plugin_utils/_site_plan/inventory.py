@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import (
     class_inventory,
     keys,
+    multipath_inventory,
     numbering,
     trust,
     values,
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
 VARIABLES = (
     "mpquic_tunnels",
-    "mpquic_class_tunnels",
+    class_inventory.VARIABLE,
+    multipath_inventory.VARIABLE,
     "mpquic_wans",
     "mpquic_server",
     "mpquic_public_address",
@@ -49,9 +51,6 @@ OPTIONAL = (
     *keys.RATES,
     *keys.BUDGET,
 )
-
-_TUN = values.Networks({4: range(30, 32)}, "10.200.1.0/30")
-_TUN6 = values.Networks({6: range(126, 128)}, "fd6d:7071:0:1::/126")
 
 
 def read(
@@ -105,7 +104,8 @@ def _client(host: str, variables: Mapping[str, Any], servers: Sequence[str], pro
     # What a class link takes from tunnels is looked for only where all of them could be read.
     known = tunnels if len(problems.errors) == errors_before else None
     links = class_inventory.read(host, variables, wans, known, problems)
-    return Client(host, chosen, tunnels, links, trust.legacy_from(host, variables, problems))
+    multipaths = multipath_inventory.read(host, variables, wans, problems)
+    return Client(host, chosen, tunnels, links, multipaths, trust.legacy_from(host, variables, problems))
 
 
 def _chosen_server(host: str, variables: Mapping[str, Any], servers: Sequence[str], problems: Problems) -> str:
@@ -147,7 +147,7 @@ def _tunnels(
 ) -> tuple[Tunnel, ...]:
     where, expected = f"{host}: mpquic_tunnels", "a list of tunnels such as {id: 1, wan: enp7s3, lan: enp6s20}"
     if "mpquic_tunnels" not in variables:
-        if class_inventory.VARIABLE not in variables:
+        if class_inventory.VARIABLE not in variables and multipath_inventory.VARIABLE not in variables:
             problems.missing(where, expected)
         return ()
     entries = variables["mpquic_tunnels"]
@@ -175,7 +175,7 @@ def _tunnel(entry: object, where: str, wans: Mapping[str, Rates], problems: Prob
         if key not in entry:
             problems.missing(f"{where}: {key}", expected)
     fields = _fields(entry, where, problems)
-    _needs_of_ipv6(fields, where, problems)
+    keys.needs_of_ipv6(fields, numbering.tun_network6, where, problems)
     fields["budget"] = keys.budget(entry, where, problems)
     fields["rates"] = keys.rates(entry, where, wans.get(str(fields.get("wan")), Rates()), problems)
     return Tunnel(where=where, **fields) if len(problems.errors) == errors_before else None
@@ -210,18 +210,9 @@ def _fields(entry: Mapping[str, Any], where: str, problems: Problems) -> dict[st
             fields[key] = values.integer(entry[key], f"{where}: {key}", allowed, problems)
     if "log_level" in entry:
         fields["log_level"] = values.choice(entry["log_level"], f"{where}: log_level", keys.LOG_LEVELS, problems)
-    for key, kind in (("tun_cidr", _TUN), ("tun_cidr6", _TUN6)):
+    for key, kind in (("tun_cidr", keys.TUN), ("tun_cidr6", keys.TUN6)):
         if key in entry:
             fields[key] = values.network(entry[key], f"{where}: {key}", kind, problems)
     if "lan_cidrs" in entry:
         fields["lan_cidrs"] = keys.lan_cidrs(entry["lan_cidrs"], f"{where}: lan_cidrs", problems)
     return fields
-
-
-def _needs_of_ipv6(fields: dict[str, Any], where: str, problems: Problems) -> None:
-    """Give the TUN an IPv6 address as soon as there is an IPv6 prefix behind it, and check what that needs."""
-    if "tun_cidr6" not in fields:
-        carries = any(network is not None and network.version == 6 for network in fields["lan_cidrs"])
-        fields["tun_cidr6"] = numbering.tun_network6(fields["id"]) if carries else None
-    if fields["tun_cidr6"] is not None:
-        keys.mtu_fits_ipv6(fields["tun_mtu"], where, problems)

@@ -11,7 +11,7 @@ from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model imp
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.addresses import IPNetwork
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import Problems
@@ -29,6 +29,8 @@ IPV6_MIN_MTU = 1280
 TABLES = range(256, 2**32)
 # 0 is the local table's rule, 32766 the main table's: a rule of ours must come between them.
 PRIORITIES = range(1, 32766)
+TUN = values.Networks({4: range(30, 32)}, "10.200.1.0/30")
+TUN6 = values.Networks({6: range(126, 128)}, "fd6d:7071:0:1::/126")
 _LANS = values.Networks({4: range(8, 33), 6: range(16, 129)}, "172.16.1.0/30")
 _BUDGET_PACKETS = range(1, 10**9 + 1)
 
@@ -65,6 +67,15 @@ def budget(entry: Mapping[str, Any], where: str, problems: Problems) -> Budget:
 def lan_cidrs(value: object, where: str, problems: Problems) -> tuple[IPNetwork | None, ...]:
     """Read the prefixes of a LAN."""
     return values.networks(value, where, _LANS, problems)
+
+
+def needs_of_ipv6(fields: dict[str, Any], default: Callable[[int], IPNetwork], where: str, problems: Problems) -> None:
+    """Give the TUN an IPv6 address as soon as there is an IPv6 prefix behind it, and check what that needs."""
+    if "tun_cidr6" not in fields:
+        carries = any(network is not None and network.version == 6 for network in fields["lan_cidrs"])
+        fields["tun_cidr6"] = default(fields["id"]) if carries else None
+    if fields["tun_cidr6"] is not None:
+        mtu_fits_ipv6(fields["tun_mtu"], where, problems)
 
 
 def mtu_fits_ipv6(mtu: int | None, where: str, problems: Problems) -> None:

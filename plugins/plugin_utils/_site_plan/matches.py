@@ -38,14 +38,40 @@ def read(entry: object, where: str, place: str, lans: Sequence[str], problems: P
     errors_before = len(problems.errors)
     keys.refuse_unknown(entry, where, KEYS, problems)
     fields: dict[str, Any] = {}
-    for key, field, reader, collect in _readers(lans):
-        if key in entry:
-            fields[field] = collect(_items(entry[key], f"{where}: {key}", reader, problems))
+    if "lan" in entry:
+        fields["lans"] = tuple(dict.fromkeys(_items(entry["lan"], f"{where}: lan", _of_these(lans), problems)))
+    fields |= headers(entry, where, _HEADERS, problems)
     match = Match(where, place, **fields)
     if len(problems.errors) == errors_before:
-        _ports_have_protocols(match, problems)
-        _families_meet(match, problems)
+        if not match.protocols:
+            for key in ("sports", "dports"):
+                if getattr(match, key):
+                    problems.errors.append(
+                        f"{where}: {key}: found without protocol, expected protocol tcp, udp or sctp"
+                    )
+        check(match, _HEADERS, problems)
     return match if len(problems.errors) == errors_before else None
+
+
+def headers(entry: Mapping[str, Any], where: str, names: Mapping[str, str], problems: Problems) -> dict[str, Any]:
+    """Read what an entry says of the headers of packets; ``names`` are its keys by the field of a match."""
+    return {
+        field: collect(_items(entry[names[field]], f"{where}: {names[field]}", reader, problems))
+        for field, (reader, collect) in _READERS.items()
+        if names[field] in entry
+    }
+
+
+def check(match: Match, names: Mapping[str, str], problems: Problems) -> None:
+    """Check that one packet can have all that a match asks for; ``names`` are the keys by the field of the match."""
+    for field in ("sports", "dports"):
+        other = next((number for number in match.protocols if number not in _WITH_PORTS), None)
+        if getattr(match, field) and other is not None:
+            where = f"{match.where}: {names[field]}"
+            problems.errors.append(
+                f"{where}: found with protocol {protocol_name(other)}, expected tcp, udp or sctp only"
+            )
+    _families_meet(match, names, problems)
 
 
 def families(match: Match) -> set[int]:
@@ -56,24 +82,14 @@ def families(match: Match) -> set[int]:
     return found - ({4} if match.protocols == (ICMPV6,) else set()) - ({6} if match.protocols == (ICMP,) else set())
 
 
-def _readers(lans: Sequence[str]) -> tuple[tuple[str, str, Callable[..., Any], Callable[..., Any]], ...]:
-    """Return for each key the field, what reads one value, and what makes the field of all values."""
-
+def _of_these(lans: Sequence[str]) -> Callable[[object, str, Problems], str | None]:
     def lan(value: object, where: str, problems: Problems) -> str | None:
         if isinstance(value, str) and value in lans:
             return str(value)
         problems.unexpected(where, value, f"one of the LANs of this entry ({', '.join(lans)})")
         return None
 
-    return (
-        ("lan", "lans", lan, _in_order),
-        ("protocol", "protocols", _protocol, _sorted),
-        ("src", "src", _prefix, _outermost),
-        ("dst", "dst", _prefix, _outermost),
-        ("sports", "sports", _ports, united),
-        ("dports", "dports", _ports, united),
-        ("dscp", "dscp", dscp.read, _sorted),
-    )
+    return lan
 
 
 def _items(value: object, where: str, reader: Callable[..., Any], problems: Problems) -> list[Any]:
@@ -86,10 +102,6 @@ def _items(value: object, where: str, reader: Callable[..., Any], problems: Prob
         problems.unexpected(where, value, "a value or a list of values; leave the key out for any")
         return []
     return [item for item in read_items if item is not None]
-
-
-def _in_order(items: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(items))
 
 
 def _sorted(items: Iterable[int]) -> tuple[int, ...]:
@@ -131,21 +143,11 @@ def _ports(value: object, where: str, problems: Problems) -> Range | None:
     return None
 
 
-def _ports_have_protocols(match: Match, problems: Problems) -> None:
-    for key, ports in (("sports", match.sports), ("dports", match.dports)):
-        if ports and not match.protocols:
-            problems.errors.append(f"{match.where}: {key}: found without protocol, expected protocol tcp, udp or sctp")
-        elif ports and not set(match.protocols) <= _WITH_PORTS:
-            other = next(number for number in match.protocols if number not in _WITH_PORTS)
-            problems.errors.append(
-                f"{match.where}: {key}: found with protocol {protocol_name(other)}, expected tcp, udp or sctp only"
-            )
-
-
-def _families_meet(match: Match, problems: Problems) -> None:
+def _families_meet(match: Match, names: Mapping[str, str], problems: Problems) -> None:
     if families(match):
         return
-    parts = [f"{key} (IPv{of[0].version})" for key, of in (("src", match.src), ("dst", match.dst)) if _of_one(of)]
+    fields = (("src", match.src), ("dst", match.dst))
+    parts = [f"{names[field]} (IPv{of[0].version})" for field, of in fields if _of_one(of)]
     if match.protocols in {(ICMP,), (ICMPV6,)}:
         parts.append(f"protocol {protocol_name(match.protocols[0])}")
     problems.errors.append(f"{match.where}: found {' and '.join(parts)}, expected what one packet can have")
@@ -163,3 +165,15 @@ def protocol_name(number: int) -> str | int:
 def port_names(ports: Ranges) -> list[int | str]:
     """Return ports and ranges of ports as the operator writes them."""
     return [first if first == last else f"{first}-{last}" for first, last in ports]
+
+
+_HEADERS = {field: field for field in ("src", "dst", "sports", "dports", "dscp")} | {"protocols": "protocol"}
+# By the field of a match: what reads one value, and what makes the field of all values.
+_READERS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "protocols": (_protocol, _sorted),
+    "src": (_prefix, _outermost),
+    "dst": (_prefix, _outermost),
+    "sports": (_ports, united),
+    "dports": (_ports, united),
+    "dscp": (dscp.read, _sorted),
+}

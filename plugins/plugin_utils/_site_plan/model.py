@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.addresses import IPAddress, IPNetwork
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.class_model import ClassLink
+    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.multipath_model import MultipathTunnel
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,11 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Tunnel:
-    """One tunnel of one client. ``where`` is how messages call it."""
+class LanTunnel:
+    """A tunnel that takes all of a LAN, whatever its WANs. ``where`` is how messages call it."""
 
     where: str
     id: int
-    wan: str
     lan: str
     lan_cidrs: tuple[IPNetwork, ...]
     port: int
@@ -43,8 +43,6 @@ class Tunnel:
     tun_mtu: int
     log_level: str
     table: int
-    priority: int
-    rates: Rates
     budget: Budget
 
     @property
@@ -69,6 +67,15 @@ class Tunnel:
 
 
 @dataclass(frozen=True)
+class Tunnel(LanTunnel):
+    """One tunnel of one client, by one WAN. ``priority`` is that of its rule."""
+
+    wan: str
+    priority: int
+    rates: Rates
+
+
+@dataclass(frozen=True)
 class Server:
     """A VPS: where clients reach it and the local address it listens on (behind a 1:1 NAT they differ).
 
@@ -88,7 +95,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Client:
-    """A client VM with its tunnels and class links, all to one VPS.
+    """A client VM with its tunnels, class links and multipath tunnels, all to one VPS.
 
     ``legacy_from`` are the networks that a client with the Go implementation sends from, none for one of ours.
     """
@@ -97,6 +104,7 @@ class Client:
     server: str
     tunnels: tuple[Tunnel, ...]
     links: tuple[ClassLink, ...] = ()
+    multipaths: tuple[MultipathTunnel, ...] = ()
     legacy_from: tuple[IPNetwork, ...] = ()
 
     @property

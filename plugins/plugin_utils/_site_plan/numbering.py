@@ -9,6 +9,8 @@ from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.addresses
 IDS = range(1, 256)
 # 10.200.(10n).0/24 leaves one octet for ten times the id.
 LINK_IDS = range(1, 26)
+# 10.200.(16+n).0/30 leaves room for more; the ids of tunnels with one WAN go on behind them.
+MULTIPATH_IDS = range(1, 65)
 # A mark has four bits for 1 + the number of a class, a link eight rule priorities.
 CLASS_NUMBERS = range(8)
 # What a path of 1500 bytes carries: IPv4 20, UDP 8, QUIC 30 and one byte of ours are around each packet. The daemons
@@ -100,3 +102,33 @@ def class_minor(link: int, number: int) -> int:
 def rest_minor(link: int) -> int:
     """Return the minor number in tc of what is in no class of a link."""
     return shaper_minor(link) + 0xFF
+
+
+def multipath_port(number: int) -> int:
+    """Return the UDP port of a tunnel over several WANs on its VPS."""
+    return 45016 + number
+
+
+def multipath_table(number: int) -> int:
+    """Return its routing table on its client."""
+    return 47000 + number
+
+
+def multipath_priority(number: int) -> int:
+    """Return the priority of its rule on its client; after those of classes, before those of tunnels with one WAN."""
+    return 400 + number
+
+
+def multipath_tun_name(number: int) -> str:
+    """Return the name of its TUN device, the same on both ends, and of its instances."""
+    return f"mp{number}"
+
+
+def multipath_network(number: int) -> IPNetwork:
+    """Return the network between its two TUN devices."""
+    return IPNetwork(f"10.200.{16 + number}.0/30")
+
+
+def multipath_network6(number: int) -> IPNetwork:
+    """Return the same for IPv6, the number in decimal digits."""
+    return IPNetwork(f"fd6d:7071:1:{number}::/126")

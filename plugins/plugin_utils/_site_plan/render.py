@@ -6,13 +6,28 @@ Keys come in a fixed order and entries in the order of their ids, so that a file
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import class_render, guards, instances
+from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import (
+    class_render,
+    guards,
+    instances,
+    multipath_render,
+)
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.instances import Tun
 
 if TYPE_CHECKING:
-    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Client, Server, Site, Tunnel
+    from collections.abc import Iterable
+
+    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import (
+        Client,
+        LanTunnel,
+        Server,
+        Site,
+        Tunnel,
+    )
+
+_Tunnel = TypeVar("_Tunnel", bound="LanTunnel")
 
 
 def hosts(site: Site) -> dict[str, dict[str, Any]]:
@@ -29,7 +44,8 @@ def hosts(site: Site) -> dict[str, dict[str, Any]]:
 def _client(client: Client, server: Server, *, certified: bool) -> dict[str, Any]:
     tunnels = _by_id(() if client.legacy else client.tunnels)
     links = [] if client.legacy else sorted(client.links, key=lambda link: link.id)
-    by_key = bool(tunnels or links) and not (certified or server.legacy)
+    multipaths = _by_id(client.multipaths)
+    by_key = bool(tunnels or links or multipaths) and not (certified or server.legacy)
     of_classes = class_render.client(client, links, server, certified=certified)
     return {
         "role": "client",
@@ -40,11 +56,12 @@ def _client(client: Client, server: Server, *, certified: bool) -> dict[str, Any
         "instances": [
             *(_client_instance(tunnel, server, certified=certified) for tunnel in tunnels),
             *of_classes.instances,
+            *(multipath_render.client_instance(tunnel, server, certified=certified) for tunnel in multipaths),
         ],
         "nft": {
-            "tuns": [*(tunnel.tun_name for tunnel in tunnels), *of_classes.tuns],
+            "tuns": [*_tuns(tunnels), *of_classes.tuns, *_tuns(multipaths)],
             "masquerade": [],
-            "guards": guards.of_client(tunnels, links),
+            "guards": guards.of_client([*tunnels, *multipaths], links),
             **of_classes.nft,
         },
         **of_classes.files,
@@ -75,23 +92,27 @@ def _client_instance(tunnel: Tunnel, server: Server, *, certified: bool) -> dict
 
 
 def _server(server: Server, clients: list[Client], *, certified: bool) -> dict[str, Any]:
-    owners = {tunnel.id: client for client in clients for tunnel in client.tunnels}
+    owners = {tunnel.where: client for client in clients for tunnel in (*client.tunnels, *client.multipaths)}
     tunnels = _by_id(() if server.legacy else tuple(tunnel for client in clients for tunnel in client.tunnels))
+    multipaths = _by_id(tuple(tunnel for client in clients for tunnel in client.multipaths))
     by_key = [] if certified or server.legacy else [client for client in clients if not client.legacy]
     of_classes = class_render.server(server, () if server.legacy else clients, certified=certified)
-    masquerade = [text for tunnel in tunnels for text in _sources(tunnel)]
     return {
         "role": "server",
         "legacy": server.legacy,
         "clients": [client.host for client in clients],
-        "peers": [{"name": client.host} for client in by_key if client.tunnels or client.links],
+        "peers": [{"name": client.host} for client in by_key if client.tunnels or client.links or client.multipaths],
         "instances": [
-            *(_server_instance(tunnel, owners[tunnel.id], server, certified=certified) for tunnel in tunnels),
+            *(_server_instance(tunnel, owners[tunnel.where], server, certified=certified) for tunnel in tunnels),
             *of_classes.instances,
+            *(
+                multipath_render.server_instance(tunnel, owners[tunnel.where], server, certified=certified)
+                for tunnel in multipaths
+            ),
         ],
         "nft": {
-            "tuns": [*(tunnel.tun_name for tunnel in tunnels), *of_classes.tuns],
-            "masquerade": [*masquerade, *of_classes.masquerade],
+            "tuns": [*_tuns(tunnels), *of_classes.tuns, *_tuns(multipaths)],
+            "masquerade": [*_sources(tunnels), *of_classes.masquerade, *_sources(multipaths)],
             "guards": [],
             **of_classes.nft,
         },
@@ -100,37 +121,28 @@ def _server(server: Server, clients: list[Client], *, certified: bool) -> dict[s
 
 
 def _server_instance(tunnel: Tunnel, client: Client, server: Server, *, certified: bool) -> dict[str, Any]:
-    return instances.instance(
+    return instances.server_end(
         tunnel.id,
-        Tun(tunnel.tun_name, tunnel.server_address, tunnel.server_address6, tunnel.tun_mtu),
-        head={"role": "server", "bind_ip": str(server.bind_address), "remote_port": tunnel.port},
-        running={"rate": tunnel.rates.down, "log_level": tunnel.log_level},
-        tail={
-            **instances.identity(certified=certified),
-            **_peers(tunnel, client, certified=certified),
-            "lan_routing": {"cidrs": instances.texts(tunnel.lan_cidrs)},
-        },
-    )
-
-
-def _peers(tunnel: Tunnel, client: Client, *, certified: bool) -> dict[str, Any]:
-    """Return who may connect to the server's end of a tunnel, and what it owns."""
-    addresses = (tunnel.client_address, tunnel.client_address6)
-    kind, peer = instances.peer(
+        tunnel,
         client,
-        client.host,
-        [address.partition("/")[0] for address in addresses if address],
-        instances.texts(tunnel.lan_cidrs),
+        server,
+        running={"rate": tunnel.rates.down, "log_level": tunnel.log_level},
         certified=certified,
     )
-    return {kind: [{**peer, **instances.limits(tunnel.budget)}]}
 
 
-def _sources(tunnel: Tunnel) -> list[str]:
-    """Return the networks of a tunnel, which its VPS hides behind its own address."""
-    networks = [tunnel.tun_cidr] if tunnel.tun_cidr6 is None else [tunnel.tun_cidr, tunnel.tun_cidr6]
-    return [*map(str, networks), *instances.texts(tunnel.lan_cidrs)]
+def _tuns(tunnels: Iterable[LanTunnel]) -> list[str]:
+    return [tunnel.tun_name for tunnel in tunnels]
 
 
-def _by_id(tunnels: tuple[Tunnel, ...]) -> list[Tunnel]:
+def _sources(tunnels: Iterable[LanTunnel]) -> list[str]:
+    """Return the networks of tunnels, which their VPS hides behind its own address."""
+    found = []
+    for tunnel in tunnels:
+        found += [str(network) for network in (tunnel.tun_cidr, tunnel.tun_cidr6) if network is not None]
+        found += instances.texts(tunnel.lan_cidrs)
+    return found
+
+
+def _by_id(tunnels: Iterable[_Tunnel]) -> list[_Tunnel]:
     return sorted(tunnels, key=lambda tunnel: tunnel.id)

@@ -50,12 +50,22 @@ class _Part:
 _Parts = dict[tuple[str, int], _Part]
 
 
-def find(classes: Iterable[TrafficClass], lans: Iterable[Lan], problems: Problems) -> None:
+def of_classes(classes: Iterable[TrafficClass], lans: Iterable[Lan], problems: Problems) -> None:
     """Record matches that say the same in two classes, and warn of those that never take a packet."""
+    _find([item.matches for item in classes], lans, problems)
+
+
+def of_matches(found: Iterable[Match], lans: Iterable[Lan], problems: Problems) -> None:
+    """Do so for matches of which each is compared with all before it."""
+    _find([(match,) for match in found], lans, problems)
+
+
+def _find(groups: Iterable[Iterable[Match]], lans: Iterable[Lan], problems: Problems) -> None:
+    """Compare each match with those of the groups before its own."""
     prefixes = {(lan.interface, version): _addresses(lan.cidrs, version) for lan in lans for version in (4, 6)}
     earlier: list[tuple[Match, _Parts]] = []
-    for item in classes:
-        read = [(match, _parts(match, prefixes)) for match in item.matches]
+    for group in groups:
+        read = [(match, _parts(match, prefixes)) for match in group]
         for match, parts in read:
             if parts:
                 _compare(match, parts, earlier, problems)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.class_model import ClassLink
-    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Tunnel
+    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Client
 
 MAJOR = 0x6D71
 _REST_PRIORITY = 7
@@ -47,22 +47,26 @@ def link(of: ClassLink, where: str, rate: str | None, *, default: bool) -> dict[
     }
 
 
-def of_client(of: ClassLink, tunnels: Iterable[Tunnel]) -> list[dict[str, Any]]:
-    """Return by what packets to the VPS are told apart on a WAN of a client with these tunnels without classes."""
-    return _marks(of, tunnels, of.wan, "dport")
+def of_client(of: ClassLink, owner: Client) -> list[dict[str, Any]]:
+    """Return by what packets to the VPS are told apart on the WAN of a link of this client."""
+    others = [tunnel.port for tunnel in owner.tunnels if tunnel.wan == of.wan]
+    others += [tunnel.port for tunnel in owner.multipaths if of.wan in tunnel.wans]
+    return _marks(of, others, of.wan, "dport")
 
 
-def of_server(of: ClassLink, tunnels: Iterable[Tunnel]) -> list[dict[str, Any]]:
-    """Return the same for packets to that client: its ports say which they are."""
-    return _marks(of, tunnels, None, "sport")
+def of_server(of: ClassLink, owner: Client) -> list[dict[str, Any]]:
+    """Return the same for packets to that client: its ports say which they are.
+
+    Those of a multipath tunnel do not: all its WANs have one.
+    """
+    return _marks(of, [tunnel.port for tunnel in owner.tunnels if tunnel.wan == of.wan], None, "sport")
 
 
-def _marks(of: ClassLink, tunnels: Iterable[Tunnel], interface: str | None, port_key: str) -> list[dict[str, Any]]:
-    others = sorted(tunnel.port for tunnel in tunnels if tunnel.wan == of.wan)
+def _marks(of: ClassLink, others: Iterable[int], interface: str | None, port_key: str) -> list[dict[str, Any]]:
     told: list[tuple[int, int | str | None, int]] = [
         (of.port, item.outer_dscp, numbering.class_minor(of.id, item.number)) for item in of.classes
     ]
-    told += [(port, None, numbering.rest_minor(of.id)) for port in others]
+    told += [(port, None, numbering.rest_minor(of.id)) for port in sorted(others)]
     return [
         {"interface": interface, "port_key": port_key, "port": port, "dscp": dscp, "classid": f"{MAJOR:x}:{minor:x}"}
         for port, dscp, minor in told

@@ -39,6 +39,7 @@ class Networks:
 
 # The kernel takes more (dev_valid_name() in net/core/dev.c); these characters need no quoting anywhere.
 _INTERFACE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,14}")
+_INSTANCE = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,14}")
 _RATE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?)([kmg]?bit)", re.IGNORECASE)
 _RATE_UNITS = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9}
 _RATES = range(32_000, 100 * 10**9 + 1)
@@ -68,6 +69,16 @@ def interface(value: object, where: str, problems: Problems) -> str | None:
             return str(value)
     problems.unexpected(where, value, "an interface name of 1 to 15 characters (letters, digits, . _ -)")
     return None
+
+
+def instance_name(value: object, where: str, problems: Problems) -> str | None:
+    """Read the name of a TUN device that is the name of its instances, too, beside those that are numbers."""
+    if isinstance(value, str) and not _INSTANCE.fullmatch(value):
+        problems.unexpected(
+            where, value, "an interface name of 1 to 15 characters (letters, digits, _ -), a letter first"
+        )
+        return None
+    return interface(value, where, problems)
 
 
 def rate(value: object, where: str, problems: Problems) -> str | None:

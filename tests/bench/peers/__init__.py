@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 from tests.bench.peers.base import MTU, Peer, Tunnel
-from tests.bench.peers.mpquic import Mpquic
+from tests.bench.peers.mpquic import Mpquic, MpquicPaths
 from tests.bench.peers.openvpn import OpenVpn
 from tests.bench.peers.plain import Plain
 from tests.bench.peers.wireguard import WireguardGo, WireguardGo13
 
 OURS = Mpquic.name
-PEERS: dict[str, Peer] = {peer.name: peer for peer in (Mpquic(), WireguardGo13(), WireguardGo(), OpenVpn(), Plain())}
+PATHS = MpquicPaths.name
+PEERS: dict[str, Peer] = {
+    peer.name: peer for peer in (Mpquic(), MpquicPaths(), WireguardGo13(), WireguardGo(), OpenVpn(), Plain())
+}
 
-__all__ = ["MTU", "OURS", "PEERS", "Mpquic", "Peer", "Tunnel"]
+__all__ = ["MTU", "OURS", "PATHS", "PEERS", "Mpquic", "Peer", "Tunnel"]

@@ -43,10 +43,9 @@ class Mpquic(Peer):
         """Run ``mpquic tun ensure`` and ``mpquic run`` at both ends."""
         server_files, server_pin = _identity(where / "identity-server")
         client_files, client_pin = _identity(where / "identity-client")
-        device = f"mpq{number}"
+        device, port = f"mpq{number}", ends.port + number - 1
         tunnel = Tunnel(ends, *inner(number))
         common: dict[str, Any] = {
-            "remote_port": ends.port + number - 1,
             "tun_name": device,
             "tun_mtu": MTU,
             "log_level": self._log_level,
@@ -56,17 +55,17 @@ class Mpquic(Peer):
         server: dict[str, Any] = {
             "role": "server",
             "bind_ip": ends.server_address,
+            "remote_port": port,
             "tun_cidr": f"{tunnel.server_inner}/30",
             "peers": [{"name": "client", "pins": [client_pin], "allowed": [f"{tunnel.client_inner}/32"]}],
             **server_files,
         }
         client: dict[str, Any] = {
             "role": "client",
-            "bind_ip": ends.client_address,
             "tun_cidr": f"{tunnel.client_inner}/30",
-            "remote_addr": ends.remote,
             "tls_server_pin": server_pin,
             **client_files,
+            **self._way(ends, port),
         }
         with contextlib.ExitStack() as stack:
             makers = []
@@ -83,6 +82,10 @@ class Mpquic(Peer):
                 makers.append(partial(Process, f"mpquic {log.stem}", command, log))
             yield stack.enter_context(carried(tunnel, *makers))
 
+    def _way(self, ends: Ends, port: int) -> dict[str, Any]:
+        """Return how the client gets to the server."""
+        return {"bind_ip": ends.client_address, "remote_addr": ends.remote, "remote_port": port}
+
     @staticmethod
     def control(where: Path, role: str, number: int) -> Path:
         """Return the control socket of an end."""
@@ -94,6 +97,19 @@ class Mpquic(Peer):
         answer = json.loads(run(*_COMMAND, "status", instance.name, "--run-dir", instance.parent, "--json"))
         status: dict[str, Any] = answer["instances"][0]
         return status
+
+
+class MpquicPaths(Mpquic):
+    """The same with two paths, of which one stream uses one: what level 3 costs. Both cross the one wire there is."""
+
+    name = "mpquic-paths"
+    label = "mpquic, two paths"
+
+    def _way(self, ends: Ends, port: int) -> dict[str, Any]:
+        """Return two paths of equal rank."""
+        way = super()._way(ends, port)
+        paths = [{"name": name, **way} for name in ("one", "two")]
+        return {"multipath_enabled": True, "multipath_paths": paths}
 
 
 def _identity(folder: Path) -> tuple[dict[str, str], str]:

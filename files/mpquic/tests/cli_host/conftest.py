@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -73,3 +74,30 @@ def monitor(netns: Namespace, tmp_path: Path) -> Iterator[Monitor]:
         finally:
             process.terminate()
             process.wait()
+
+
+@pytest.fixture
+def systemctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder of a service manager of two commands: units are files with their state; restart starts one."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    script = folder / "systemctl"
+    script.write_text(
+        f"""#!/bin/sh
+cd {tmp_path}
+verb=$1; shift
+for unit; do case $unit in mpquic@*)
+  case $verb in
+    show)
+      if [ -e $unit ]; then echo LoadState=loaded; echo ActiveState=$(cat $unit)
+      else echo LoadState=not-found; echo ActiveState=inactive; fi
+      echo ;;
+    restart) echo $unit >>restarts; echo activating >$unit ;;
+  esac ;;
+esac; done
+"""
+    )
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+    (tmp_path / "restarts").write_text("")
+    return tmp_path

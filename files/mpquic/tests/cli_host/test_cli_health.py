@@ -253,33 +253,6 @@ def test_fix_repairs_tun_and_routing_and_leaves_healthy_tunnels_alone(site, moni
     assert site.health("fix").json["changed"] is False
 
 
-@pytest.fixture
-def systemctl(site, tmp_path, monkeypatch):
-    """A service manager of two commands: units are files with their state, and a restart makes one active."""
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    script = folder / "systemctl"
-    script.write_text(
-        f"""#!/bin/sh
-cd {tmp_path}
-verb=$1; shift
-for unit; do case $unit in mpquic@*)
-  case $verb in
-    show)
-      if [ -e $unit ]; then echo LoadState=loaded; echo ActiveState=$(cat $unit)
-      else echo LoadState=not-found; echo ActiveState=inactive; fi
-      echo ;;
-    restart) echo $unit >>restarts; echo activating >$unit ;;
-  esac ;;
-esac; done
-"""
-    )
-    script.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    (tmp_path / "restarts").write_text("")
-    return tmp_path
-
-
 RECOVER = ("fix", *QUICK, "--patience", "0.5")
 
 

@@ -234,7 +234,6 @@ BAD: list[tuple[str, dict[str, Any], str]] = [
         {"tls_insecure_skip_verify": True},
         "tls_insecure_skip_verify: found true, expected false: there is no",
     ),
-    ("multipath", {"multipath_enabled": True}, "multipath_enabled: found true, expected false: this release runs"),
     (
         "several connections",
         {"multi_conn_enabled": True},
@@ -326,7 +325,7 @@ def test_one_fault_gives_one_line(tmp_path: Path, change: dict[str, Any], expect
 
 
 def test_all_faults_at_once(tmp_path: Path) -> None:
-    changes = {"role": "x", "remote_port": -1, "foo": 1, "multipath_enabled": True, "tls_ca_file": "/nowhere"}
+    changes = {"role": "x", "remote_port": -1, "foo": 1, "transport_mode": "reliable", "tls_ca_file": "/nowhere"}
     faults = _faults(_file(tmp_path, CLIENT | changes))
     assert len(faults) == 5, faults
 

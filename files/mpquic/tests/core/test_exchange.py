@@ -11,10 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mpquic.core import messages
 from mpquic.core.capsules import ProtocolError, encode
-from mpquic.core.messages import Confirm, Hello, Refused, Register, Registered
-from mpquic.core.registration import MAX_CONTROL, ClientRegistration, ServerRegistration, VersionError, settle
+from mpquic.core.messages import Confirm, Hello, Join, Joined, PolicyUpdate, Refused, Register, Registered
+from mpquic.core.registration import (
+    MAX_CONTROL,
+    ClientJoin,
+    ClientRegistration,
+    ServerRegistration,
+    VersionError,
+    settle,
+)
 
 ID, OTHER = bytes(range(16)), bytes(range(16, 32))
+SESSION, EPOCH = 16 * b"s", 16 * b"e"
 PREFIXES = (ip_network("10.200.4.1/32"), ip_network("172.16.4.0/30"), ip_network("fd00:4::/64"))
 HELLO, REGISTER, CONFIRM = Hello(1, 1), Register(ID, 0, PREFIXES), Confirm(ID)
 REGISTERED, REFUSED = Registered(ID, PREFIXES), Refused(ID, messages.NOT_ALLOWED, "not yours")
@@ -152,12 +160,39 @@ def test_the_version_is_the_lower_of_both_maxima(minimum: int, maximum: int) -> 
 
 def test_another_version_is_told_from_a_fault() -> None:
     """A later version's messages need not look like ours: the version alone is judged."""
-    later = Hello(2, 3).encode()
+    later = Hello(messages.VERSIONS[1] + 1, messages.VERSIONS[1] + 2).encode()
     for rest in (encode(messages.REGISTER, b"anything"), encode(messages.CONFIRM, b""), later):
         with pytest.raises(VersionError):
             ServerRegistration().receive(later + rest)
         with pytest.raises(VersionError):
             ClientRegistration(ID, PREFIXES).receive(later + rest)
+
+
+def test_a_path_joins_and_brings_policies() -> None:
+    client, server = ClientJoin(ID, PREFIXES, session=SESSION, path=2, policy=b"policy"), ServerRegistration()
+    [join] = server.receive(client.opening())
+    assert join == server.join == Join(ID, SESSION, 2, PREFIXES, b"policy")
+    assert server.prefixes == PREFIXES
+    assert client.receive(server.accept(PREFIXES, EPOCH)) == Joined(ID, EPOCH, PREFIXES)
+    assert server.receive(client.confirmation() + PolicyUpdate(b"other").encode()) == [CONFIRM, PolicyUpdate(b"other")]
+    assert server.receive(PolicyUpdate(b"").encode()) == [PolicyUpdate(b"")]
+
+
+def test_a_path_wants_another_answer_than_a_tunnel_by_itself() -> None:
+    plain = Hello(*messages.VERSIONS).encode()
+    for client, wrong in (
+        (ClientJoin(ID, PREFIXES, session=SESSION, path=2, policy=b""), Registered(ID, PREFIXES)),
+        (ClientRegistration(ID, PREFIXES), Joined(ID, EPOCH, PREFIXES)),
+        (ClientJoin(ID, PREFIXES, session=SESSION, path=2, policy=b""), Joined(SESSION, EPOCH, PREFIXES)),
+    ):
+        with pytest.raises(ProtocolError, match="expected the answer to this registration"):
+            client.receive(plain + wrong.encode())
+
+
+def test_a_server_of_version_1_is_told_from_a_fault() -> None:
+    client = ClientJoin(ID, PREFIXES, session=SESSION, path=1, policy=b"")
+    with pytest.raises(VersionError, match="found versions 1 to 1, expected one of 2 to 2"):
+        client.receive(Hello(1, 1).encode())
 
 
 def test_a_control_stream_ends_somewhere() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 from mpquic.core import queue as queue_module
+from mpquic.core import wire
 from mpquic.core.ackclock import AckClock
 from mpquic.core.lane import MAX_OUTSTANDING, Lane
 from mpquic.core.offload import BareCodec
@@ -57,9 +58,11 @@ class Wire:
 class End:
     """A lane with its wire."""
 
-    def __init__(self, rate: int | None = None, *, window: float = math.inf, peer: Address = _PEER) -> None:
+    def __init__(
+        self, rate: int | None = None, *, window: float = math.inf, peer: Address = _PEER, front: int = wire.OVERHEAD
+    ) -> None:
         self.counters = Counters()
-        self.lane = Lane(self.counters, rate)
+        self.lane = Lane(self.counters, rate, front=front)
         self.wire = Wire(window, peer)
         self.number = 0
 
@@ -291,7 +294,7 @@ def test_a_rate_below_the_breakers_limit_stays() -> None:
 @pytest.mark.parametrize("codec", [BareCodec(), LegacyCodec(BareCodec())])
 def test_a_narrow_path_takes_no_ipv6(codec: BareCodec | LegacyCodec) -> None:
     """The test of every packet's version is made on such a path only."""
-    end = End()
+    end = End(front=codec.front)
     end.lane.codec = codec
     told: list[list[bytes]] = []
     end.lane.on_too_big = lambda payloads, _limit, _now: told.append(payloads)
@@ -308,3 +311,105 @@ def test_a_narrow_path_takes_no_ipv6(codec: BareCodec | LegacyCodec) -> None:
         assert end.wire.left == [context + packet for packet in expected]
     assert told == [[context + six]] * 2
     assert end.counters.drops == {"ipv6_narrow": 2}
+
+
+# --- payloads of a tunnel over several paths --------------------------------------------------------------------------
+
+
+def _numbered(count: int, *, size: int = 1000, dscp: int = 0, ipv6: bool = False) -> list[bytes]:
+    """Return payloads of context 2 with IP packets of ``size`` bytes."""
+    first = bytes([0x60 | dscp >> 2, (dscp & 3) << 6]) if ipv6 else bytes([0x45, dscp << 2])
+    return [b"\2\0\7" + number.to_bytes(4, "big") + b"\0" + first + bytes(size - 2) for number in range(count)]
+
+
+def test_payloads_that_exist_already_are_sent_and_counted_as_packets() -> None:
+    end = End(front=wire.SEQUENCED_OVERHEAD)
+    payloads = _numbered(5)
+    end.lane.enqueue(payloads.copy(), cast("Connection", end.wire), 1.0)
+    assert len(end.flush(1.0)) == 5
+    assert end.wire.left == payloads
+    assert (end.counters.tx_packets, end.counters.tx_bytes) == (5, 5000)
+    end.lane.enqueue(payloads, None, 1.0)
+    assert end.counters.drops == {"no_connection": 5}
+
+
+@pytest.mark.parametrize("ipv6", [False, True])
+def test_they_wait_by_the_class_of_the_packet_inside(*, ipv6: bool) -> None:
+    end = End(window=0, front=wire.SEQUENCED_OVERHEAD)
+    bulk, usual, urgent = [_numbered(1, dscp=dscp, ipv6=ipv6) for dscp in (8, 0, 46)]
+    end.lane.enqueue(bulk + usual + urgent, cast("Connection", end.wire), 1.0)
+    end.flush(1.0)
+    end.wire.window = math.inf
+    end.flush(1.001)
+    assert end.wire.left == urgent + usual + bulk
+
+
+def test_those_that_do_not_fit_are_refused() -> None:
+    end = End(front=wire.SEQUENCED_OVERHEAD)
+    told: list[list[bytes]] = []
+    end.lane.on_too_big = lambda payloads, _limit, _now: told.append(payloads)
+    fits, too_big = [_numbered(1, size=end.wire.max_payload - 8 + more) for more in (0, 1)]
+    end.lane.enqueue(fits + too_big, cast("Connection", end.wire), 1.0)
+    end.flush(1.0)
+    assert (end.wire.left, told) == (fits, [too_big])
+    end.lane.narrow = True
+    four, six = _numbered(1), _numbered(1, ipv6=True)
+    end.lane.enqueue(six + four, cast("Connection", end.wire), 1.0)
+    end.flush(1.0)
+    assert (end.wire.left[1:], told[1:]) == (four, [six])
+
+
+def test_what_is_said_leaves_first_and_is_no_packet() -> None:
+    end = End(front=wire.SEQUENCED_OVERHEAD)
+    packets = _numbered(3)
+    end.lane.enqueue(packets.copy(), cast("Connection", end.wire), 1.0)
+    end.lane.say(b"\4 older")
+    end.lane.say(b"\4 newer")
+    datagrams = end.flush(1.0)
+    assert end.wire.left == [data[_OVERHEAD:] for data, _to in datagrams] == [b"\4 newer", *packets]
+    assert end.counters.tx_packets == 3
+    end.flush(1.0)
+    assert len(end.wire.left) == 4
+
+
+def test_what_is_said_overtakes_what_waits_and_is_paid_for() -> None:
+    end = End(1_000_000, front=wire.SEQUENCED_OVERHEAD)
+    end.lane.enqueue(_numbered(20), cast("Connection", end.wire), 1.0)
+    end.flush(1.0)
+    before, due = len(end.wire.left), end.lane.deadline()
+    end.lane.say(b"\4 words")
+    end.flush(1.0)
+    assert end.wire.left[before:] == [b"\4 words"]
+    assert end.lane.deadline() > due
+    end.wire.window = 0
+    end.lane.say(b"\4 more")
+    end.flush(1.0)
+    end.wire.window = math.inf
+    end.flush(1.0)
+    assert end.wire.left[before + 1 :] == [b"\4 more"]
+
+
+def test_a_lost_connection_takes_along_what_was_to_be_said() -> None:
+    end = End(front=wire.SEQUENCED_OVERHEAD)
+    end.lane.say(b"\4")
+    end.lane.reset()
+    assert end.flush(1.0) == []
+
+
+def test_a_rate_may_change() -> None:
+    end = End(front=wire.SEQUENCED_OVERHEAD)
+    for rate, waiting in ((1_000_000, 19), (None, 0), (1_000_000, 19)):
+        end.lane.set_rate(rate)
+        end.lane.enqueue(_numbered(20), cast("Connection", end.wire), 1.0)
+        end.flush(1.0)
+        assert end.lane.waiting == waiting
+        end.lane.reset()
+
+
+def test_a_lane_of_many_keeps_less() -> None:
+    lane = Lane(Counters(), front=wire.SEQUENCED_OVERHEAD, capacity=10_000)
+    wire_of = Wire(0, _PEER)
+    lane.enqueue(_numbered(100), cast("Connection", wire_of), 1.0)
+    lane.flush(cast("Connection", wire_of), 1.0)
+    assert lane.waiting == 9
+    assert lane.drops == {"queue_full": 91}

@@ -11,7 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mpquic.core import messages
 from mpquic.core.capsules import CapsuleReader, ProtocolError, encode_varint
-from mpquic.core.messages import Confirm, Hello, Message, Refused, Register, Registered, decode
+from mpquic.core.messages import (
+    Confirm,
+    Hello,
+    Join,
+    Joined,
+    Message,
+    Refused,
+    Register,
+    Registered,
+    decode,
+)
 
 if TYPE_CHECKING:
     from mpquic.core.types import Network
@@ -36,7 +46,11 @@ known = st.one_of(
     st.builds(Registered, ids, prefixes),
     st.builds(Refused, ids, numbers, st.text(max_size=60)),
     st.builds(Confirm, ids),
+    st.builds(Join, ids, ids, st.integers(1, 255), prefixes, st.binary(max_size=300)),
+    st.builds(Joined, ids, ids, prefixes),
 )
+#: The last type that is known.
+LAST = messages.POLICY
 
 
 def capsule(message: Message) -> tuple[int, bytes]:
@@ -67,18 +81,18 @@ def test_a_message_cut_off_anywhere_is_refused(message: Message) -> None:
 
 @given(st.integers(0, TOP), st.binary(max_size=100))
 def test_any_value_is_a_message_or_refused(kind: int, value: bytes) -> None:
-    for chosen in (kind, *range(messages.HELLO, messages.CONFIRM + 1)):
+    for chosen in (kind, *range(messages.HELLO, LAST + 1)):
         try:
             message = decode(chosen, value)
         except ProtocolError:
             continue
-        assert (message is None) == (chosen not in range(messages.HELLO, messages.CONFIRM + 1))
+        assert (message is None) == (chosen not in range(messages.HELLO, LAST + 1))
         if message is not None:
             assert decode(*capsule(message)) == message
 
 
 def test_types_that_are_not_known_say_nothing() -> None:
-    for kind in (0, 0x17, messages.HELLO - 1, messages.CONFIRM + 1, TOP):
+    for kind in (0, 0x17, messages.HELLO - 1, LAST + 1, TOP):
         assert decode(kind, b"") is decode(kind, bytes(100)) is None
 
 

@@ -31,6 +31,13 @@ def test_backoff_doubles_to_its_cap_and_starts_again() -> None:
     assert backoff.failures == 1
 
 
+def test_backoff_may_wait_longer_once() -> None:
+    backoff = Backoff(0.25, 3.0, lambda: 1.0)
+    assert [backoff.next() for _ in range(7)][-1] == 3.0
+    assert backoff.next(30.0) == 30.0
+    assert backoff.next() == 3.0
+
+
 def test_backoff_is_drawn_from_the_whole_range() -> None:
     draws = iter([0.5, 0.0, 0.25, 0.75])
     backoff = Backoff(1.0, 30.0, lambda: next(draws))

@@ -69,7 +69,7 @@ def test_traffic_is_back_within_three_seconds_of_kill(wan: Wan, victim: str) -> 
         assert command("status", "--run-dir", wan.folder)[1]["instances"][victim == "server"]["state"] == "down"
         time.sleep(max(0.0, 0.5 - (time.time() - killed)))  # what the service manager waits
         wan.start(victim)
-        until(lambda: wan.status(victim)["state"] != "down", 10, f"{victim} does not start")
+        wan.wait_started(victim)
         # A busy machine may take longer to start Python; that is not the tunnel's.
         started = max(killed + 0.8, time.time())
         back = next(at for text in ping.stdout if (at := _stamp(text)) > killed + 0.5)
@@ -88,6 +88,7 @@ def test_interface_and_address_come_and_go(wan: Wan) -> None:
     wan.ip("client", f"addr del {OUTER['client']}/24 dev {veth}")
     wan.start("server")
     wan.start("client")
+    wan.wait_started("client")
     until(lambda: wan.status("client")["reason"] == f"interface {veth} has no IPv4 address", 5)
     assert wan.status("client")["state"] == "waiting"
     wan.ip("client", f"addr add {OUTER['client']}/24 dev {veth}")
@@ -200,6 +201,8 @@ def test_wrong_pin_is_named(wan: Wan) -> None:
     wan.configure("client", tls_server_pin="sha256:" + "00" * 32)
     wan.start("server")
     wan.start("client")
+    wan.wait_state("server", "listening")
+    wan.wait_started("client")
     until(lambda: "is not the pinned one" in wan.status("client")["reason"], 5)
     assert wan.status("client")["connects"] == 0
     assert not wan.ping("client", "-c 1 -W 0.3")

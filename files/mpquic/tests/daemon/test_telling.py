@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from mpquic.core.types import Change
 from mpquic.daemon.logs import BURST, RATE, RateFilter
+from mpquic.daemon.pathlog import DOUBT_BURST, DOUBT_RATE
 from mpquic.daemon.shell import Shell
 
 sys.path.append(str(Path(__file__).parents[1] / "quic"))
@@ -157,3 +158,43 @@ def test_a_rate_filter_counts_what_it_hides() -> None:
     last = lines.line("last", 100.0)
     assert last is not None
     assert len(told) + 1 + _hidden([*told, last]) == 1001
+
+
+def _path(state: str, name: str = "wan1", reason: str = "because", peer: str = "client1") -> Change:
+    return Change(f"path {state}", reason, failed=state == "down", detail=f"peer={peer} name={name}")
+
+
+def test_a_path_that_is_back_has_recovered(teller: Teller, lines: list[str]) -> None:
+    for state in ("up", "suspect", "probation", "up", "probation", "up", "lossy", "down", "probation", "up"):
+        teller._tell(_path(state), 1.0)
+    assert [line.split(" peer=")[0] for line in lines] == [
+        "path up",
+        "path suspect",
+        "path probation",
+        "path recovered",
+        "path probation",
+        "path up",
+        "path lossy",
+        "path down",
+        "path probation",
+        "path recovered",
+    ]
+    assert lines[1] == 'path suspect peer=client1 name=wan1 reason="because"'
+    teller._tell(_path("up", "wan2"), 1.0)
+    assert lines[-1].startswith("path up peer=client1 name=wan2")
+
+
+def test_a_path_in_doubt_does_not_fill_the_journal_nor_hide_events(teller: Teller, lines: list[str]) -> None:
+    for number in range(1000):
+        teller._tell(_path(("suspect", "probation")[number % 2]), 1.0 + number / 10)
+    assert DOUBT_BURST <= len(lines) <= DOUBT_BURST + 100 * DOUBT_RATE
+    teller._tell(_path("down", reason=FORGED), 101.0)
+    assert lines[-1] == "path down peer=client1 name=wan1 reason=\"x' peer=root reason='y/\""
+    teller._tell(_path("suspect", peer="client2"), 101.0)
+    assert lines[-1].startswith("path suspect peer=client2")
+
+
+def test_many_names_of_paths_cost_no_memory(teller: Teller) -> None:
+    for number in range(5000):
+        teller._tell(_path("down", f"w{number}"), 1.0)
+    assert len(teller._telling._paths._failed) <= 1024

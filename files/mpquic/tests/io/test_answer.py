@@ -39,6 +39,23 @@ PEER: dict[str, Any] = {
     "key": None,
     "legacy": True,
 }
+PATH: dict[str, Any] = {
+    **dict.fromkeys(("bind", "local", "remote", "session", "rtt_ms", "peer_state", "last_up", "last_down")),
+    **dict.fromkeys(("datagram", "rate_bps", "held_to_bps")),
+    **dict.fromkeys(
+        ("number", "since_s", "priority", "weight", "loss", "peer_loss", "consecutive_fails", "switches"), 1
+    ),
+    **dict.fromkeys(("tx_packets", "rx_packets", "tx_bytes", "rx_bytes", "tx_err", "rx_err"), 1),
+    "name": "wan1",
+    "state": "up",
+    "reason": "connected",
+    "drops": {},
+}
+CLASS: dict[str, Any] = {
+    "name": "bulk",
+    "policy": "balanced",
+    **dict.fromkeys(("tx_packets", "tx_bytes", "tx_err", "tx_dups", "rx_packets", "rx_dups"), 1),
+}
 
 
 class Hostile:
@@ -118,6 +135,13 @@ def _shown(hostile: Hostile, capsys: pytest.CaptureFixture[str], *options: str) 
         ({"state": "up", "peers": [{"legacy": True}]}, "peers[0]: name is missing"),
         ({"state": "up", "peers": [PEER, {**PEER, "legacy": "no"}]}, "peers[1]: legacy: expected true or false"),
         ({"state": "up", "peers": [{**PEER, "tx_bytes": None}]}, "peers[0]: tx_bytes: expected a count"),
+        ({"state": "up", "paths": {}}, "paths: expected a list"),
+        ({"state": "up", "paths": [{"state": "up"}]}, "paths[0]: name is missing"),
+        ({"state": "up", "classes": [{**CLASS, "tx_err": -1}]}, "classes[0]: tx_err: expected a count"),
+        (
+            {"state": "up", "peers": [{**PEER, "paths": [PATH, {**PATH, "loss": "x"}]}]},
+            "peers[0]: paths[1]: loss: expected a number",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

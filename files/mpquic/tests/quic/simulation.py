@@ -7,6 +7,7 @@ import functools
 import heapq
 import math
 import random
+from abc import ABC, abstractmethod
 from collections import Counter
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_interface, ip_network
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cryptography import x509
-    from mpquic.core.types import Address, Arrival, Datagram
+    from mpquic.core.types import Address, Arrival, Change, Datagram
 
 SERVER: Address = ("192.0.2.2", 45001)
 #: The TUN's addresses and a network behind the client.
@@ -67,6 +68,19 @@ class Way:
         self.free_at = start + 8 * octets / self.rate
         return self.free_at - now
 
+    def delays(self, octets: int, now: float, chance: random.Random, wire: Counter[str]) -> list[float]:
+        """Return when the copies of an IP packet arrive, seconds from now; none when it is lost. ``wire`` counts."""
+        wire["datagrams"] += 1
+        if self.cut or octets > self.mtu or chance.random() < self.loss:
+            wire["lost"] += 1
+            return []
+        queued = self.queue(octets, now) if self.rate < math.inf else 0.0
+        if queued is None:
+            wire["full"] += 1
+            return []
+        copies = 2 if chance.random() < self.duplicate else 1
+        return [queued + self.delay + self.jitter * chance.random() for _ in range(copies)]
+
 
 def identity(folder: Path, name: str = "a") -> tuple[Identity, x509.Certificate]:
     key, certificate = _self_signed()
@@ -81,70 +95,33 @@ def arrivals(source: Address, *datagrams: bytes) -> list[Arrival]:
     return [(data, len(data), source) for data in datagrams]
 
 
-class World:
-    """A client, a server, the wire between them, and what each end delivered to its TUN."""
+class Simulation(ABC):
+    """Virtual time: what is to happen, and what the tunnels of the simulation have due."""
 
-    def __init__(
-        self,
-        folder: Path,
-        *,
-        seed: int = 1,
-        trust: Trust | None = None,
-        mtu: int = 1300,
-        algorithm: str = "tunnel",
-        rate: int | None = None,
-    ) -> None:
+    def __init__(self, seed: int) -> None:
         self.now = 1000.0
         self.random = random.Random(seed)
-        self.up, self.down = Way(), Way()
-        self.identity, certificate = identity(folder)
-        self.client_identity, client_certificate = identity(folder, "client")
-        self.members = [Member("client1", PREFIXES, frozenset({spki_pin(client_certificate)}))]
-        self.mtu, self.algorithm, self.rate = mtu, algorithm, rate
-        trust = trust or Trust(pins=(spki_pin(certificate),))
-        self.client_endpoint = ClientEndpoint(
-            trust=trust, identity=self.client_identity, tun_mtu=mtu, algorithm=algorithm
-        )
-        self._heap: list[tuple[float, int, Callable[[], None]]] = []
-        self._serial = 0
-        self._ports = 50000
-        self.at_client: list[tuple[float, bytes]] = []
-        self.at_server: list[tuple[float, bytes]] = []
         self.wire: Counter[str] = Counter()
         self.history: list[tuple[float, str, str]] = []
         self.told: list[tuple[str, str]] = []
-        self.no_socket: str | None = None
-        #: What else arrives before a datagram: a forgery made of it.
-        self.forge: Callable[[bytes], bytes] | None = None
-        #: Datagrams to an address that the present client does not have.
-        self.on_stray: Callable[[bytes, Address], None] = lambda _data, _to: None
-        self.server: ServerTunnel | None = None
-        self.start_server()
-        self.start_client()
+        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._serial = 0
 
-    # --- what a test does -------------------------------------------------------------------------------------------
+    @abstractmethod
+    def _deadline(self) -> float:
+        """Return when a tunnel has something due."""
 
-    def start_server(self) -> None:
-        endpoint = ServerEndpoint(identity=self.identity, tun_mtu=self.mtu, algorithm=self.algorithm)
-        self.server = ServerTunnel(endpoint, Roster(self.members), self.now, rate=self.rate, own=(SERVER_TUN,))
-        self.server.attach(BareCodec())
+    @abstractmethod
+    def _fire(self) -> None:
+        """Let the tunnels do what is due."""
 
-    def start_client(self) -> None:
-        settings = Settings(CLIENT_TUN, PREFIXES, rate=self.rate)
-        self.client = ClientTunnel(self.client_endpoint.connect, self.random.randbytes, self.now, settings)
-        self.address: Address = ("198.51.100.1", 0)
+    @abstractmethod
+    def _settle(self) -> None:
+        """Let the tunnels say what they have to say."""
 
     def call(self, delay: float, action: Callable[[], None]) -> None:
         self._serial += 1
         heapq.heappush(self._heap, (self.now + delay, self._serial, action))
-
-    def from_client(self, *packets: bytes) -> None:
-        self.client.send(packets, self.now)
-
-    def from_server(self, *packets: bytes) -> None:
-        """Send the answers to these packets; ``at_client`` has them as they are here."""
-        if self.server is not None:
-            self.server.send([turned(data) for data in packets], self.now)
 
     def every(self, interval: float, action: Callable[[], None]) -> None:
         def again() -> None:
@@ -166,9 +143,7 @@ class World:
             self.now = max(self.now, at)
             while self._heap and self._heap[0][0] <= self.now:
                 heapq.heappop(self._heap)[2]()
-            self.client.fire(self.now)
-            if self.server is not None:
-                self.server.fire(self.now)
+            self._fire()
             self._settle()
         self.now = end
 
@@ -176,14 +151,85 @@ class World:
         """Run until ``condition`` holds; return how long that took."""
         start = self.now
         while not condition():
-            assert self.now - start < seconds, f"not within {seconds} s: {self.client.state} {self.client.reason}"
+            assert self.now - start < seconds, f"not within {seconds} s: {self.history[-3:]}"
             self.run(0.005)
         return self.now - start
+
+    def _note(self, who: str, changes: list[Change]) -> None:
+        self.history += [(self.now, who, f"{item.state}: {item.reason}") for item in changes]
+        self.told += [(who, item.detail) for item in changes]
+
+    def states(self, who: str) -> list[str]:
+        return [text for _, name, text in self.history if name == who]
+
+    def details(self, who: str) -> str:
+        return " ".join(detail for name, detail in self.told if name == who)
+
+
+class World(Simulation):
+    """A client, a server, the wire between them, and what each end delivered to its TUN."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        seed: int = 1,
+        trust: Trust | None = None,
+        mtu: int = 1300,
+        algorithm: str = "tunnel",
+        rate: int | None = None,
+    ) -> None:
+        super().__init__(seed)
+        self.up, self.down = Way(), Way()
+        self.identity, certificate = identity(folder)
+        self.client_identity, client_certificate = identity(folder, "client")
+        self.members = [Member("client1", PREFIXES, frozenset({spki_pin(client_certificate)}))]
+        self.mtu, self.algorithm, self.rate = mtu, algorithm, rate
+        trust = trust or Trust(pins=(spki_pin(certificate),))
+        self.client_endpoint = ClientEndpoint(
+            trust=trust, identity=self.client_identity, tun_mtu=mtu, algorithm=algorithm
+        )
+        self._ports = 50000
+        self.at_client: list[tuple[float, bytes]] = []
+        self.at_server: list[tuple[float, bytes]] = []
+        self.no_socket: str | None = None
+        #: What else arrives before a datagram: a forgery made of it.
+        self.forge: Callable[[bytes], bytes] | None = None
+        #: Datagrams to an address that the present client does not have.
+        self.on_stray: Callable[[bytes, Address], None] = lambda _data, _to: None
+        self.server: ServerTunnel | None = None
+        self.start_server()
+        self.start_client()
+
+    # --- what a test does -------------------------------------------------------------------------------------------
+
+    def start_server(self) -> None:
+        endpoint = ServerEndpoint(identity=self.identity, tun_mtu=self.mtu, algorithm=self.algorithm)
+        self.server = ServerTunnel(endpoint, Roster(self.members), self.now, rate=self.rate, own=(SERVER_TUN,))
+        self.server.attach(BareCodec())
+
+    def start_client(self) -> None:
+        settings = Settings(CLIENT_TUN, PREFIXES, rate=self.rate)
+        self.client = ClientTunnel(self.client_endpoint.connect, self.random.randbytes, self.now, settings)
+        self.address: Address = ("198.51.100.1", 0)
+
+    def from_client(self, *packets: bytes) -> None:
+        self.client.send(packets, self.now)
+
+    def from_server(self, *packets: bytes) -> None:
+        """Send the answers to these packets; ``at_client`` has them as they are here."""
+        if self.server is not None:
+            self.server.send([turned(data) for data in packets], self.now)
 
     # --- machinery --------------------------------------------------------------------------------------------------
 
     def _deadline(self) -> float:
         return min(self.client.deadline(), self.server.deadline() if self.server is not None else math.inf)
+
+    def _fire(self) -> None:
+        self.client.fire(self.now)
+        if self.server is not None:
+            self.server.fire(self.now)
 
     def _settle(self) -> None:
         self._carry(self.client.flush(self.now), self.up, self._to_server)
@@ -195,9 +241,7 @@ class World:
                 assert not connection._connection._datagrams_pending  # type: ignore[attr-defined]
         for name, tunnel in (("client", self.client), ("server", self.server)):
             if tunnel is not None:
-                changes = tunnel.changes()
-                self.history += [(self.now, name, f"{item.state}: {item.reason}") for item in changes]
-                self.told += [(name, item.detail) for item in changes]
+                self._note(name, tunnel.changes())
         if self.client.needs_socket:
             if self.no_socket is not None:
                 self.client.socket_failed(self.no_socket, self.now)
@@ -210,17 +254,7 @@ class World:
     def _carry(self, datagrams: list[Datagram], way: Way, arrive: Callable[[bytes, Address], None]) -> None:
         source = self.address
         for data, to in datagrams:
-            self.wire["datagrams"] += 1
-            if way.cut or len(data) + 28 > way.mtu or self.random.random() < way.loss:
-                self.wire["lost"] += 1
-                continue
-            queued = way.queue(len(data) + 28, self.now) if way.rate < math.inf else 0.0
-            if queued is None:
-                self.wire["full"] += 1
-                continue
-            copies = 2 if self.random.random() < way.duplicate else 1
-            for _ in range(copies):
-                delay = queued + way.delay + way.jitter * self.random.random()
+            for delay in way.delays(len(data) + 28, self.now, self.random, self.wire):
                 self.call(delay, functools.partial(arrive, data, source if way is self.up else to))
 
     def _to_server(self, data: bytes, source: Address) -> None:
@@ -241,12 +275,6 @@ class World:
             return
         batch = arrivals(SERVER, data) if self.forge is None else arrivals(SERVER, self.forge(data), data)
         self.at_client += [(self.now, turned(b"".join(frame))) for frame in self.client.receive(batch, self.now)]
-
-    def states(self, who: str) -> list[str]:
-        return [text for _, name, text in self.history if name == who]
-
-    def details(self, who: str) -> str:
-        return " ".join(detail for name, detail in self.told if name == who)
 
     def drops(self) -> dict[str, Any]:
         return dict(self.client.counters.drops)

@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from mpquic.core.client import ATTEMPT
 from mpquic.core.pmtu import BASE, between
+from mpquic.core.uplink import ALONE
 from simulation import World, packet
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def test_nobody_sees_the_sizes_of_the_ladder(world: World, mtu: int) -> None:
 
 def test_a_dead_server_costs_no_more_attempts(world: World) -> None:
     world.up.cut = True
-    world.run(3 * ATTEMPT[0])
+    world.run(3 * ALONE.attempt[0])
     assert sum("connecting" in text for text in world.states("client")) <= 3
     assert world.wire["datagrams"] <= 24
 

@@ -134,7 +134,7 @@ def test_a_server_cannot_speak_as_the_client_nor_to_its_neighbours(world: World)
         packet(3, source="127.0.0.1", destination="10.200.1.1"),
     ]
     right = packet(4, source="203.0.113.1", destination="172.16.1.1")
-    session.lane.offer([*wrong, right], connection, world.now)
+    session.path.lane.offer([*wrong, right], connection, world.now)
     world.server._touched[session.guest] = None
     world.run(0.1)
     assert len(world.at_client) == 1
@@ -204,7 +204,7 @@ def test_the_old_connection_stays_until_the_new_one_is_confirmed(world: World, m
     world.run_until(lambda: _both_up(world), 1.0)
     assert world.server is not None
     server, session = world.server, world.server.session
-    monkeypatch.setattr(Dial, "answered", lambda _dial, _data: False)
+    monkeypatch.setattr(Dial, "answered", lambda _dial, _data: None)
     world.client.renew(world.client_endpoint.connect, world.now, redial=True)
     world.run(1)
     assert server.sessions["client1"].guest is not None

@@ -11,6 +11,7 @@ from ansible_collections.mpquic.tunnel.plugins.plugin_utils._peer_pins import pe
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import site_plan
 from class_sites import BK, CR, DF, MARKED, WAN5, classified, link, many
 from mpquic.config import between, load
+from multipath_sites import DATAPLANE, PATHS, multipath, tunnel
 from sites import changed, reference
 
 PIN = "sha256:" + "ab" * 32
@@ -103,3 +104,33 @@ def test_classes_without_nat_are_taken(identity, tmp_path):
     taken = {config.instance_id: config for _host, config, _ in loaded(plan, identity, tmp_path)}
     assert [len(peer.shared) for peer in taken["mt1"].peers] == [0, 2, 2]
     assert [len(taken[name].lan_routing.cidrs) for name in ("cr5", "df5", "bk5", "mt1")] == [2, 0, 2, 2]
+
+
+LAN6 = ["172.16.6.0/30", "fd00:6::/64"]
+MULTIPATH_SITES = {
+    "paths alone": tunnel(),
+    "IPv6, rates, several connections": tunnel(
+        lan_cidrs=LAN6, paths=[{**PATHS[0], "rate": "20mbit", "connections": 3}]
+    ),
+    "a dataplane": tunnel(policy="balanced", dataplane=DATAPLANE, telemetry_interval=0, budget_rate="1gbit"),
+    "one class": tunnel(dataplane={"classes": {"all": {"duplicate": True, "duplicate_copies": 3}}}),
+}
+
+
+@pytest.mark.parametrize("entry", MULTIPATH_SITES.values(), ids=MULTIPATH_SITES)
+@pytest.mark.parametrize("trust", [{}, CA], ids=["keys", "a CA"])
+def test_multipath_tunnels_are_taken(entry, trust, identity, tmp_path):
+    groups, hostvars = multipath(entry)
+    hostvars = changed(changed(hostvars, "client1", **trust), "vps1", **trust)
+    taken = {}
+    for host, config, warnings in loaded(site_plan(groups, hostvars), identity, tmp_path):
+        assert not warnings
+        taken[host["role"], config.instance_id] = config
+    assert len(taken) == 12
+    client, server = taken["client", "mp1"], taken["server", "mp1"]
+    assert server.multipath is None
+    assert [path.name for path in client.multipath.paths] == [path["wan"] for path in entry["paths"]]
+    assert {path.bind_ip.interface for path in client.multipath.paths} == {path["wan"] for path in entry["paths"]}
+    wanted = entry.get("dataplane", {"classes": {"default": {}}})
+    assert list(client.multipath.dataplane.classes) == list(wanted["classes"])
+    assert len(client.multipath.dataplane.classifiers) == len(wanted.get("classifiers", []))

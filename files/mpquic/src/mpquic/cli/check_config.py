@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mpquic.cli import exitcodes
-from mpquic.config import ConfigError, InstanceConfig, between, load, preflight
+from mpquic.config import ConfigError, InstanceConfig, between, load, preflight, remarks
 
 if TYPE_CHECKING:
     import argparse
@@ -29,14 +29,15 @@ def run(args: argparse.Namespace) -> int:
     good: list[tuple[str, InstanceConfig]] = []
     for name in args.files:
         try:
-            config, remarks = load(Path(name))
+            config, found = load(Path(name))
         except ConfigError as error:
             errors += error.messages
             continue
-        warnings += remarks
+        warnings += found
         good.append((name, config))
         if args.preflight:
             errors += [f"{name}: {line}" for line in preflight(config)]
+            warnings += [f"{name}: {line}" for line in remarks(config)]
     errors += between(good)
     if args.json:
         print(json.dumps({"ok": not errors, "files": args.files, "errors": errors, "warnings": warnings}))

@@ -100,7 +100,7 @@ def _tunnel(tunnel: Tunnel) -> dict[str, Any]:
         "id": instance.id,
         "role": instance.role,
         "tun": instance.tun,
-        "wan": instance.wan or instance.wan_address,
+        "wan": instance.where,
         "peer": instance.peer,
         "healthy": tunnel.healthy,
         "rtt_ms": tunnel.echo.best_ms if tunnel.echo else None,
@@ -108,6 +108,7 @@ def _tunnel(tunnel: Tunnel) -> dict[str, Any]:
         "unit": tunnel.unit,
         "state": tunnel.daemon.get("state") if tunnel.daemon else None,
         "peers": {"up": tunnel.peers[0], "total": tunnel.peers[1]} if tunnel.peers else None,
+        "paths": {"up": tunnel.paths[0], "total": tunnel.paths[1]} if tunnel.paths else None,
         "reasons": [asdict(reason) for reason in tunnel.reasons],
         "found": [asdict(reason) for reason in tunnel.found],
         "actions": tunnel.actions,
@@ -122,8 +123,8 @@ def _text(args: argparse.Namespace, tunnels: Sequence[Tunnel], result: dict[str,
         for action in tunnel.actions:
             yield f"{word} {name}  {action}"
         for reason in tunnel.reasons:
-            where = tunnel.instance.wan or tunnel.instance.wan_address
-            yield f"[FAIL] {name}  {tunnel.instance.tun} on {where}: {reason.code}: {reason.message}"
+            where = f"{tunnel.instance.tun} on {tunnel.instance.where}"
+            yield f"[FAIL] {name}  {where}: {reason.code}: {reason.message}"
         if tunnel.healthy:
             yield f"[OK]   {name}  {_line(tunnel)}"
     changed = "yes" if result["changed"] else "no"
@@ -132,7 +133,9 @@ def _text(args: argparse.Namespace, tunnels: Sequence[Tunnel], result: dict[str,
 
 def _line(tunnel: Tunnel) -> str:
     instance = tunnel.instance
-    wan = instance.wan or instance.wan_address
+    wan = instance.where
+    if tunnel.paths is not None:
+        wan = f"{wan}, {tunnel.paths[0]} of {tunnel.paths[1]} paths up"
     if tunnel.peers is not None:
         return f"{instance.tun} on {wan}, {tunnel.peers[0]} of {tunnel.peers[1]} peers up"
     if tunnel.echo is None:

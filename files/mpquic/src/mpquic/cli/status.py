@@ -9,7 +9,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mpquic.cli import _paths as paths
 from mpquic.cli import exitcodes
+from mpquic.cli._table import milliseconds, plain, size, spare_table, table
 from mpquic.io.answer import read_status
 
 if TYPE_CHECKING:
@@ -72,13 +74,18 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"instances": instances}))
     elif instances:
-        print(_table([_COLUMNS, *(_row(item) for item in instances)]))
+        print(table([_COLUMNS, *(_row(item) for item in instances)]))
         for item in instances:
-            peers = item.get("peers", [])
+            peers = sorted(item.get("peers", []), key=lambda peer: _by_number(peer["name"]))
             # One ordinary peer is what the line above shows.
             if len(peers) > 1 or any(peer["legacy"] for peer in peers):
                 print(f"\npeers of {item['id']}:")
                 print(_peer_table(peers))
+            for whose, found in [(item["id"], item), *((f"{item['id']}, {peer['name']}", peer) for peer in peers)]:
+                if found.get("paths"):
+                    print(f"\npaths of {whose}:\n{paths.path_table(found['paths'])}")
+                if found.get("classes"):
+                    print(f"\nclasses of {whose}:\n{paths.class_table(found['classes'])}")
     else:
         print(f"no instance (nothing in {_INSTANCES} or {args.run_dir})")
     return exitcodes.OK
@@ -95,10 +102,8 @@ def _status(run_dir: Path, name: str) -> dict[str, Any]:
 
 
 def _peer_table(peers: list[dict[str, Any]]) -> str:
-    """Return the table of connections, by name and its numbers; a column that says nothing is left out."""
-    rows = [_PEER_COLUMNS, *(_peer_row(peer) for peer in sorted(peers, key=lambda peer: _by_number(peer["name"])))]
-    said = [column for column in range(len(_PEER_COLUMNS)) if any(row[column] != "-" for row in rows[1:])]
-    return _table([tuple(row[column] for column in said) for row in rows])
+    """Return the table of connections."""
+    return spare_table([_PEER_COLUMNS, *map(_peer_row, peers)])
 
 
 def _by_number(name: str) -> list[tuple[int, str]]:
@@ -110,38 +115,22 @@ def _natural(name: str) -> tuple[int, str]:
     return (int(name), "") if name.isdecimal() else (sys.maxsize, name)
 
 
-def _table(rows: list[tuple[str, ...]]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
-
-
-def _plain(item: dict[str, Any], key: str) -> str:
-    value = item.get(key)
-    return "-" if value is None or value == "" else str(value)
-
-
-def _milliseconds(value: float | None) -> str:
-    return f"{value:.1f}ms" if value is not None else "-"
-
-
 def _row(item: dict[str, Any]) -> tuple[str, ...]:
     row = (
-        _plain(item, "id"),
-        _plain(item, "role"),
-        _plain(item, "state"),
+        plain(item, "id"),
+        plain(item, "role"),
+        plain(item, "state"),
         f"{item['since_s']:.0f}s" if "since_s" in item else "-",
-        _plain(item, "tun"),
-        _plain(item, "mtu"),
-        _plain(item, "local"),
-        _plain(item, "remote"),
-        _milliseconds(item.get("rtt_ms")),
-        _size(item.get("tx_bytes")),
-        _size(item.get("rx_bytes")),
+        plain(item, "tun"),
+        plain(item, "mtu"),
+        plain(item, "local"),
+        plain(item, "remote"),
+        milliseconds(item.get("rtt_ms")),
+        size(item.get("tx_bytes")),
+        size(item.get("rx_bytes")),
         str(sum(item.get("drops", {}).values())),
-        _plain(item, "session"),
-        _plain(item, "reason"),
+        plain(item, "session"),
+        plain(item, "reason"),
     )
     if len(item.get("peers", [])) < 2:
         return row
@@ -155,22 +144,11 @@ def _peer_row(peer: dict[str, Any]) -> tuple[str, ...]:
         ",".join(peer.get("shared", [])) or "-",
         peer["state"],
         f"{peer['since_s']:.0f}s",
-        _plain(peer, "remote"),
-        _milliseconds(peer["rtt_ms"]),
-        _size(peer["tx_bytes"]),
-        _size(peer["rx_bytes"]),
+        plain(peer, "remote"),
+        milliseconds(peer["rtt_ms"]),
+        size(peer["tx_bytes"]),
+        size(peer["rx_bytes"]),
         str(sum(peer["drops"].values())),
-        _plain(peer, "session"),
-        "NO IDENTITY (mpquic-ip)" if peer["legacy"] else _plain(peer, "reason"),
+        plain(peer, "session"),
+        "NO IDENTITY (mpquic-ip)" if peer["legacy"] else plain(peer, "reason"),
     )
-
-
-def _size(count: int | None) -> str:
-    if count is None:
-        return "-"
-    amount = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < 1000:
-            return f"{amount:.0f}{unit}" if unit == "B" else f"{amount:.1f}{unit}"
-        amount /= 1000
-    return f"{amount:.1f}TB"

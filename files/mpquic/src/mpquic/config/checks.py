@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from ipaddress import IPv4Interface, IPv6Interface
 
+    from mpquic.config.fields import Bind
     from mpquic.config.model import LanRouting
 
 #: RFC 8200 section 5: IPv6 needs links of at least this MTU (bytes).
@@ -36,16 +37,27 @@ def _role(valid: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
     remote, bind = valid.get("remote_addr"), valid.get("bind_ip")
     if given.get("remote_addr") is None:
         yield "remote_addr: missing, expected the server's IP address or host name"
-    elif remote is not None and bind is not None and _is_v6(remote) is not None:
-        wanted = bind.address is not None and _is_v6(bind.address)
-        if _is_v6(remote) != wanted:
-            family = "IPv6" if wanted else "IPv4"
-            yield f"remote_addr: found {remote}, expected an {family} address because bind_ip is {bind}"
+    elif remote is not None and bind is not None:
+        fault = family_fault(bind, remote)
+        if fault:
+            yield f"remote_addr: {fault}"
+
+
+def family_fault(bind: Bind, remote: str) -> str:
+    """Say what is wrong when the address ``remote`` cannot be reached from where the socket is bound, else nothing."""
+    wanted = bind.address is not None and bool(_is_v6(bind.address))
+    if _is_v6(remote) in {None, wanted}:
+        return ""
+    return f"found {remote}, expected an {'IPv6' if wanted else 'IPv4'} address because bind_ip is {bind}"
 
 
 def _misplaced(valid: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
     role = valid.get("role")
     owners = {"peers": "server", "legacy_peers": "server", "legacy_server": "client", "tun_peer": "client"}
+    if valid.get("multipath_enabled") is True:
+        owners["multipath_enabled"] = "client"
+        if valid.get("legacy_server") is True:
+            yield "legacy_server: found true beside multipath_enabled, expected false: such a server takes one path"
     for key, owner in owners.items():
         if role is not None and role != owner and given.get(key) is not None:
             yield f"{key}: found on a {role}, expected on a {owner} only"

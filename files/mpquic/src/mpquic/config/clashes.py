@@ -25,10 +25,12 @@ def between(files: Sequence[tuple[str, InstanceConfig]]) -> Iterator[str]:
 def _pair(a: InstanceConfig, b: InstanceConfig) -> Iterator[tuple[str, str]]:
     if a.role == b.role == "server" and a.remote_port == b.remote_port and _same_place(a, b):
         yield "remote_port", f"{b.remote_port} on {b.bind_ip}"
-    far_end = a.role == b.role == "client" and a.remote_port == b.remote_port and a.remote_addr == b.remote_addr
     # The tunnels of the classes of one link meet there.
-    if far_end and not (_marked(a) and _marked(b)):
-        yield "remote_port", f"{b.remote_port} on {b.remote_addr}"
+    if a.role == b.role == "client" and not (_marked(a) and _marked(b)):
+        others = {(remote, port) for _key, remote, port in _far_ends(a)}
+        for key, remote, port in _far_ends(b):
+            if (remote, port) in others:
+                yield key, f"{port} on {remote}"
     if a.tun_name == b.tun_name:
         yield "tun_name", b.tun_name
     for key, own in _addresses(b):
@@ -51,6 +53,19 @@ def _lan(a: LanRouting, b: LanRouting) -> Iterator[tuple[str, str]]:
         for net_b in b.cidrs:
             if net_a.version == net_b.version and net_a.overlaps(net_b):
                 yield "lan_routing.cidrs", f"{net_b} (overlaps {net_a})"
+
+
+def _far_ends(config: InstanceConfig) -> Iterator[tuple[str, str | None, int]]:
+    """Yield each place of a server that a client connects to, once, after the key that says so."""
+    if config.multipath is None:
+        yield "remote_port", config.remote_addr, config.remote_port
+        return
+    seen = set()
+    for index, path in enumerate(config.multipath.paths):
+        place = path.remote_addr, path.remote_port
+        if place not in seen:
+            seen.add(place)
+            yield f"multipath_paths[{index}].remote_port", *place
 
 
 def _marked(config: InstanceConfig) -> bool:

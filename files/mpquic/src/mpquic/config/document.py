@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -82,16 +84,26 @@ class _LimitError(Exception):
     """The text may be YAML, but not of an instance file."""
 
 
-def read(path: Path) -> bytes:
-    """Return what the file holds. Raises ConfigError when it cannot be read or is too large."""
+def read(path: Path, *, regular: bool = False) -> bytes:
+    """Return what the file holds. Raises ConfigError when it cannot be read or is too large.
+
+    ``regular``: a pipe or a device, which another file could name, is refused without waiting for what it has to say.
+    """
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=_at_once if regular else None) as file:
+            if regular and not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise ConfigError([f"{path}: found something that is not a file, expected a readable YAML file"])
             raw = file.read(MAX_FILE_SIZE + 1)
     except OSError as error:
         raise ConfigError([f"{path}: {error.strerror}, expected a readable YAML file"]) from error
     if len(raw) > MAX_FILE_SIZE:
         raise ConfigError([f"{path}: found more than {MAX_FILE_SIZE} bytes, expected an instance file"])
     return raw
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open without waiting for the other end of a FIFO."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def mapping(raw: bytes, path: Path) -> dict[str, Any]:

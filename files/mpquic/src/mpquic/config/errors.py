@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,6 +25,14 @@ class ConfigError(Exception):
         """Keep the lines in the order in which they were found."""
         self.messages = list(messages)
         super().__init__("\n".join(self.messages))
+
+
+@dataclass(slots=True)
+class Findings:
+    """What there is to say about one file: lines without its name."""
+
+    errors: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 def quoted(value: object, limit: int = 60) -> str:
@@ -49,3 +58,10 @@ def quoted(value: object, limit: int = 60) -> str:
 def key_name(key: object) -> str:
     """Return a key of the file as it may stand in a message: as it is if that is plain, else in quotes."""
     return key if isinstance(key, str) and _PLAIN_KEY.fullmatch(key) else quoted(key)
+
+
+def listed(names: Iterable[str], most: int = 8) -> str:
+    """Return names as a message lists what there is; behind the first ``most`` only how many more there are."""
+    found = list(names)
+    more = f" and {len(found) - most} more" if len(found) > most else ""
+    return ", ".join(found[:most]) + more

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import difflib
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from mpquic.config.errors import key_name, quoted
-from mpquic.config.model import InstanceConfig, LanRouting, LegacyPeerConfig, PeerConfig
+from mpquic.config.model import LanRouting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,21 +17,22 @@ if TYPE_CHECKING:
     from pydantic.fields import FieldInfo
     from pydantic_core import ErrorDetails
 
-    from mpquic.config.model import Model
+    from mpquic.config.base import Model
 
 #: Lines about one mapping. Whoever made more mistakes gave another file.
 MAX_LINES = 100
 
-_FIELDS: dict[type[Model], dict[str, FieldInfo]] = {
-    model: {field.alias or name: field for name, field in model.model_fields.items()}
-    for model in (InstanceConfig, LanRouting, PeerConfig, LegacyPeerConfig)
-}
 _NESTED: dict[str, type[Model]] = {"lan_routing": LanRouting}
+
+
+@lru_cache
+def _fields(model: type[Model]) -> dict[str, FieldInfo]:
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def keys(model: type[Model]) -> Iterator[str]:
     """Yield the keys of a mapping as the file spells them."""
-    yield from _FIELDS[model]
+    yield from _fields(model)
 
 
 def lines(error: ValidationError, model: type[Model], place: str = "") -> Iterator[str]:
@@ -51,7 +53,7 @@ def _line(item: ErrorDetails, model: type[Model]) -> str:
         model = _NESTED[str(first)]
         first, *rest = rest
         name = f"{name}.{key_name(first)}"
-    fields = _FIELDS[model]
+    fields = _fields(model)
     field = fields.get(str(first))
     # Below a field there are lists only: what else pydantic puts there names its own types.
     entry = "".join(f"[{part}]" for part in rest if isinstance(part, int))

@@ -155,6 +155,13 @@ def file_path(value: object) -> Path:
     return Path(value)
 
 
+def file_name(value: object) -> str:
+    """Accept a path, which may be one from the folder of the file that has it."""
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise ValueError
+    return value
+
+
 def rate(value: object) -> int:
     """Accept a rate in the notation of tc(8), with a unit of bits; answer in bits per second.
 
@@ -181,3 +188,4 @@ NameField = Annotated[str, BeforeValidator(dns_name)]
 PeerNameField = Annotated[str, BeforeValidator(peer_name)]
 RateField = Annotated[int, BeforeValidator(rate)]
 PathField = Annotated[Path, BeforeValidator(file_path)]
+FileName = Annotated[str, BeforeValidator(file_name)]

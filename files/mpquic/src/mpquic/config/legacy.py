@@ -11,20 +11,18 @@ from mpquic.config.errors import quoted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_ONE_PATH = "this release runs one QUIC connection per tunnel"
+_DATAGRAMS = "packets travel in QUIC datagrams only"
 
 #: Accepted and ignored: what to use instead. Values are never shown, one of them is a secret.
 IGNORED = {
     "control_api_auth_token": "not used: the control socket checks who connects; remove the key",
     "control_api_listen": "not used: control is a Unix socket, see mpquic status",
-    "dataplane": "not used: a tunnel is one connection",
-    "dataplane_config_file": "not used: a tunnel is one connection",
     "detect_starlink": "not used: every WAN is handled alike",
     "metrics_listen": "not used: counters come from mpquic status --json",
-    "multipath_paths": "not used: a tunnel is one connection",
-    "multipath_policy": "not used: a tunnel is one connection",
     "transport_mode": "not used: packets always travel in QUIC datagrams",
 }
+#: What means nothing without multipath_enabled.
+_OF_MULTIPATH = ("dataplane", "dataplane_config_file", "multipath_paths", "multipath_policy")
 _IGNORED_PREFIXES = re.compile(r"(starlink|stripe)_[a-z0-9_]+")
 
 
@@ -34,8 +32,11 @@ def take(raw: dict[str, Any]) -> tuple[dict[str, Any], list[str], list[str]]:
     errors = list(_refusals(rest))
     warnings: list[str] = []
     for key in list(rest):
-        if key in {"multipath_enabled", "tls_insecure_skip_verify"}:
+        if key == "tls_insecure_skip_verify":
             del rest[key]
+        elif key in _OF_MULTIPATH and raw.get("multipath_enabled", False) is False:
+            del rest[key]
+            warnings.append(f"{key}: not used: multipath_enabled is false")
         elif key in IGNORED:
             del rest[key]
             warnings.append(f"{key}: {IGNORED[key]}")
@@ -46,10 +47,8 @@ def take(raw: dict[str, Any]) -> tuple[dict[str, Any], list[str], list[str]]:
 
 
 def _refusals(raw: dict[str, Any]) -> Iterator[str]:
-    if "multipath_enabled" in raw and raw["multipath_enabled"] is not False:
-        yield f"multipath_enabled: found {quoted(raw['multipath_enabled'])}, expected false: {_ONE_PATH}"
     if "transport_mode" in raw and raw["transport_mode"] != "datagram":
-        yield f"transport_mode: found {quoted(raw['transport_mode'])}, expected datagram: {_ONE_PATH}, datagrams only"
+        yield f"transport_mode: found {quoted(raw['transport_mode'])}, expected datagram: {_DATAGRAMS}"
     if "tls_insecure_skip_verify" in raw and raw["tls_insecure_skip_verify"] is not False:
         yield (
             f"tls_insecure_skip_verify: found {quoted(raw['tls_insecure_skip_verify'])}, expected false: "

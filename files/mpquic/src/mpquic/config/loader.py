@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from mpquic.config import checks, document, explain, legacy, peers
-from mpquic.config.errors import ConfigError
+from mpquic.config import assembly, checks, document, explain, legacy, peers
+from mpquic.config.errors import ConfigError, Findings
 from mpquic.config.model import InstanceConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 
@@ -32,6 +32,9 @@ def parse(raw: bytes, path: Path) -> tuple[InstanceConfig, list[str]]:
     if rest.get("congestion_algorithm") == "bbr":
         warnings.append("congestion_algorithm: found bbr, which is not there, using tunnel")
         rest["congestion_algorithm"] = "tunnel"
+    findings = Findings(errors, warnings)
+    several = rest.get("multipath_enabled", False) is not False
+    beside = assembly.take(rest, path, findings) if several else assembly.Beside()
     given = dict(rest)
     entries, faults = peers.take(rest)
     valid: dict[str, Any] = {}
@@ -43,12 +46,17 @@ def parse(raw: bytes, path: Path) -> tuple[InstanceConfig, list[str]]:
     errors += faults
     errors += checks.across_keys(valid, given)
     errors += peers.across(entries, valid, given)
+    errors = _named(path, errors) + _named(beside.path, beside.findings.errors)
     if errors or config is None:
-        raise ConfigError(f"{path}: {line}" for line in errors)
+        raise ConfigError(errors)
     warnings += _remarks(config)
     # The loader completes the frozen model.
-    config._instance_id, config._digest = path.stem, hashlib.sha256(raw).hexdigest()  # noqa: SLF001
-    return config, [f"{path}: {line}" for line in warnings]
+    config._instance_id, config._digest = path.stem, hashlib.sha256(raw + beside.raw).hexdigest()  # noqa: SLF001
+    return config, _named(path, warnings) + _named(beside.path, beside.findings.warnings)
+
+
+def _named(path: Path | None, lines: Iterable[str]) -> list[str]:
+    return [f"{path}: {line}" for line in lines]
 
 
 def _remarks(config: InstanceConfig) -> Iterator[str]:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationInfo, field_validator
+from pydantic import Field, PrivateAttr
 
+from mpquic.config.base import Model, Remembering
+from mpquic.config.dataplane import SCHEDULING, Dataplane, SchedulingField
 from mpquic.config.fields import (
     BindField,
     DscpField,
+    FileName,
     HostField,
     InterfaceName,
     NameField,
@@ -24,26 +27,11 @@ from mpquic.config.fields import (
     TunAddress,
     TunAddress6,
 )
+from mpquic.config.multipath import Multipath, MultipathPath
 from mpquic.config.prefixes import Network, PeerAddress, PeerNetwork
 
 #: The bits of a packet's mark that say into which class tunnel it goes; all others are the operator's.
 MARK_MASK = 0x0FFF0000
-
-
-class Model(BaseModel):
-    """What all mappings of the file have in common."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, arbitrary_types_allowed=True)
-
-
-class _Remembering(Model):
-    @field_validator("*", mode="after")
-    @classmethod
-    def _remember(cls, value: object, info: ValidationInfo) -> object:
-        """Leave every valid value in the context, so that checks across keys run also when some other key is wrong."""
-        if isinstance(info.context, dict) and info.field_name is not None:
-            info.context[info.field_name] = value
-        return value
 
 
 class LanRouting(Model):
@@ -96,7 +84,7 @@ _Prefixes = Annotated[
 ]
 
 
-class PeerConfig(_Remembering):
+class PeerConfig(Remembering):
     """A client that may connect to this server, and what is inside the tunnel to it."""
 
     name: _PeerName
@@ -125,7 +113,7 @@ class PeerConfig(_Remembering):
     budget_packets: _BudgetPackets = None
 
 
-class LegacyPeerConfig(_Remembering):
+class LegacyPeerConfig(Remembering):
     """A client of the older implementation (ALPN mpquic-ip): it has no key, its UDP source is all that is known."""
 
     name: _PeerName
@@ -151,7 +139,7 @@ class LegacyPeerConfig(_Remembering):
     budget_packets: _BudgetPackets = None
 
 
-class InstanceConfig(_Remembering):
+class InstanceConfig(Remembering):
     """One tunnel end, as its YAML file describes it."""
 
     role: Annotated[Literal["client", "server"], Field(description="client or server")]
@@ -201,6 +189,21 @@ class InstanceConfig(_Remembering):
         LanRouting | None, Field(description="a mapping of interface or mark, cidrs, table, priority")
     ] = None
 
+    # A client's: one tunnel by several paths. Its bind_ip, remote_addr and remote_port are then those of the first.
+    multipath_enabled: Annotated[bool, Field(description="true or false")] = False
+    multipath_policy: Annotated[SchedulingField, Field(description=SCHEDULING)] = "priority"
+    # mpquic.config.paths reads the entries.
+    multipath_paths: Annotated[
+        tuple[MultipathPath, ...], Field(description="a list of mappings of name, bind_ip, remote_addr, remote_port")
+    ] = ()
+    # mpquic.config.classes reads it, and the file.
+    dataplane: Annotated[Dataplane | None, Field(description="a mapping of default_class, classes, classifiers")] = None
+    dataplane_config_file: Annotated[
+        FileName | None, Field(description="a path, from the folder of this file if it is not absolute")
+    ] = None
+    # Seconds between two lines about each path and class in the log; 0: none.
+    telemetry_interval: Annotated[int, Field(ge=0, le=3600, description="seconds from 1 to 3600, or 0 for none")] = 10
+
     _instance_id: str = PrivateAttr(default="")
     _digest: str = PrivateAttr(default="")
 
@@ -210,8 +213,15 @@ class InstanceConfig(_Remembering):
         return self._instance_id
 
     @property
+    def multipath(self) -> Multipath | None:
+        """The paths and classes of a tunnel over several WANs, None if this is not one."""
+        if not self.multipath_enabled or self.dataplane is None:
+            return None
+        return Multipath(self.multipath_policy, self.multipath_paths, self.dataplane)
+
+    @property
     def digest(self) -> str:
-        """SHA-256 of the file this was read from, in hex.
+        """SHA-256 of the file this was read from, and of its ``dataplane_config_file`` if there is one, in hex.
 
         A daemon runs what the file says if it reports this digest of the configuration it runs. One that takes over a
         changed file while it runs takes over the digest with it; one that cannot (``needs_restart``) keeps the old one.

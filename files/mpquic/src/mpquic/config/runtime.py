@@ -10,6 +10,7 @@ import struct
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from mpquic.config.fields import Bind
     from mpquic.config.model import InstanceConfig
 
 _SIOCGIFADDR = 0x8915  # linux/sockios.h
@@ -47,21 +48,43 @@ def interface_exists(name: str) -> bool:
 
 
 def preflight(config: InstanceConfig) -> list[str]:
-    """Return every condition of the host that keeps this instance from carrying packets, one line each."""
-    problems = []
-    bind = config.bind_ip
-    if bind.interface is not None:
-        try:
-            interface_ipv4(bind.interface)
-        except HostConditionError as error:
-            problems.append(f"bind_ip: {error}, expected an interface with an IPv4 address")
-    elif bind.address is not None and not _bindable(bind.address):
-        problems.append(f"bind_ip: {bind.address} is not an address of this host, expected one that is")
+    """Return every condition of the host that keeps this instance from carrying packets, one line each.
+
+    A tunnel over several WANs carries packets while one of its paths has its WAN: see `remarks`.
+    """
+    unbound = _unbound(config)
+    problems = unbound if len(unbound) == len(_binds(config)) else []
     if not interface_exists(config.tun_name):
         problems.append(f"tun_name: {config.tun_name} does not exist, expected a TUN device (mpquic tun ensure)")
     lan = config.lan_routing
     if lan is not None and lan.interface is not None and not interface_exists(lan.interface):
         problems.append(f"lan_routing.interface: {lan.interface} does not exist, expected the LAN's interface")
+    return problems
+
+
+def remarks(config: InstanceConfig) -> list[str]:
+    """Return every condition of the host that keeps some path of this instance from carrying packets, but not all."""
+    unbound = _unbound(config)
+    return unbound if len(unbound) < len(_binds(config)) else []
+
+
+def _binds(config: InstanceConfig) -> list[tuple[str, Bind]]:
+    """Return every address or interface that a socket of the instance is bound to, after the key that says so."""
+    if config.multipath is None:
+        return [("bind_ip", config.bind_ip)]
+    return [(f"multipath_paths[{index}].bind_ip", path.bind_ip) for index, path in enumerate(config.multipath.paths)]
+
+
+def _unbound(config: InstanceConfig) -> list[str]:
+    problems = []
+    for key, bind in _binds(config):
+        if bind.interface is not None:
+            try:
+                interface_ipv4(bind.interface)
+            except HostConditionError as error:
+                problems.append(f"{key}: {error}, expected an interface with an IPv4 address")
+        elif bind.address is not None and not _bindable(bind.address):
+            problems.append(f"{key}: {bind.address} is not an address of this host, expected one that is")
     return problems
 
 

@@ -8,22 +8,31 @@ class AckClock:
     """Round trip time, and since when the peer owes us an acknowledgement (seconds)."""
 
     __slots__ = (
+        "_anew",
         "acked_total",
         "large_lost",
         "last_ack",
         "last_sent",
         "latest",
+        "longest",
         "lost_total",
         "outstanding",
         "pending_since",
+        "rttvar",
         "srtt",
     )
 
     def __init__(self) -> None:
         """Start with nothing sent."""
         self.srtt: float | None = None
+        #: Mean deviation of the samples from it.
+        self.rttvar = 0.0
         #: The newest round trip sample.
         self.latest = 0.0
+        #: The longest sample since somebody set this to 0.
+        self.longest = 0.0
+        #: The next sample is to be the first.
+        self._anew = True
         self.outstanding = 0
         self.acked_total = 0
         self.lost_total = 0
@@ -67,9 +76,20 @@ class AckClock:
             self.pending_since = None
 
     def rtt(self, sample: float) -> None:
-        """Take a round trip sample (RFC 9002 section 5.3: weight 1/8)."""
+        """Take a round trip sample (RFC 9002 section 5.3: weight 1/8 for the mean, 1/4 for its deviation)."""
         self.latest = sample
-        self.srtt = sample if self.srtt is None else self.srtt + (sample - self.srtt) / 8
+        self.longest = max(self.longest, sample)
+        if self.srtt is None or self._anew:
+            self._anew = False
+            self.srtt = sample
+            self.rttvar = sample / 2
+        else:
+            self.rttvar += (abs(self.srtt - sample) - self.rttvar) / 4
+            self.srtt += (sample - self.srtt) / 8
+
+    def anew(self) -> None:
+        """Let the next round trip sample be the first: those of the handshake hold the time of its cryptography."""
+        self._anew = True
 
     def restart(self, now: float) -> None:
         """Measure silence from now on, when the handshake is over."""

@@ -24,9 +24,9 @@ class Backoff:
         """Failures since the last reset."""
         return self._failures
 
-    def next(self) -> float:
-        """Count one more failure and return the seconds to wait."""
-        ceiling = min(self._cap, self._base * 2.0 ** min(self._failures, 32))
+    def next(self, cap: float | None = None) -> float:
+        """Count one more failure and return the seconds to wait, this once with another ``cap`` if given."""
+        ceiling = min(self._cap if cap is None else cap, self._base * 2.0 ** min(self._failures, 32))
         self._failures += 1
         return ceiling * self._random()
 

@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from mpquic.core import wire
+
 CRITICAL: Final = 0
 DEFAULT: Final = 1
 BULK: Final = 2
@@ -39,9 +41,9 @@ def _class_of_dscp(dscp: int) -> int:
 _BY_OCTET = bytes(_class_of_dscp(octet >> 2) for octet in range(256))
 
 
-def classify(payload: bytes) -> int:
-    """Return the class of a DATAGRAM payload: one octet of context id, then an IP packet that inner.valid() took."""
-    if payload[1] >> 4 == 4:
-        return _BY_OCTET[payload[2]]
+def classify(payload: bytes, front: int = wire.OVERHEAD) -> int:
+    """Return the class of a DATAGRAM payload: ``front`` octets, then an IP packet that inner.valid() took."""
+    if payload[front] >> 4 == 4:
+        return _BY_OCTET[payload[front + 1]]
     # RFC 8200 section 3: the traffic class spans the first two octets.
-    return _BY_OCTET[(payload[1] & 0x0F) << 4 | payload[2] >> 4]
+    return _BY_OCTET[(payload[front] & 0x0F) << 4 | payload[front + 1] >> 4]

@@ -27,6 +27,8 @@ class Fit:
     def __init__(self, lane: Lane, answers: TooBig) -> None:
         """Watch what ``lane`` refuses, and let ``answers`` say what to answer."""
         self._lane = lane
+        #: Bytes of a payload that are no packet. With bare ones, too, one is left: both kinds have the same MTU.
+        self._front = max(lane.front, wire.OVERHEAD)
         lane.on_too_big = self._refuse
         self._answers = answers
         self._payloads: list[bytes] = []
@@ -36,6 +38,11 @@ class Fit:
         self.mtu: int | None = None
         #: Largest UDP payload that the last connection's path carried, None before there was one.
         self.proved: int | None = None
+
+    @property
+    def asking(self) -> int:
+        """Path MTU probes that are on their way or were lost a moment ago."""
+        return self._path.asking if self._path is not None else 0
 
     def start(self, connection: Connection, ceiling: int, now: float) -> None:
         """Follow the path of a connection that is established, up to ``ceiling`` bytes of UDP payload."""
@@ -86,15 +93,15 @@ class Fit:
             return
         self.proved = path.size
         if path.settled:
-            self.mtu = connection.max_payload - wire.OVERHEAD
+            self.mtu = connection.max_payload - self._front
             # Without an address of its own the tunnel cannot say no; what others route into it is carried if it fits.
             self._lane.narrow = self._answers.ipv6 and self.mtu < IPV6_MIN_MTU
 
     def _refuse(self, payloads: Sequence[bytes], limit: int, now: float) -> None:
         if self._path is None or not self._path.settled:
             return
-        front = self._lane.codec.front
+        front, prefix = self._lane.front, bytes([wire.CONTEXT_IP])[: self._lane.codec.front]
         for payload in payloads:
-            answer = self._answers.answer(payload[front:], limit - wire.OVERHEAD, now)
+            answer = self._answers.answer(payload[front:], limit - self._front, now)
             if answer is not None:
-                self._payloads.append(bytes([wire.CONTEXT_IP])[:front] + answer)
+                self._payloads.append(prefix + answer)

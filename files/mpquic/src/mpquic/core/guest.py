@@ -11,6 +11,8 @@ from mpquic.core.registration import ServerRegistration
 if TYPE_CHECKING:
     from mpquic.core.connection import Connection, Identity
     from mpquic.core.liveness import Liveness
+    from mpquic.core.multipath.gathering import Gathering
+    from mpquic.core.path import Path
     from mpquic.core.session import Session
 
 #: Seconds from the first Initial to CONFIRM.
@@ -33,12 +35,15 @@ class Guest:
         "connection",
         "counted",
         "expires",
+        "gathering",
         "gone",
         "heard",
         "host",
         "identity",
         "legacy",
         "liveness",
+        "number",
+        "path",
         "registration",
         "session",
         "since",
@@ -65,15 +70,19 @@ class Guest:
         #: It speaks the protocol without identities and registration.
         self.legacy = False
         self.registration = ServerRegistration()
-        #: The tunnel it may send into. It is the tunnel's connection only once ``session.guest`` is this.
+        #: The tunnel it may send into. It is the tunnel's connection only as long as it has a path.
         self.session: Session | None = None
+        self.path: Path | None = None
+        #: The number of its path, and what other paths it is to be there with: for a client that has several.
+        self.number = 0
+        self.gathering: Gathering | None = None
         self.liveness: Liveness | None = None
         self.superseded = False
 
     @property
     def active(self) -> bool:
         """Tell whether its session is served by this connection."""
-        return self.session is not None and self.session.guest is self
+        return self.path is not None
 
     def mirror(self, size: int) -> None:
         """Answer in datagrams no larger than the client's: it makes them smaller until an answer arrives."""
@@ -82,8 +91,9 @@ class Guest:
     def deadline(self) -> float:
         """Return when something is to be done about it (seconds)."""
         deadline = min(self.connection.deadline(), self.expires)
-        if self.session is not None and self.session.guest is self:
-            deadline = min(deadline, self.session.lane.deadline(), self.session.fit.deadline())
+        path = self.path
+        if path is not None:
+            deadline = min(deadline, path.lane.deadline(), path.fit.deadline())
             if self.liveness is not None:
                 deadline = min(deadline, self.liveness.deadline())
         return deadline

@@ -14,7 +14,7 @@ from mpquic.core import wire
 from mpquic.core.breaker import WINDOW, Breaker
 from mpquic.core.gate import OPEN
 from mpquic.core.offload import BareCodec
-from mpquic.core.queue import PacketQueue
+from mpquic.core.queue import CAPACITY_OCTETS, PacketQueue
 from mpquic.core.shaper import Shaper
 from mpquic.core.types import Change
 
@@ -45,11 +45,24 @@ _BATCH = 32
 class Lane:
     """Checks, queues, wraps and counts packets."""
 
-    def __init__(self, counters: Counters, rate: int | None = None) -> None:
-        """Count in ``counters``, which outlives connections. ``rate`` is the link's (bits per second), if known."""
-        self._counters = counters
-        self._queue = PacketQueue(counters.drops)
+    def __init__(
+        self,
+        counters: Counters,
+        rate: int | None = None,
+        *,
+        front: int = wire.OVERHEAD,
+        capacity: int = CAPACITY_OCTETS,
+    ) -> None:
+        """Count in ``counters``, which outlives connections. ``rate`` is the link's (bits per second), if known.
+
+        ``front`` is the bytes of a payload before the IP packet, ``capacity`` what may wait of each class (bytes).
+        """
+        self.front = front
+        self.counters = counters
+        self._queue = PacketQueue(counters.drops, octets=capacity, front=front)
         self._fresh: list[bytes] = []
+        #: What is to leave before packets, see say().
+        self._word: bytes | None = None
         self._rate = math.inf if rate is None else rate * RATE_SHARE
         self._breaker = Breaker()
         self._shaper = self._new_shaper()
@@ -69,7 +82,7 @@ class Lane:
     @property
     def drops(self) -> Counter[str]:
         """What is refused, by reason."""
-        return self._counters.drops
+        return self.counters.drops
 
     @property
     def limit(self) -> float | None:
@@ -83,11 +96,17 @@ class Lane:
 
     def offer(self, reads: Sequence[bytes], connection: Connection | None, now: float) -> None:
         """Take reads of the TUN; flush() follows. Without a connection they are dropped: they would be stale later."""
-        drops = self._counters.drops
+        drops = self.counters.drops
         if connection is None:
             drops["no_connection"] += len(reads)
             return
-        payloads = self.codec.ingress(reads, drops)
+        self.enqueue(self.codec.ingress(reads, drops), connection, now)
+
+    def enqueue(self, payloads: list[bytes], connection: Connection | None, now: float) -> None:
+        """Take payloads as offer() takes reads. The list is the lane's from now on."""
+        if connection is None:
+            self.counters.drops["no_connection"] += len(payloads)
+            return
         limit = connection.max_payload
         if self.narrow:
             payloads = self._without_ipv6(payloads, limit, now)
@@ -95,10 +114,22 @@ class Lane:
             payloads = self._fitting(payloads, limit, now)
         self._fresh = self._fresh + payloads if self._fresh else payloads
 
+    def say(self, payload: bytes) -> None:
+        """Let a payload that is no packet leave first with the next flush(); of several, the last."""
+        self._word = payload
+
+    def set_rate(self, rate: int | None) -> None:
+        """Use another rate of the link (bits per second, None for none) from now on."""
+        bits = math.inf if rate is None else rate * RATE_SHARE
+        if bits != self._rate:
+            self._rate = bits
+            self._shaper = self._new_shaper()
+
     def flush(self, connection: Connection, now: float) -> list[Datagram]:
         """Return the datagrams that can leave now; what must wait stays in the queue."""
         if now >= self._breaker.next_check and not connection.congestion_controlled:
             self._check(connection, now)
+        said = [] if self._word is None else self._say(connection, now)
         fresh, self._fresh = self._fresh, []
         room = MAX_OUTSTANDING - connection.clock.outstanding
         shaper = self._shaper
@@ -112,7 +143,7 @@ class Lane:
         # When the rate is not what they wait for, an acknowledgement will call.
         due = shaper.due() if shaper is not None and self._queue else math.inf
         self._due = due if due > now else math.inf
-        return datagrams
+        return said + datagrams if said else datagrams
 
     def deadline(self) -> float:
         """Return when flush() must be called next because packets wait for the rate."""
@@ -124,7 +155,7 @@ class Lane:
 
     def accept(self, payloads: Sequence[bytes]) -> list[Frame]:
         """Return what to write to the TUN out of a peer's DATAGRAM payloads."""
-        counters = self._counters
+        counters = self.counters
         frames, packets, octets = self.codec.egress(payloads, counters.drops, self.gate)
         counters.rx_packets += packets
         counters.rx_bytes += octets
@@ -136,8 +167,9 @@ class Lane:
 
     def reset(self) -> None:
         """Forget waiting packets, when their connection is gone."""
-        self._counters.drops["no_connection"] += self._queue.clear() + len(self._fresh)
+        self.counters.drops["no_connection"] += self._queue.clear() + len(self._fresh)
         self._fresh = []
+        self._word = None
         self._due = math.inf
         self._breaker.restart()
 
@@ -152,16 +184,16 @@ class Lane:
 
     def _fitting(self, payloads: list[bytes], limit: int, now: float) -> list[bytes]:
         fitting = [payload for payload in payloads if len(payload) <= limit]
-        self._counters.drops["too_big"] += len(payloads) - len(fitting)
+        self.counters.drops["too_big"] += len(payloads) - len(fitting)
         self.on_too_big([payload for payload in payloads if len(payload) > limit], limit, now)
         return fitting
 
     def _without_ipv6(self, payloads: list[bytes], limit: int, now: float) -> list[bytes]:
         """Refuse IPv6 packets of any size, so that their senders turn to IPv4 (RFC 8200 section 5)."""
-        front = self.codec.front
+        front = self.front
         kept = [payload for payload in payloads if payload[front] >> 4 == 4]
         if len(kept) < len(payloads):
-            self._counters.drops["ipv6_narrow"] += len(payloads) - len(kept)
+            self.counters.drops["ipv6_narrow"] += len(payloads) - len(kept)
             self.on_too_big([payload for payload in payloads if payload[front] >> 4 != 4], limit, now)
         return kept
 
@@ -171,15 +203,28 @@ class Lane:
             datagrams, taken = connection.seal(payloads, now)
         else:
             datagrams, taken = self.marking.seal(payloads, connection, now)
+        if self._shaper is not None:
+            self._charge(datagrams, connection, now)
+        if taken:
+            left = payloads if taken == len(payloads) else payloads[:taken]
+            counters = self.counters
+            counters.tx_packets += taken
+            counters.tx_bytes += sum(map(len, left)) - self.front * taken
+        return datagrams, taken
+
+    def _say(self, connection: Connection, now: float) -> list[Datagram]:
+        """Seal what say() took. A window that is full may keep it until the next flush()."""
+        assert self._word is not None
+        datagrams, taken = connection.seal([self._word], now)
+        if taken:
+            self._word = None
+        self._charge(datagrams, connection, now)
+        return self.others(datagrams)
+
+    def _charge(self, datagrams: list[Datagram], connection: Connection, now: float) -> None:
         if self._shaper is not None and datagrams:
             octets = sum([len(data) for data, _address in datagrams]) + _frame(connection) * len(datagrams)
             self._shaper.spend(octets, now)
-        if taken:
-            left = payloads if taken == len(payloads) else payloads[:taken]
-            counters = self._counters
-            counters.tx_packets += taken
-            counters.tx_bytes += sum(map(len, left)) - wire.OVERHEAD * taken
-        return datagrams, taken
 
     def _seal_waiting(self, connection: Connection, room: int, now: float) -> list[Datagram]:
         queue, limit, overhead = self._queue, connection.max_payload, _overhead(connection)
@@ -204,7 +249,7 @@ class Lane:
 
     def _check(self, connection: Connection, now: float) -> None:
         """Let the circuit breaker look at the path."""
-        clock, counters, breaker = connection.clock, self._counters, self._breaker
+        clock, counters, breaker = connection.clock, self.counters, self._breaker
         was = breaker.limit
         octets = counters.tx_bytes + counters.tx_packets * _overhead(connection)
         if not breaker.check(now, clock.acked_total, clock.lost_total, octets):

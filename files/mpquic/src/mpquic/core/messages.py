@@ -4,15 +4,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import TYPE_CHECKING
 
-from mpquic.core.capsules import ProtocolError, encode, encode_varint
-from mpquic.core.wire import varint
+from mpquic.core import fields
+from mpquic.core.capsules import encode, encode_varint
+from mpquic.core.fields import Reader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from mpquic.core.types import Network
 
 HELLO = 0x6D7101
@@ -20,21 +18,26 @@ REGISTER = 0x6D7102
 REGISTERED = 0x6D7103
 REFUSED = 0x6D7104
 CONFIRM = 0x6D7105
+JOIN = 0x6D7106
+JOINED = 0x6D7107
+POLICY = 0x6D7108
 
-#: Versions of the control protocol spoken here.
-VERSIONS = (1, 1)
+#: Versions of the control protocol spoken here. The second one has JOIN, JOINED and POLICY.
+VERSIONS = (1, 2)
+MULTIPATH = 2
 #: Length of the id that ties an answer to its registration (bytes).
 ID_LENGTH = 16
 #: What a refusal without a registration carries.
 NO_ID = bytes(ID_LENGTH)
-#: Prefixes in one message, bytes of a refusal's reason.
+#: Prefixes in one message, bytes of a refusal's reason, bytes of a policy.
 MAX_PREFIXES = 64
 MAX_REASON = 256
+MAX_POLICY = 8192
+#: Highest number of a path; the lowest is 1.
+MAX_PATH = 255
 
 #: Codes of a refusal.
 VERSION, NOT_A_PEER, NOT_ALLOWED, MALFORMED = 1, 2, 3, 4
-
-_ADDRESS_LENGTHS = {4: 4, 6: 16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,71 +103,89 @@ class Confirm:
         return encode(CONFIRM, self.id)
 
 
-Message = Hello | Register | Registered | Refused | Confirm
+@dataclass(frozen=True, slots=True)
+class Join:
+    """A client asks for its addresses as with Register, and for this connection to be one path of several."""
+
+    id: bytes
+    #: What all connections of one tunnel have in common, made anew at each start of the client.
+    session: bytes
+    path: int
+    prefixes: tuple[Network, ...]
+    #: See mpquic.core.multipath.policy_wire.
+    policy: bytes
+
+    def encode(self) -> bytes:
+        """Return the capsule."""
+        head = self.id + self.session + encode_varint(self.path) + _encode_prefixes(self.prefixes)
+        return encode(JOIN, head + encode_varint(len(self.policy)) + self.policy)
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What Registered says; and which of the server's ends of this tunnel it is that was joined."""
+
+    id: bytes
+    #: Another one than before: the server has forgotten what was sent and received.
+    epoch: bytes
+    prefixes: tuple[Network, ...]
+
+    def encode(self) -> bytes:
+        """Return the capsule."""
+        return encode(JOINED, self.id + self.epoch + _encode_prefixes(self.prefixes))
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyUpdate:
+    """How a client wants its packets spread from now on."""
+
+    policy: bytes
+
+    def encode(self) -> bytes:
+        """Return the capsule."""
+        return encode(POLICY, self.policy)
+
+
+Message = Hello | Register | Registered | Refused | Confirm | Join | Joined | PolicyUpdate
 
 
 def decode(kind: int, value: bytes) -> Message | None:
     """Return what a capsule says, None for a type that is unknown here. Raises ProtocolError."""
-    reader = _Reader(kind, value)
+    reader = Reader(f"capsule 0x{kind:x}", value)
     if kind == HELLO:
         return Hello(reader.varint("minimum version"), reader.varint("maximum version"))
     if kind == REGISTER:
-        return Register(reader.take(ID_LENGTH, "id"), reader.varint("path"), reader.prefixes())
+        return Register(reader.take(ID_LENGTH, "id"), reader.varint("path"), _prefixes(reader))
     if kind == REGISTERED:
-        return Registered(reader.take(ID_LENGTH, "id"), reader.prefixes())
+        return Registered(reader.take(ID_LENGTH, "id"), _prefixes(reader))
     if kind == REFUSED:
         number, code = reader.take(ID_LENGTH, "id"), reader.varint("code")
         reason = reader.take(reader.varint("reason length"), "reason")
         return Refused(number, code, reason[:MAX_REASON].decode(errors="replace"))
     if kind == CONFIRM:
         return Confirm(reader.take(ID_LENGTH, "id"))
+    return _decode_multipath(kind, value, reader)
+
+
+def _decode_multipath(kind: int, value: bytes, reader: Reader) -> Message | None:
+    if kind == JOIN:
+        number, session = reader.take(ID_LENGTH, "id"), reader.take(ID_LENGTH, "session")
+        path, prefixes = reader.varint("path", 1, MAX_PATH), _prefixes(reader)
+        policy = reader.take(reader.varint("policy length", 0, MAX_POLICY), "policy")
+        return Join(number, session, path, prefixes, policy)
+    if kind == JOINED:
+        return Joined(reader.take(ID_LENGTH, "id"), reader.take(ID_LENGTH, "epoch"), _prefixes(reader))
+    if kind == POLICY:
+        if len(value) > MAX_POLICY:
+            raise reader.error("policy", f"{len(value)} bytes", f"at most {MAX_POLICY}")
+        return PolicyUpdate(value)
     return None
 
 
-def _encode_prefixes(prefixes: Iterable[Network]) -> bytes:
-    """Return IP version, address and prefix length of each (as in RFC 9484 section 4.7.1), after their number."""
-    parts = [bytes([prefix.version]) + prefix.network_address.packed + bytes([prefix.prefixlen]) for prefix in prefixes]
-    return encode_varint(len(parts)) + b"".join(parts)
+def _encode_prefixes(prefixes: tuple[Network, ...]) -> bytes:
+    return encode_varint(len(prefixes)) + fields.prefixes(prefixes)
 
 
-class _Reader:
-    """Takes fields off the front of a value."""
-
-    def __init__(self, kind: int, value: bytes) -> None:
-        self._kind = kind
-        self._value = value
-        self._at = 0
-
-    def take(self, size: int, what: str) -> bytes:
-        found = self._value[self._at : self._at + size]
-        if len(found) < size:
-            raise self._error(what, f"{len(found)} bytes", f"{size} bytes")
-        self._at += size
-        return found
-
-    def varint(self, what: str) -> int:
-        number, size = varint(self._value[self._at : self._at + 8])
-        if size == 0:
-            raise self._error(what, "the end", "an integer")
-        self._at += size
-        return number
-
-    def prefixes(self) -> tuple[Network, ...]:
-        count = self.varint("number of prefixes")
-        if not 1 <= count <= MAX_PREFIXES:
-            raise self._error("number of prefixes", str(count), f"1 to {MAX_PREFIXES}")
-        return tuple([self._prefix() for _index in range(count)])
-
-    def _prefix(self) -> IPv4Network | IPv6Network:
-        version = self.take(1, "IP version")[0]
-        if version not in _ADDRESS_LENGTHS:
-            raise self._error("IP version", str(version), "4 or 6")
-        address = self.take(_ADDRESS_LENGTHS[version], "address")
-        length = self.take(1, "prefix length")[0]
-        try:
-            return ip_network((address, length))
-        except ValueError as error:
-            raise self._error("prefix", str(error), "a network without host bits") from error
-
-    def _error(self, what: str, found: str, expected: str) -> ProtocolError:
-        return ProtocolError(f"capsule 0x{self._kind:x}: {what}: found {found}, expected {expected}")
+def _prefixes(reader: Reader) -> tuple[Network, ...]:
+    count = reader.varint("number of prefixes", 1, MAX_PREFIXES)
+    return tuple([reader.prefix() for _index in range(count)])

@@ -90,6 +90,11 @@ class PathMtu:
         self._wait = AGAIN[0]
         self._search_at = now if self.size < ceiling else math.inf
 
+    @property
+    def asking(self) -> int:
+        """Number of probes in this round; those that are too large are never answered."""
+        return len(self._asked)
+
     # --- what happens ----------------------------------------------------------------------------------------------
 
     def acked(self, size: int, now: float) -> None:

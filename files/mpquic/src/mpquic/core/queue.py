@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
+from mpquic.core import wire
 from mpquic.core.aging import INTERVAL, TARGET, CoDel, Cut
 from mpquic.core.classes import BULK, CRITICAL, DEFAULT, classify
 
@@ -94,8 +95,10 @@ class PacketQueue:
         *,
         capacity: int = CAPACITY,
         octets: int = CAPACITY_OCTETS,
+        front: int = wire.OVERHEAD,
     ) -> None:
-        """Bound every class to so many packets and bytes."""
+        """Bound every class to so many packets and bytes. ``front`` is the bytes of a payload before the IP packet."""
+        self._front = front
         self._max_age = MAX_AGE
         self._bounds = capacity, octets
         self._critical = _Fifo(drops, Cut(), 0)
@@ -125,9 +128,9 @@ class PacketQueue:
     def push(self, payloads: Iterable[bytes], now: float) -> None:
         """Append payloads to their classes; the oldest make room."""
         capacity, octets = self._bounds
-        classes = self._classes
+        classes, front = self._classes, self._front
         for payload in payloads:
-            classes[classify(payload)].push(payload, now, capacity, octets)
+            classes[classify(payload, front)].push(payload, now, capacity, octets)
 
     def take(self, limit: int, octets: float, overhead: int, now: float) -> list[tuple[float, bytes]]:
         """Remove and return up to ``limit`` payloads, each with its time of arrival.
@@ -155,7 +158,7 @@ class PacketQueue:
     def put_back(self, items: Sequence[tuple[float, bytes]]) -> None:
         """Return to the heads what was taken last and could not leave."""
         for item in reversed(items):
-            self._classes[classify(item[1])].put_back(item)
+            self._classes[classify(item[1], self._front)].put_back(item)
 
     def clear(self) -> int:
         """Drop everything and return how much that was."""

@@ -5,15 +5,18 @@ client                                   server
   HELLO, REGISTER(id, prefixes)  ------->  may this key have them?
             <-------  HELLO, REGISTERED(id, prefixes)   or  HELLO, REFUSED(id, code, reason)
   CONFIRM(id)                    ------->  this connection is the tunnel now
+
+A connection that is one path of several says JOIN in place of REGISTER, is answered with JOINED, and may say POLICY at
+any time after CONFIRM.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 from mpquic.core import messages
 from mpquic.core.capsules import CapsuleReader, ProtocolError
-from mpquic.core.messages import Confirm, Hello, Refused, Register, Registered
+from mpquic.core.messages import Confirm, Hello, Join, Joined, PolicyUpdate, Refused, Register, Registered
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,10 +31,14 @@ MAX_CONTROL = 65536
 class _End:
     """Reads messages, HELLO first, and settles the version."""
 
+    #: The versions this end speaks.
+    versions = messages.VERSIONS
+
     def __init__(self) -> None:
         self._reader = CapsuleReader()
         self._received = 0
-        self._greeted = False
+        #: The version settled upon, 0 before HELLO.
+        self._version = 0
 
     def _read(self, data: bytes) -> list[Message]:
         self._received += len(data)
@@ -42,12 +49,11 @@ class _End:
             message = messages.decode(kind, value)
             if message is None:
                 continue
-            if isinstance(message, Hello) == self._greeted:
+            if isinstance(message, Hello) == bool(self._version):
                 raise ProtocolError("control stream: expected HELLO first, and once")
-            self._greeted = True
             if isinstance(message, Hello):
                 # Before anything else is read: a later version's messages need not look like ours.
-                settle(message)
+                self._version = settle(message, self.versions)
             else:
                 found.append(message)
         return found
@@ -57,9 +63,9 @@ class VersionError(ProtocolError):
     """The two ends have no version in common."""
 
 
-def settle(hello: Hello) -> int:
-    """Return the version both ends speak. Raises VersionError."""
-    lowest, highest = messages.VERSIONS
+def settle(hello: Hello, versions: tuple[int, int] = messages.VERSIONS) -> int:
+    """Return the version that both ends speak. Raises VersionError."""
+    lowest, highest = versions
     version = min(hello.maximum, highest)
     if version < max(hello.minimum, lowest):
         raise VersionError(f"found versions {hello.minimum} to {hello.maximum}, expected one of {lowest} to {highest}")
@@ -78,15 +84,15 @@ class ClientRegistration(_End):
 
     def opening(self) -> bytes:
         """Return what to send as soon as the handshake is complete."""
-        return Hello(*messages.VERSIONS).encode() + Register(self._id, 0, self._prefixes).encode()
+        return Hello(*self.versions).encode() + self._request()
 
-    def receive(self, data: bytes) -> Registered | Refused | None:
+    def receive(self, data: bytes) -> Registered | Joined | Refused | None:
         """Take bytes of the server; return its answer when it came. Raises ProtocolError."""
-        answer: Registered | Refused | None = None
+        answer: Registered | Joined | Refused | None = None
         for message in self._read(data):
             if self._settled:
                 raise ProtocolError("control stream: found a message after the answer, expected nothing")
-            if (isinstance(message, Registered) and message.id == self._id) or (
+            if (self._granted(message) and message.id == self._id) or (
                 isinstance(message, Refused) and message.id in {self._id, messages.NO_ID}
             ):
                 self._settled = True
@@ -98,17 +104,47 @@ class ClientRegistration(_End):
         return answer
 
     def confirmation(self) -> bytes:
-        """Return what to send after Registered."""
+        """Return what to send after the server has said yes."""
         return Confirm(self._id).encode()
+
+    def _request(self) -> bytes:
+        return Register(self._id, 0, self._prefixes).encode()
+
+    @staticmethod
+    def _granted(message: Message) -> TypeGuard[Registered | Joined]:
+        return isinstance(message, Registered)
+
+
+class ClientJoin(ClientRegistration):
+    """The client's end of a connection that is one path of several."""
+
+    versions = (messages.MULTIPATH, messages.MULTIPATH)
+
+    def __init__(self, number: bytes, prefixes: Sequence[Network], *, session: bytes, path: int, policy: bytes) -> None:
+        """Ask for ``prefixes`` as with every other path of ``session``: 16 bytes, random for each start of a client.
+
+        ``path`` is this path's number (1 to 255) in ``policy`` (mpquic.core.multipath.policy_wire).
+        """
+        super().__init__(number, prefixes)
+        self._session = session
+        self._path = path
+        self._policy = policy
+
+    def _request(self) -> bytes:
+        return Join(self._id, self._session, self._path, self._prefixes, self._policy).encode()
+
+    @staticmethod
+    def _granted(message: Message) -> TypeGuard[Registered | Joined]:
+        return isinstance(message, Joined)
 
 
 class ServerRegistration(_End):
-    """The server's end: hands on Register once, then Confirm once."""
+    """The server's end: hands on Register or Join once, then Confirm once, then what policies come after Join."""
 
     def __init__(self) -> None:
         """Wait for a client."""
         super().__init__()
-        self._register: Register | None = None
+        self._request: Register | Join | None = None
         self._confirmed = False
         #: It was said no: nothing more is read.
         self.refused = False
@@ -116,40 +152,52 @@ class ServerRegistration(_End):
     @property
     def prefixes(self) -> tuple[Network, ...]:
         """What the client asked for, nothing before it did."""
-        return self._register.prefixes if self._register is not None else ()
+        return self._request.prefixes if self._request is not None else ()
 
-    def receive(self, data: bytes) -> list[Register | Confirm]:
+    @property
+    def join(self) -> Join | None:
+        """What the client asked for, if it is to be one path of several."""
+        return self._request if isinstance(self._request, Join) else None
+
+    def receive(self, data: bytes) -> list[Register | Join | Confirm | PolicyUpdate]:
         """Take bytes of the client and return what it wants. Raises ProtocolError, VersionError."""
-        wanted: list[Register | Confirm] = []
+        wanted: list[Register | Join | Confirm | PolicyUpdate] = []
         for message in self._read(data):
-            if isinstance(message, Register) and self._register is None:
+            if isinstance(message, (Register, Join)) and self._request is None:
                 self._check(message)
-                self._register = message
+                self._request = message
                 wanted.append(message)
-            elif isinstance(message, Confirm) and self._register is not None and not self._confirmed:
-                if message.id != self._register.id:
+            elif isinstance(message, Confirm) and self._request is not None and not self._confirmed:
+                if message.id != self._request.id:
                     raise ProtocolError("CONFIRM: found another id, expected that of the registration")
                 self._confirmed = True
+                wanted.append(message)
+            elif isinstance(message, PolicyUpdate) and self._confirmed and self.join is not None:
                 wanted.append(message)
             else:
                 raise ProtocolError(f"control stream: found {type(message).__name__} out of order")
         return wanted
 
-    def accept(self, prefixes: Sequence[Network]) -> bytes:
-        """Return the answer that registers the client with these prefixes."""
-        return Hello(*messages.VERSIONS).encode() + Registered(self._id, tuple(prefixes)).encode()
+    def accept(self, prefixes: Sequence[Network], epoch: bytes | None = None) -> bytes:
+        """Return the answer that registers the client with these prefixes; with ``epoch``, as Joined says it."""
+        hello, granted = Hello(*self.versions).encode(), tuple(prefixes)
+        if epoch is None:
+            return hello + Registered(self._id, granted).encode()
+        return hello + Joined(self._id, epoch, granted).encode()
 
     def refuse(self, code: int, reason: str) -> bytes:
         """Return the answer that says no."""
         self.refused = True
-        return Hello(*messages.VERSIONS).encode() + Refused(self._id, code, reason).encode()
+        return Hello(*self.versions).encode() + Refused(self._id, code, reason).encode()
 
     @property
     def _id(self) -> bytes:
-        return self._register.id if self._register is not None else messages.NO_ID
+        return self._request.id if self._request is not None else messages.NO_ID
 
-    @staticmethod
-    def _check(message: Register) -> None:
+    def _check(self, message: Register | Join) -> None:
+        what = type(message).__name__.upper()
+        if isinstance(message, Join) and self._version < messages.MULTIPATH:
+            raise ProtocolError(f"{what}: found version {self._version}, expected {messages.MULTIPATH}")
         first = message.prefixes[0]
         if first.prefixlen != first.max_prefixlen:
-            raise ProtocolError(f"REGISTER: first prefix: found {first}, expected a single address, that of the TUN")
+            raise ProtocolError(f"{what}: first prefix: found {first}, expected a single address, that of the TUN")

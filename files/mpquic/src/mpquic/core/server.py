@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 from mpquic.core import messages, pmtu, wire
 from mpquic.core.capsules import ProtocolError
+from mpquic.core.carriers import Carriers
 from mpquic.core.connection import CidIssued, CidRetired, Closed, ControlData, Established
-from mpquic.core.flows import FlowMemory, packet
 from mpquic.core.guest import MAX_UNREGISTERED, REFUSED_STAYS, Guest
 from mpquic.core.liveness import SERVER_SILENCE, Liveness, Verdict
-from mpquic.core.messages import Register
-from mpquic.core.registration import VersionError
-from mpquic.core.roster import RefusalError, Shared
+from mpquic.core.messages import Confirm
+from mpquic.core.multipath.trunks import Trunks
+from mpquic.core.reception import LEGACY_PROTOCOL, Reception
+from mpquic.core.roster import RefusalError
 from mpquic.core.schedule import Schedule
 from mpquic.core.session import Session
 from mpquic.core.switchboard import Switchboard
@@ -30,16 +31,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from ipaddress import IPv4Interface, IPv6Interface
 
-    from mpquic.core.connection import Connection, Identity, Listener
+    from mpquic.core.connection import Connection, Listener
+    from mpquic.core.multipath.gathering import Gathering
     from mpquic.core.offload import Codec
     from mpquic.core.roster import Member, Roster
     from mpquic.core.types import Arrival, Datagram, Frame
 
-#: Protocol of clients without identities (ALPN).
-LEGACY_PROTOCOL = "mpquic-ip"
 #: Reasons in a CONNECTION_CLOSE.
 SUPERSEDED = "superseded"
 NO_LONGER = "no longer a peer"
+PATH_REMOVED = "path removed"
 _IPV4 = 4
 _NO_REGISTRATION = "no registration in time"
 
@@ -65,19 +66,20 @@ class ServerTunnel:
         self._own = own
         self._codec: Codec | None = None
         self.counters = Counters()
-        self.sessions: dict[str, Session] = {}
-        #: What carried the flows to prefixes that several members own, by the name of these together.
-        self._flows: dict[str, FlowMemory] = {}
+        self._reception = Reception(listener, roster, now)
+        self.sessions = self._reception.sessions
+        self._carriers = Carriers(roster)
         self._board = Switchboard(listener, self.counters.drops)
         self._schedule: Schedule[Guest] = Schedule()
+        self._trunks = Trunks(self._touch, self._late, self.counters.drops)
         #: What must be looked at by the next flush(), in the order it came up; and what the last one looked at.
         self._touched: dict[Guest, None] = {}
         self._flushed: dict[Guest, None] = {}
+        #: Packets that had waited for others.
+        self._released: list[Frame] = []
         self._farewell: list[Datagram] = []
         self._changes: list[Change] = []
         self._latest: Session | None = None
-        #: When what vouches for names was last changed.
-        self._anchored = now
         self._mtu: int | None = None
         self._mtu_is_known = True
         self.state = "listening"
@@ -102,9 +104,19 @@ class ServerTunnel:
         return connection.session if connection is not None else None
 
     @property
+    def ports(self) -> Sequence[ServerTunnel]:
+        """Its only one: all clients come to one UDP port."""
+        return (self,)
+
+    def touched(self) -> Sequence[ServerTunnel]:
+        """Return the ports that may have something to send."""
+        return (self,)
+
+    @property
     def limit(self) -> float | None:
-        """Bits per second to which the circuit breaker holds the narrowest tunnel, None while all are closed."""
-        return min((s.lane.limit for s in self.sessions.values() if s.lane.limit is not None), default=None)
+        """Bits per second to which the circuit breaker holds the narrowest path, None while all are closed."""
+        limits = [session.limit for session in self.sessions.values()]
+        return min((limit for limit in limits if limit is not None), default=None)
 
     @property
     def mtu(self) -> int | None:
@@ -112,13 +124,14 @@ class ServerTunnel:
         if self._mtu_is_known:
             return self._mtu
         self._mtu_is_known = True
-        self._mtu = min((s.fit.mtu for s in self._active() if s.fit.mtu is not None), default=None)
+        known = [session.mtu for session in self._active()]
+        self._mtu = min((mtu for mtu in known if mtu is not None), default=None)
         return self._mtu
 
     def totals(self) -> Counters:
         """Return what all tunnels carried and refused since the start."""
         totals = Counters()
-        for counters in (self.counters, *(session.counters for session in self.sessions.values())):
+        for counters in (self.counters, *(session.totals() for session in self.sessions.values())):
             totals.add(counters)
         return totals
 
@@ -126,25 +139,23 @@ class ServerTunnel:
 
     def configure(self, listener: Listener, roster: Roster, now: float) -> None:
         """Serve these peers from now on. Tunnels of those that stay what they are go on undisturbed."""
-        if listener.anchors != self._board.listener.anchors:
-            self._anchored = now
-            for guest in self._board.guests:
-                if guest.identity is not None:
-                    guest.identity = listener.identify(guest.connection)
+        self._reception.configure(listener, roster, self._board.guests, now)
         self._board.listener = listener
         self._roster = roster
         kept = {member.name for member in roster.members if self._keeps(member)}
         for name in self.sessions.keys() - kept:
-            self.counters.add(self.sessions.pop(name).counters)
+            session = self.sessions.pop(name)
+            self.counters.add(session.totals())
+            self._trunks.discard(session)
         for member in roster.members:
             session = self.sessions.get(member.name) or Session(member, self._rate, self._own, now)
             self.sessions[member.name] = session
             session.configure(member, roster.table)
             if self._codec is not None:
                 session.attach(self._codec)
-        self._flows = {name: self._flows.get(name) or FlowMemory() for name in roster.shared}
+        self._carriers.configure(roster)
         for guest in list(self._board.guests):
-            if guest.session is not None and not self._still_allowed(guest):
+            if guest.session is not None and not self._reception.allows(guest):
                 self._end(guest, NO_LONGER, now)
 
     def attach(self, codec: Codec) -> None:
@@ -170,13 +181,19 @@ class ServerTunnel:
                 session = guest.session
             if not payloads:
                 continue
-            if session is not None:
-                accepted = session.lane.accept(payloads)
-                if session.member.shared:
-                    self._learn(session.member.name, accepted, now)
-                frames += accepted
-            else:
+            if session is None:
                 self.counters.drops["not_registered"] += len(payloads)
+                continue
+            if guest.gathering is None:
+                accepted = session.path.lane.accept(payloads)
+            else:
+                accepted = self._trunks.accept(guest, session, payloads, now)
+            if session.member.shared:
+                self._learn(session, accepted, now)
+            frames += accepted
+        if self._released:
+            released, self._released = self._released, []
+            frames += released
         return frames
 
     def send(self, reads: Sequence[bytes], now: float) -> None:
@@ -202,11 +219,11 @@ class ServerTunnel:
                 self._offer_shared(name, batch, at, now)
 
     def answers(self) -> list[Frame]:
-        """Return what to write to the TUN: answers to packets that did not fit."""
-        frames: list[Frame] = []
+        """Return what else to write to the TUN: answers to packets that did not fit, and packets that had to wait."""
+        frames, self._released = self._released, []
         for guest in self._touched:
-            if guest.active and guest.session is not None:
-                frames += guest.session.fit.answers()
+            if guest.path is not None:
+                frames += guest.path.fit.answers()
         return frames
 
     def too_big(self, now: float) -> None:
@@ -215,8 +232,8 @@ class ServerTunnel:
             if guest.gone:
                 continue
             self._touched[guest] = None
-            if guest.active and guest.session is not None:
-                guest.session.fit.hint(now)
+            if guest.path is not None:
+                guest.path.fit.hint(now)
             else:
                 lower = pmtu.rungs(guest.connection.datagram_size)
                 if lower:
@@ -225,13 +242,16 @@ class ServerTunnel:
     def flush(self, now: float) -> list[Datagram]:
         """Return the UDP datagrams that are to be sent now. Call after every batch."""
         datagrams, self._farewell, self._board.answers = self._farewell + self._board.answers, [], []
+        trunks = self._trunks
+        if trunks.stirred:
+            self._changes += trunks.settle()
         self._flushed, self._touched = self._touched, {}
         for guest in self._flushed:
             if guest.gone:
                 continue
-            session = guest.session
-            if session is not None and session.guest is guest:
-                datagrams += session.lane.flush(guest.connection, now)
+            path = guest.path
+            if path is not None:
+                datagrams += path.lane.flush(guest.connection, now)
             else:
                 sealed = _sealed(guest, now)
                 if not sealed and not guest.answered:
@@ -242,6 +262,10 @@ class ServerTunnel:
                 guest.answered = True
                 datagrams += sealed
             self._schedule.put(guest, guest.deadline())
+            if guest.number and guest.session is not None:
+                trunks.stir(guest.session)
+        if trunks.stirred:
+            trunks.plan()
         return datagrams
 
     def fire(self, now: float) -> None:
@@ -251,7 +275,7 @@ class ServerTunnel:
                 continue
             self._touched[guest] = None
             guest.connection.fire(now)
-            if guest.active and guest.session is not None and guest.session.fit.fire(now):
+            if guest.path is not None and guest.path.fit.fire(now):
                 self._mtu_is_known = False
             self._handle_events(guest, now)
             if guest.gone:
@@ -261,10 +285,11 @@ class ServerTunnel:
             elif guest.liveness is not None and guest.liveness.check(now) is Verdict.DEAD:
                 # No probes from here: the client probes, and QUIC repeats what is outstanding.
                 self._end(guest, f"no acknowledgement for {guest.liveness.limit():.1f} s", now)
+        self._trunks.fire(now)
 
     def deadline(self) -> float:
         """Return when fire() must be called next."""
-        return self._schedule.next()
+        return min(self._schedule.next(), self._trunks.deadline())
 
     def close(self, now: float) -> None:
         """End every connection politely: flush() afterwards returns the goodbyes."""
@@ -275,8 +300,8 @@ class ServerTunnel:
     def changes(self) -> list[Change]:
         """Return what happened since the last call, for the log."""
         for guest in self._flushed:
-            if guest.session is not None:
-                self._changes += guest.session.lane.changes()
+            if guest.path is not None:
+                self._changes += guest.path.lane.changes()
         changes, self._changes = self._changes, []
         return changes
 
@@ -292,53 +317,57 @@ class ServerTunnel:
         admitted, refused = session.budget.admit(batch, now)
         if refused:
             session.counters.drops["budget"] += refused
-            if session.guest is not None:
+            if guest.path is not None:
                 # The acknowledgement that is waited for may be among them.
-                session.guest.connection.clock.restart(now)
+                guest.connection.clock.restart(now)
         return admitted
 
     # --- where packets go -------------------------------------------------------------------------------------------
 
     def _offer(self, session: Session, reads: Sequence[bytes], now: float) -> None:
-        guest = session.guest
-        session.lane.offer(reads, guest.connection if guest is not None else None, now)
-        if guest is not None:
-            self._touched[guest] = None
+        bundle = session.bundle
+        if bundle is not None:
+            self._trunks.stir(session, bundle.send(reads, now))
+            return
+        path = session.path
+        path.lane.offer(reads, path.connection, now)
+        if path.connection is not None:
+            self._touched[session.guests[0]] = None
 
     def _offer_shared(self, name: str, reads: Sequence[bytes], at: int, now: float) -> None:
         """Hand each packet to the member that carried its flow last, or to the first one that is up."""
-        flows, owners = self._flows[name], self._roster.shared[name].owners
-        up = [member.name for member in owners if self.sessions[member.name].guest is not None]
-        first = up[0] if up else owners[0].name
-        batches: dict[str, list[bytes]] = {}
-        for read in reads:
-            carrier = flows.carrier(read, at, now)
-            batches.setdefault(carrier if carrier is not None and carrier in up else first, []).append(read)
-        for member, batch in batches.items():
+        up = [owner.name for owner in self._roster.shared[name].owners if self.sessions[owner.name].guests]
+        for member, batch in self._carriers.sort(name, reads, at, up, now).items():
             self._offer(self.sessions[member], batch, now)
 
-    def _learn(self, name: str, frames: Sequence[Frame], now: float) -> None:
-        """Remember which flows a member carries, out of what is about to be written to the TUN."""
+    def _learn(self, session: Session, frames: Sequence[Frame], now: float) -> None:
         assert self._codec is not None
-        at, owner = self._codec.header, self._roster.table.owner
-        for frame in frames:
-            data = packet(frame, at)
-            found = owner(data[at + 12 : at + 16] if data[at] >> 4 == _IPV4 else data[at + 8 : at + 24])
-            if isinstance(found, Shared):
-                self._flows[found.name].learn(data, at, name, now)
+        self._carriers.learn(session.member.name, frames, self._codec.header, now)
+
+    def _touch(self, guest: Guest) -> None:
+        self._touched[guest] = None
+
+    def _late(self, session: Session, frames: list[Frame], now: float) -> None:
+        """Keep for the next call what had waited for others."""
+        if session.member.shared:
+            self._learn(session, frames, now)
+        self._released += frames
 
     # --- who it is --------------------------------------------------------------------------------------------------
 
     def _handle_events(self, guest: Guest, now: float) -> None:
         for event in guest.connection.events():
-            if guest.active and guest.session is not None and guest.session.fit.note(event, now):
+            if guest.path is not None and guest.path.fit.note(event, now):
                 self._mtu_is_known = False
             if isinstance(event, CidIssued):
                 self._board.claim(guest, event.cid)
             elif isinstance(event, CidRetired):
                 self._board.disclaim(guest, event.cid)
             elif isinstance(event, Established):
-                self._identify(guest, event.identity, now)
+                try:
+                    self._reception.identify(guest, event.identity)
+                except RefusalError as refusal:
+                    self._refuse_legacy(guest, refusal.reason, now)
             elif isinstance(event, ControlData):
                 self._control(guest, event.data, now)
             elif isinstance(event, Closed):
@@ -346,72 +375,37 @@ class ServerTunnel:
             if guest.gone:
                 return
 
-    def _identify(self, guest: Guest, identity: Identity, now: float) -> None:
-        if guest.since < self._anchored:
-            # The handshake began when others were trusted.
-            identity = self._board.listener.identify(guest.connection)
-        guest.identity = identity
-        if identity.protocol != LEGACY_PROTOCOL:
-            return
-        guest.legacy = True
-        # It says who it is when it has something to send; until then it counts as half open.
-        guest.confirmed()
-        if self._roster.legacy(guest.host) is None:
-            self._refuse_legacy(guest, "no legacy peer comes from this network", now)
-
     def _control(self, guest: Guest, data: bytes, now: float) -> None:
         if guest.identity is None or guest.legacy or guest.registration.refused:
             return
         try:
-            for wanted in guest.registration.receive(data):
-                if isinstance(wanted, Register):
-                    self._register(guest, guest.identity, wanted)
-                elif guest.session is not None:
+            for wanted in self._reception.hear(guest, guest.identity, data):
+                if guest.session is None or guest.gone:
+                    return
+                if isinstance(wanted, Confirm):
                     self._activate(guest, guest.session, now)
-        except VersionError as error:
-            self._refuse(guest, RefusalError(messages.VERSION, str(error)), now)
+                elif guest.path is not None and guest.gathering is not None:
+                    self._follow(guest.session, guest.gathering, wanted.policy, now)
         except ProtocolError as error:
             self._refuse(guest, RefusalError(messages.MALFORMED, str(error)), now)
         except RefusalError as refusal:
             self._refuse(guest, refusal, now)
 
-    def _register(self, guest: Guest, identity: Identity, wanted: Register) -> None:
-        member = self._roster.claim(identity, wanted.prefixes)
-        guest.session = self.sessions[member.name]
-        guest.connection.control(guest.registration.accept(member.prefixes))
+    def _introduce(self, guest: Guest, payloads: list[bytes], now: float) -> list[bytes]:
+        """Learn who a legacy client is; return what is left to deliver."""
+        try:
+            left = self._reception.introduce(guest, payloads, self.counters.drops)
+        except RefusalError as refusal:
+            self._refuse_legacy(guest, refusal.reason, now)
+            return []
+        if guest.session is not None:
+            self._activate(guest, guest.session, now)
+        return left
 
     def _keeps(self, member: Member) -> bool:
         """Tell whether a member has a session that can go on: it speaks the same protocol as before."""
         session = self.sessions.get(member.name)
         return session is not None and session.legacy == bool(member.sources)
-
-    def _still_allowed(self, guest: Guest) -> bool:
-        """Tell whether a registration would be accepted today as it was."""
-        session, identity = guest.session, guest.identity
-        if session is None or identity is None or self.sessions.get(session.member.name) is not session:
-            return False
-        if guest.legacy:
-            return self._roster.legacy(guest.host, session.member.allowed[0].network_address.packed) is session.member
-        try:
-            return self._roster.claim(identity, guest.registration.prefixes) is session.member
-        except RefusalError:
-            return False
-
-    def _introduce(self, guest: Guest, payloads: list[bytes], now: float) -> list[bytes]:
-        """Learn who a legacy client is, from the address it says or sends from; return what is left to deliver."""
-        for position, payload in enumerate(payloads):
-            said = len(payload) == _IPV4
-            if not said and (len(payload) < 20 or payload[0] >> 4 != _IPV4):
-                self.counters.drops["not_registered"] += 1
-                continue
-            member = self._roster.legacy(guest.host, payload if said else payload[12:16])
-            if member is None:
-                self._refuse_legacy(guest, "its address belongs to no legacy peer from this network", now)
-                return []
-            guest.session = self.sessions[member.name]
-            self._activate(guest, guest.session, now)
-            return payloads[position + said :]
-        return []
 
     def _refuse(self, guest: Guest, refusal: RefusalError, now: float) -> None:
         """Say no, and leave the client a moment to read it."""
@@ -429,7 +423,7 @@ class ServerTunnel:
 
     def _tell_refused(self, guest: Guest, reason: str) -> None:
         self.counters.drops["refused"] += 1
-        name = self._roster.name_of(guest.identity) if guest.identity is not None else ""
+        name = self._reception.name_of(guest)
         detail = [
             f"remote={text(guest.connection.peer)}",
             *([f"key={guest.connection.claimed}"] if guest.connection.claimed else []),
@@ -440,29 +434,61 @@ class ServerTunnel:
     # --- becoming and ending a tunnel -------------------------------------------------------------------------------
 
     def _activate(self, guest: Guest, session: Session, now: float) -> None:
-        previous, session.guest = session.guest, guest
+        """Let a connection that is confirmed be the tunnel, or one path of it."""
+        gathering, join = guest.gathering, guest.registration.join
+        if gathering is None or join is None:
+            former = session.open(None, now)
+        else:
+            if gathering.over:
+                self._end(guest, SUPERSEDED, now)
+                return
+            former = self._follow(session, gathering, join.policy, now)
+            if guest.number not in gathering.paths:
+                self._end(guest, PATH_REMOVED, now)
+                return
+        previous = session.enter(guest, now)
+        if previous is not None:
+            former.append(previous)
+        first = len(session.guests) == 1
         guest.confirmed()
         self._board.settle(guest)
-        if previous is not None:
-            session.lane.move()
-            previous.linger(now)
-            self._touched[previous] = None
+        for other in former:
+            other.linger(now)
+            self._touched[other] = None
         clock = guest.connection.clock
         clock.restart(now)
         guest.liveness = Liveness(clock, silence=SERVER_SILENCE, keepalive=None)
-        session.fit.start(guest.connection, guest.ceiling, now)
         self._mtu_is_known = False
         session.connects += 1
-        session.since = now
-        session.reason = "connected" if previous is None else "connected, superseding the previous connection"
         self.connects += 1
         self._latest = session
-        self.since = now
+        if session.bundle is not None:
+            self._trunks.stir(session)
+        if not first:
+            # One more path of a tunnel that is up.
+            return
+        session.since = self.since = now
+        session.reason = "connected, superseding the previous connection" if former else "connected"
         rtt = f" rtt_ms={clock.srtt * 1000:.0f}" if clock.srtt is not None else ""
         detail = f"peer={session.member.name} remote={text(guest.connection.peer)}{rtt}"
         if session.legacy:
             detail += f" protocol={LEGACY_PROTOCOL} identity=none"
         self._enter("up", session.reason, now, detail=f"{detail} session={guest.connection.session}")
+
+    def _follow(self, session: Session, gathering: Gathering, said: bytes, now: float) -> list[Guest]:
+        """Be the tunnel over several paths, and spread its packets like a policy, if nothing newer is known.
+
+        Return the connections that are no part of it. Raises ProtocolError and RefusalError, and nothing has happened.
+        """
+        policy = session.news(gathering, said, now)
+        former = session.open(gathering, now)
+        gone = session.follow(gathering, said, policy, now) if policy is not None else []
+        for guest in gone:
+            self._forget(guest, PATH_REMOVED, now)
+        if gone:
+            self._left(session, PATH_REMOVED, now)
+        self._trunks.stir(session)
+        return former
 
     def _closed(self, guest: Guest, event: Closed, now: float) -> None:
         if guest.session is None and not guest.registration.refused:
@@ -488,13 +514,19 @@ class ServerTunnel:
 
     def _end(self, guest: Guest, reason: str, now: float) -> None:
         session, active = guest.session, guest.active
+        if session is not None:
+            session.leave(guest, reason, now)
         self._forget(guest, reason, now)
-        if session is None or not active:
-            return
-        session.guest = None
-        session.lane.reset()
-        session.fit.stop()
+        if session is not None and active:
+            self._left(session, reason, now)
+
+    def _left(self, session: Session, reason: str, now: float) -> None:
+        """Note that a tunnel has a connection less."""
         self._mtu_is_known = False
+        if session.bundle is not None:
+            self._trunks.left(session, now)
+        if session.guests:
+            return
         session.since = now
         session.reason = reason
         if session is self._latest:
@@ -515,7 +547,7 @@ class ServerTunnel:
         self._schedule.discard(guest)
 
     def _active(self) -> Iterable[Session]:
-        return (session for session in self.sessions.values() if session.guest is not None)
+        return (session for session in self.sessions.values() if session.guests)
 
     def _enter(self, state: str, reason: str, now: float, *, failed: bool = False, detail: str = "") -> None:
         if state != self.state:
@@ -528,4 +560,4 @@ class ServerTunnel:
 def _sealed(guest: Guest, now: float) -> list[Datagram]:
     """Return what a connection has to say beside inner packets."""
     datagrams = guest.connection.seal([], now)[0]
-    return datagrams if guest.session is None else guest.session.lane.others(datagrams)
+    return datagrams if guest.session is None else guest.session.path.lane.others(datagrams)

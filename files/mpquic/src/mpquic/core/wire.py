@@ -23,6 +23,16 @@ CONTEXT_IP = 0
 CONTEXT_PARTIAL = 6
 #: Bytes before the IP packet in a DATAGRAM payload.
 OVERHEAD = 1
+#: Context 2: flags, bucket and sequence number, then a whole payload of context 0 or 6. Of a tunnel over several paths.
+CONTEXT_SEQUENCED = 2
+#: Flags of context 2: the class; what was numbered before in its bucket is to be waited for; another copy was sent.
+SEQUENCED_CLASS = 0x0F
+SEQUENCED_ORDERED = 0x10
+SEQUENCED_COPY = 0x20
+#: Bytes before the IP packet in a DATAGRAM payload of context 2: context 1, flags 1, bucket 1, sequence 4, context 1.
+SEQUENCED_OVERHEAD = 8
+#: Context 4: how the sender sees the paths of a tunnel.
+CONTEXT_STATUS = 4
 #: Length of the connection ids this program issues (bytes).
 CID_LENGTH = 8
 #: RFC 9000 section 14.1: a client's Initial fills a datagram of at least so many bytes.

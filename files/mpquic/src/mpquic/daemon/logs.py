@@ -42,11 +42,11 @@ def quoted(text: str) -> str:
 
 
 class RateFilter:
-    """Lets RATE lines per second through, BURST after silence, and counts the others: nobody may fill the journal."""
+    """Lets so many lines per second through, more after silence, and counts the others: nobody may fill the journal."""
 
-    def __init__(self) -> None:
-        """Start with nothing said."""
-        self._bucket = Bucket(RATE, BURST)
+    def __init__(self, rate: float = RATE, burst: int = BURST) -> None:
+        """Start with nothing said. Let ``rate`` lines per second through, ``burst`` at once."""
+        self._bucket = Bucket(rate, burst)
         self._hidden = 0
 
     def line(self, text: str, now: float) -> str | None:

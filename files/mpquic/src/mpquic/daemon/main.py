@@ -13,6 +13,7 @@ from mpquic import __version__, quic
 from mpquic.config import ConfigError, load, needs_restart
 from mpquic.daemon import logs
 from mpquic.daemon.client import ClientShell
+from mpquic.daemon.multipath_client import MultipathShell
 from mpquic.daemon.server import ServerShell
 from mpquic.io.control import ControlServer
 from mpquic.io.sdnotify import Notifier
@@ -54,8 +55,7 @@ async def _run(config: InstanceConfig, path: Path, control_path: Path) -> None:
     def notify(line: str) -> None:
         notifier.send(f"STATUS={line}")
 
-    kind = ClientShell if config.role == "client" else ServerShell
-    shell = kind(config, loop, notify)
+    shell = _kind(config)(config, loop, notify)
     control = ControlServer(control_path, {"status": shell.status})
     loop.add_signal_handler(signal.SIGHUP, _reload, shell, path)
     shell.start()
@@ -78,6 +78,12 @@ async def _run(config: InstanceConfig, path: Path, control_path: Path) -> None:
         control.stop()
 
 
+def _kind(config: InstanceConfig) -> type[ClientShell | MultipathShell | ServerShell]:
+    if config.role == "server":
+        return ServerShell
+    return MultipathShell if config.multipath is not None else ClientShell
+
+
 def _reload(shell: Shell, path: Path) -> None:
     """Take over what can change in a running instance, all of it or nothing."""
     try:
@@ -96,6 +102,7 @@ def _reload(shell: Shell, path: Path) -> None:
         for line in warnings:
             _LOG.info("warning %s", line)
         logs.set_level(found.log_level)
+        shell.reporter.every(found.telemetry_interval)
         _LOG.info("reloaded identity=%s", shell.identity)
 
 

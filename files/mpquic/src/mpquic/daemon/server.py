@@ -12,8 +12,10 @@ from mpquic.config import HostConditionError
 from mpquic.core.roster import Member, Roster
 from mpquic.core.server import ServerTunnel
 from mpquic.core.types import text
+from mpquic.daemon import telemetry
 from mpquic.daemon.identity import own_pin
 from mpquic.daemon.shell import Shell
+from mpquic.daemon.status import counts, dropped, rtt_ms, since
 from mpquic.io.resolve import local_address
 from mpquic.io.udp import open_udp
 from mpquic.quic import Identity, ServerEndpoint
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from mpquic.config import InstanceConfig
     from mpquic.core.session import Session
+    from mpquic.core.types import Change
 
 _LOG = logging.getLogger("mpquic")
 
@@ -56,7 +59,39 @@ class ServerShell(Shell):
     def status(self) -> dict[str, Any]:
         """Return this instance's line of ``mpquic status``, with its peers."""
         now = self.loop.time()
-        return {**super().status(), "peers": [_peer(session, now) for session in self.tunnel.sessions.values()]}
+        peers = [{**_peer(session, now), **self._paths(session, now)} for session in self.tunnel.sessions.values()]
+        return {**super().status(), "peers": peers}
+
+    def telemetry(self, now: float) -> list[str]:
+        """Return the lines about paths and classes of the peers that have several paths."""
+        lines = []
+        for session in self.tunnel.sessions.values():
+            found = self._paths(session, now)
+            if found:
+                told = [*map(telemetry.path_line, found["paths"]), *map(telemetry.class_line, found["classes"])]
+                lines += [f"{line} peer={session.member.name}" for line in told]
+        return lines
+
+    def ends(self, change: Change) -> str:
+        """Return the addresses of the path that a change is about, as fields."""
+        peer, _space, rest = change.detail.partition(" ")
+        session = self.tunnel.sessions.get(peer.removeprefix("peer="))
+        for path in session.paths.values() if session is not None else ():
+            if path.connection is not None and rest.partition(" ")[0] == f"name={path.name}":
+                return f" local={self.local() or '-'} remote={text(path.connection.peer)}"
+        return ""
+
+    def _paths(self, session: Session, now: float) -> dict[str, Any]:
+        """Return the paths and classes of a peer, nothing where it has no more than one path."""
+        bundle, policy = session.bundle, session.policy
+        if bundle is None or policy is None:
+            return {}
+        known = [spec for spec in policy.paths if spec.number in session.paths]
+        paths = [telemetry.describe_path(session.paths[spec.number], spec, now) for spec in known]
+        for spec, entry in zip(known, paths, strict=True):
+            entry["bind"], entry["local"] = str(self.config.bind_ip), self.local()
+            entry["rate_bps"] = spec.rate_down or self.config.rate
+        return {"paths": paths, "classes": [telemetry.describe_class(counters) for counters in bundle.classes()]}
 
     def summary(self) -> str:
         """Return how many peers are up, where there may be more than one."""
@@ -71,7 +106,7 @@ class ServerShell(Shell):
 
     def prepare(self, now: float) -> None:
         """Bind, and again after a while if that fails."""
-        if self.udp is not None or now < self._next_bind:
+        if self.tunnel in self.sockets or now < self._next_bind:
             return
         config = self.config
         try:
@@ -93,7 +128,7 @@ class ServerShell(Shell):
         else:
             self._bind_fault = None
             self._bound = place
-            self.attach_udp(udp)
+            self.attach_udp(self.tunnel, udp)
             _LOG.info("listening local=%s", text(udp.local))
             if config.bind_ip.interface is not None:
                 self.loop.call_later(BIND_RETRY, self._check_bind)
@@ -119,7 +154,7 @@ class ServerShell(Shell):
             self.loop.call_later(BIND_RETRY, self._check_bind)
             return
         # The client finds out by itself and connects anew: its connection is left to end of silence.
-        self.detach_udp()
+        self.detach_udp(self.tunnel)
         self.tick()
 
 
@@ -164,9 +199,8 @@ def _roster(config: InstanceConfig) -> Roster:
 
 
 def _peer(session: Session, now: float) -> dict[str, Any]:
-    guest, counters = session.guest, session.counters
+    guest = session.guest
     connection = guest.connection if guest is not None else None
-    rtt = connection.clock.srtt if connection is not None else None
     return {
         "name": session.member.name,
         "address": str(session.member.allowed[0].network_address),
@@ -175,16 +209,13 @@ def _peer(session: Session, now: float) -> dict[str, Any]:
         "outer_dscp": session.member.outer_dscp,
         "state": "up" if connection is not None else "waiting",
         "reason": session.reason,
-        "since_s": round(max(0.0, now - session.since), 3),
+        "since_s": since(session.since, now),
         "session": connection.session if connection is not None else None,
         "connects": session.connects,
         "remote": text(connection.peer) if connection is not None else None,
-        "rtt_ms": round(rtt * 1000, 3) if rtt is not None else None,
+        "rtt_ms": rtt_ms(connection),
         "key": connection.claimed if connection is not None else None,
         "legacy": session.legacy,
-        "tx_packets": counters.tx_packets,
-        "rx_packets": counters.rx_packets,
-        "tx_bytes": counters.tx_bytes,
-        "rx_bytes": counters.rx_bytes,
-        "drops": {reason: count for reason, count in sorted(counters.drops.items()) if count},
+        **counts(session.counters),
+        "drops": dropped(session.totals().drops),
     }

@@ -7,13 +7,14 @@ import logging
 import math
 import os
 from abc import ABC, abstractmethod
-from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from mpquic import __version__
 from mpquic.core.offload.sparse import SMALL, sparse_first
 from mpquic.core.types import IPV6_MIN_MTU, text
-from mpquic.daemon.logs import RateFilter, RepeatFilter, quoted
+from mpquic.daemon.status import tunnel_entry
+from mpquic.daemon.telemetry import Reporter
+from mpquic.daemon.telling import Telling
 from mpquic.io.mtu import MtuSetter, get_mtu
 from mpquic.io.tun import TunBusyError, TunDevice, TunError, TunGoneError, open_tun
 
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mpquic.config import InstanceConfig
-    from mpquic.core.client import ClientTunnel
-    from mpquic.core.server import ServerTunnel
+    from mpquic.core.port import Port, Tunnel
     from mpquic.core.types import Change, Frame
     from mpquic.io.udp import UdpSocket
 
@@ -31,7 +31,9 @@ _LOG = logging.getLogger("mpquic")
 
 #: Seconds between looks for a TUN device that was removed or is in use.
 TUN_RETRY = 0.5
-#: Batches each way before the event loop gets its turn.
+#: Seconds between looks whether somebody has changed the MTU of the TUN.
+REFIT = 1.0
+#: Batches each way before the event loop gets its turn, shared by all sockets.
 _TURNS = 4
 #: Sizes that a handshake may go through before the own link takes one.
 _SENDS = 4
@@ -43,7 +45,7 @@ class Shell(ABC):
     def __init__(
         self,
         config: InstanceConfig,
-        tunnel: ClientTunnel | ServerTunnel,
+        tunnel: Tunnel,
         loop: asyncio.AbstractEventLoop,
         notify: Callable[[str], None],
     ) -> None:
@@ -52,19 +54,22 @@ class Shell(ABC):
         self.tunnel = tunnel
         self.loop = loop
         self._notify = notify
-        self.udp: UdpSocket | None = None
+        #: The sockets that are open.
+        self.sockets: dict[Port, UdpSocket] = {}
+        #: What is read with the TUN when that is readable: the only socket, where there is one.
+        self._only: tuple[Port, UdpSocket] | None = None
+        self._turns = _TURNS
         self._tun: TunDevice | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
-        self._repeats = RepeatFilter()
-        self._refusals = RateFilter()
-        #: For each peer, so that none can hide what others do; their names are in the configuration.
-        self._peers: defaultdict[str, RateFilter] = defaultdict(RateFilter)
+        self._telling = Telling()
+        self.reporter = Reporter(loop, self.telemetry)
         #: ``sha256:<hex>`` of the key this end shows, None without one.
         self.identity: str | None = None
         self._tun_fault: str | None = None
         #: What the TUN's MTU was last fitted to.
         self._fitted: int | None = None
+        self._refit_at = 0.0
         self._setter = MtuSetter(config.tun_name, loop)
         self._stopped = False
 
@@ -77,6 +82,7 @@ class Shell(ABC):
             self._tun_fault = str(error)
             _LOG.error('tun waiting name=%s reason="%s"', self.config.tun_name, error)
             self.loop.call_later(TUN_RETRY, self._find_tun)
+        self.reporter.every(self.config.telemetry_interval)
         self.tick()
 
     def stop(self) -> None:
@@ -84,9 +90,11 @@ class Shell(ABC):
         self._stopped = True
         self.tunnel.close(self.loop.time())
         self._after(self.loop.time())
+        self.reporter.every(0)
         if self._timer is not None:
             self._timer.cancel()
-        self.detach_udp()
+        for port in list(self.sockets):
+            self.detach_udp(port)
         self._detach_tun()
 
     @abstractmethod
@@ -112,27 +120,34 @@ class Shell(ABC):
         self._timer_at = math.inf
         now = self.loop.time()
         self.tunnel.fire(now)
+        answers = self.tunnel.answers()
+        if answers:
+            self._deliver(answers)
         self._after(now)
 
-    def _pump(self) -> None:
-        """Carry packets both ways while there are any: both ways in turn, so that neither waits for the other."""
+    def _pump(self, readable: tuple[Port, UdpSocket] | None) -> None:
+        """Carry packets both ways while there are any: both ways in turn, so that neither waits for the other.
+
+        Takes the socket that is readable, None for the TUN.
+        """
+        source = readable or self._only
         now = self.loop.time()
-        for _turn in range(_TURNS):
-            arrived = self._from_udp(now)
+        for _turn in range(self._turns):
+            arrived = source is not None and self._from_udp(*source, now)
             if not self._from_tun(now) and not arrived:
                 break
             self._send(now)
             now = self.loop.time()
         self._after(now)
 
-    def _from_udp(self, now: float) -> bool:
-        arrivals = self.udp.receive() if self.udp is not None else []
+    def _from_udp(self, port: Port, udp: UdpSocket, now: float) -> bool:
+        arrivals = udp.receive()
         if not arrivals:
             return False
         # What is small and came first is handed on before the work on the rest begins.
         small = next((i for i, arrival in enumerate(arrivals) if len(arrival[0]) > SMALL), 0)
         for part in (arrivals[:small], arrivals[small:]) if small else (arrivals,):
-            frames = self.tunnel.receive(part, now)
+            frames = port.receive(part, now)
             if frames:
                 self._deliver(frames)
         return True
@@ -155,8 +170,10 @@ class Shell(ABC):
         answers = self.tunnel.answers()
         if answers:
             self._deliver(answers)
-            # The TUN let them through: somebody has changed its MTU.
-            self._fitted = None
+            if now >= self._refit_at:
+                # The TUN let through what does not fit: somebody has changed its MTU.
+                self._fitted = None
+                self._refit_at = now + REFIT
         return True
 
     def _deliver(self, frames: list[Frame]) -> None:
@@ -187,37 +204,45 @@ class Shell(ABC):
             self._timer = self.loop.call_at(deadline, self.tick)
 
     def _send(self, now: float) -> None:
-        for _send in range(_SENDS):
-            datagrams = self.tunnel.flush(now)
-            if self.udp is None:
-                return
-            if datagrams:
-                self.udp.send(datagrams)
-            if not self.udp.take_too_big():
-                return
-            self.tunnel.too_big(now)
+        for port in self.tunnel.touched():
+            udp = self.sockets.get(port)
+            for _send in range(_SENDS):
+                datagrams = port.flush(now)
+                if udp is None:
+                    break
+                if datagrams:
+                    udp.send(datagrams)
+                if not udp.take_too_big():
+                    break
+                port.too_big(now)
 
     # --- devices ----------------------------------------------------------------------------------------------------
 
-    def attach_udp(self, udp: UdpSocket) -> None:
-        """Use this socket from now on."""
-        self.detach_udp()
-        self.udp = udp
-        self.loop.add_reader(udp.fileno(), self._pump)
+    def attach_udp(self, port: Port, udp: UdpSocket) -> None:
+        """Serve a port by this socket from now on."""
+        self.detach_udp(port)
+        self.sockets[port] = udp
+        self._count_sockets()
+        self.loop.add_reader(udp.fileno(), self._pump, (port, udp))
 
-    def detach_udp(self) -> None:
-        """Close the socket, if there is one."""
-        if self.udp is not None:
-            self.loop.remove_reader(self.udp.fileno())
-            self.udp.close()
-            self.udp = None
+    def detach_udp(self, port: Port) -> None:
+        """Close the socket of a port, if there is one."""
+        udp = self.sockets.pop(port, None)
+        if udp is not None:
+            self.loop.remove_reader(udp.fileno())
+            udp.close()
+            self._count_sockets()
+
+    def _count_sockets(self) -> None:
+        self._only = next(iter(self.sockets.items())) if len(self.sockets) == 1 else None
+        self._turns = max(1, _TURNS // max(1, len(self.sockets)))
 
     def _attach_tun(self, tun: TunDevice) -> None:
         self._tun = tun
         self.tunnel.attach(tun.codec)
         self._tun_fault = None
         self._fitted = None
-        self.loop.add_reader(tun.fileno(), self._pump)
+        self.loop.add_reader(tun.fileno(), self._pump, None)
 
     def _detach_tun(self) -> None:
         self._setter.stop()
@@ -261,23 +286,10 @@ class Shell(ABC):
     # --- telling ----------------------------------------------------------------------------------------------------
 
     def _tell(self, change: Change, now: float) -> None:
-        level = logging.ERROR if change.failed else logging.INFO
-        detail = f" {change.detail}" if change.detail else ""
-        reason = quoted(change.reason)
-        line: str | None
-        if change.state == "up":
-            local = text(self.udp.local) if self.udp is not None else "-"
-            note = "" if change.reason == "connected" else f" note={reason}"
-            line = self._of_peer(change).line(f"connected local={local}{detail}{note}", now)
-        elif change.state == "connecting":
-            level, line = logging.DEBUG, "connecting"
-        elif change.state == "refused":
-            line = self._refusals.line(f"refused{detail} reason={reason}", now)
-        elif change.state == "stopped":
-            line = f"stopped reason={reason}"
-        else:
-            line = self._repeats.note(f"{change.state} reason={reason}", now)
-            line = self._of_peer(change).line(line + detail, now) if line is not None else None
+        if self._stopped and change.state.startswith("path "):
+            # Every path is down then.
+            return
+        level, line = self._telling.line(change, self, now)
         if line is not None:
             _LOG.log(level, line)
         if change.state == self.tunnel.state:
@@ -287,42 +299,38 @@ class Shell(ABC):
         """Return what there is to say about the tunnel when nothing is wrong with this host."""
         return self.tunnel.reason
 
-    def _of_peer(self, change: Change) -> RateFilter:
-        """Return what bounds the lines about a server's peer, or about a client's server."""
-        first = change.detail.partition(" ")[0]
-        return self._peers[first if first.startswith("peer=") else ""]
+    def local(self) -> str | None:
+        """Return the own address of the connection that stands for all."""
+        udp = self.sockets.get(self.tunnel.ports[0])
+        return text(udp.local) if udp is not None else None
+
+    def ends(self, change: Change) -> str:
+        """Return the addresses of the path that a change is about, as fields with a space before each."""
+        del change
+        return ""
+
+    def telemetry(self, now: float) -> list[str]:
+        """Return lines about paths and classes, where the tunnel has several."""
+        del now
+        return []
 
     def status(self) -> dict[str, Any]:
         """Return this instance's line of ``mpquic status``."""
-        tunnel, connection = self.tunnel, self.tunnel.connection
-        blocked = self.blocked()
+        tunnel, blocked = self.tunnel, self.blocked()
+        entry = tunnel_entry(tunnel, self.loop.time())
         up = tunnel.state == "up"
         held = f"circuit breaker: at most {tunnel.limit / 1e6:.2f} Mbit/s" if tunnel.limit is not None and up else None
-        rtt = connection.clock.srtt if connection is not None and up else None
-        counters = tunnel.totals()
         return {
+            **entry,
             "id": self.config.instance_id,
             "role": self.config.role,
             "state": "waiting" if blocked else tunnel.state,
             "reason": blocked or self._tun_fault or held or self.summary(),
-            "since_s": round(max(0.0, self.loop.time() - tunnel.since), 3),
-            "session": tunnel.session,
-            "connects": tunnel.connects,
             "tun": self.config.tun_name,
             "mtu": self._mtu(),
-            "datagram": connection.datagram_size if connection is not None and up else None,
             "bind": str(self.config.bind_ip),
-            "local": text(self.udp.local) if self.udp is not None else None,
-            "remote": text(connection.peer) if connection is not None and up else None,
+            "local": self.local(),
             "rate_bps": self.config.rate,
-            "held_to_bps": round(tunnel.limit) if tunnel.limit is not None else None,
-            "rtt_ms": round(rtt * 1000, 3) if rtt is not None else None,
-            "key_updates": connection.key_updates if connection is not None and up else None,
-            "tx_packets": counters.tx_packets,
-            "rx_packets": counters.rx_packets,
-            "tx_bytes": counters.tx_bytes,
-            "rx_bytes": counters.rx_bytes,
-            "drops": {reason: count for reason, count in sorted(counters.drops.items()) if count},
             "pid": os.getpid(),
             "identity": self.identity,
             "config": self.config.digest,

@@ -3,7 +3,8 @@
 
 A unit may be active and its tunnel dead; so a tunnel is healthy only when an ICMP echo crosses it, and nothing that it
 needs to survive the next fault is missing. A server of many peers is healthy when it listens and holds its TUN: which
-of them are there is theirs to say.
+of them are there is theirs to say. A tunnel over several WANs is degraded as soon as one of its paths is down, and dead
+only when all are: a restart would take the others down as well.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from mpquic.host import firewall, lock, repair, units
+from mpquic.host import firewall, lock, repair, units, wans
 from mpquic.host.echo import Echo, Probe, echo
 from mpquic.host.errors import HostError
 from mpquic.host.instances import Selection
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
 _UP = "up"
 _LISTENING = frozenset({_UP, "listening"})
-_WAN_CODES = frozenset({"wan_missing", "wan_down", "wan_no_carrier", "wan_no_ipv4"})
 _REPAIRABLE = frozenset(
     {"tun_missing", "tun_down", "tun_address", "tun_settings", "rule_missing", "rule_wrong", "route_missing"}
     | {"route_wrong", "standing_route_missing", "stale_rule", "stale_route"}
@@ -68,6 +68,12 @@ class Tunnel:
             return None
         states = [peer.get("state") for peer in self.daemon.get("peers", ())]
         return states.count(_UP), len(states)
+
+    @property
+    def paths(self) -> tuple[int, int] | None:
+        """Return how many paths of a tunnel over several are in use, and of how many; None for other tunnels."""
+        told = wans.told(self.instance, self.daemon)
+        return (sum(path["state"] not in wans.DOWN for path in told), len(told)) if told else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +187,7 @@ class Doctor:
         for instance, report in zip(instances, outcome.reports, strict=True):
             tunnel = Tunnel(
                 instance,
-                reasons=[*_wan_reasons(instance, state), *report.problems, *bare],
+                reasons=[*wans.reasons(instance, answers[instance.id], state), *report.problems, *bare],
                 found=[],
                 unit=unit_states[instance.id] if unit_states is not None else None,
                 daemon=answers[instance.id],
@@ -202,7 +208,7 @@ def _restart_helps(tunnel: Tunnel, *, repairing: bool) -> bool:
 
     A server cannot know whether its client is alive, so lost packets alone are no reason to restart it.
     """
-    if tunnel.unit in {None, units.NOT_FOUND} or tunnel.codes & _WAN_CODES or "tun_foreign" in tunnel.codes:
+    if tunnel.unit in {None, units.NOT_FOUND} or tunnel.codes & wans.CODES or "tun_foreign" in tunnel.codes:
         return False
     if tunnel.codes & {"unit_inactive", "daemon_silent", "config_stale"}:
         return True
@@ -210,27 +216,6 @@ def _restart_helps(tunnel: Tunnel, *, repairing: bool) -> bool:
     if repairing and tunnel.codes & _REPAIRABLE:
         return False
     return "tun_detached" in tunnel.codes or (tunnel.instance.client and "no_reply" in tunnel.codes)
-
-
-def _wan_reasons(instance: Instance, state: HostState) -> Iterator[Problem]:
-    """Yield why the WAN cannot carry packets; a server listens on whatever it has."""
-    if not instance.client:
-        return
-    if instance.wan_address is not None:
-        if not any(str(found.ip) == instance.wan_address for group in state.addresses.values() for found in group):
-            yield Problem("wan_no_ipv4", f"no interface has the address {instance.wan_address}")
-        return
-    name = instance.wan
-    assert name is not None
-    link = state.links.get(name)
-    if link is None:
-        yield Problem("wan_missing", f"WAN interface {name} does not exist")
-    elif not link.up:
-        yield Problem("wan_down", f"WAN interface {name} is down")
-    elif not link.carrier:
-        yield Problem("wan_no_carrier", f"WAN interface {name} has no carrier")
-    elif all(address.version == 6 for address in state.addresses_of(name)):
-        yield Problem("wan_no_ipv4", f"WAN interface {name} has no IPv4 address")
 
 
 def _unit_reasons(tunnel: Tunnel) -> Iterator[Problem]:

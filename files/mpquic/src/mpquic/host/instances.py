@@ -34,10 +34,20 @@ class Lan:
 
 
 @dataclass(frozen=True, slots=True)
+class PathWan:
+    """One path of a client that has several; it is bound to the interface `wan` or to the address `wan_address`."""
+
+    name: str
+    wan: str | None
+    wan_address: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Instance:
     """One tunnel end of this host; it is bound to the interface `wan` or to the address `wan_address`.
 
-    A server with `many` serves peers that come and go, so that none of them says how it is itself.
+    A server with `many` serves peers that come and go, so that none of them says how it is itself. A client of several
+    WANs has `paths`, and what it is bound to is that of the first.
     """
 
     id: str
@@ -52,6 +62,14 @@ class Instance:
     address6: IPv6Interface | None = None
     tun_peer: str | None = None
     many: bool = False
+    paths: tuple[PathWan, ...] = ()
+
+    @property
+    def where(self) -> str | None:
+        """Return the WANs that it is on, by interface or address."""
+        if not self.paths:
+            return self.wan or self.wan_address
+        return ",".join(dict.fromkeys(path.wan or path.wan_address or path.name for path in self.paths))
 
     @property
     def addresses(self) -> tuple[IPInterface, ...]:
@@ -157,7 +175,13 @@ def _instance(loaded: InstanceConfig) -> Instance:
         address6=loaded.tun_cidr6,
         tun_peer=str(loaded.tun_peer) if loaded.tun_peer is not None else None,
         many=loaded.multi_conn_enabled,
+        paths=_paths(loaded),
     )
+
+
+def _paths(loaded: InstanceConfig) -> tuple[PathWan, ...]:
+    found = loaded.multipath.paths if loaded.multipath is not None else ()
+    return tuple(PathWan(path.name, path.bind_ip.interface, path.bind_ip.address) for path in found)
 
 
 def _lan(lan: LanRouting) -> Lan:

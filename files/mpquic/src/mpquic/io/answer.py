@@ -66,10 +66,16 @@ def _texts(where: str, value: object) -> list[str]:
     return [_text(f"{where}[{at}]", item) for at, item in enumerate(value)]
 
 
-def _peers(where: str, value: object) -> list[dict[str, Any]]:
-    if not isinstance(value, list):
-        raise ValueError(f"{where}: expected a list")  # noqa: TRY004
-    return [_fields(f"{where}[{at}]: ", peer, _PEER, _ALWAYS) for at, peer in enumerate(value)]
+def _entries(readers: Mapping[str, Reader], optional: tuple[str, ...] = ()) -> Reader:
+    """Return what reads a list of objects that have all of these fields but the optional ones."""
+    required = tuple(name for name in readers if name not in optional)
+
+    def read(where: str, value: object) -> list[dict[str, Any]]:
+        if not isinstance(value, list):
+            raise ValueError(f"{where}: expected a list")  # noqa: TRY004
+        return [_fields(f"{where}[{at}]: ", entry, readers, required) for at, entry in enumerate(value)]
+
+    return read
 
 
 def _or_null(read: Reader) -> Reader:
@@ -99,6 +105,49 @@ _SHARED: dict[str, Reader] = {
     "rx_bytes": _count,
     "drops": _counts,
 }
+_PATH: dict[str, Reader] = {
+    "name": _text,
+    "number": _count,
+    "state": _text,
+    "reason": _text,
+    "since_s": _number,
+    "priority": _count,
+    "weight": _count,
+    "bind": _or_null(_text),
+    "local": _or_null(_text),
+    "remote": _or_null(_text),
+    "session": _or_null(_text),
+    "rtt_ms": _or_null(_number),
+    "loss": _number,
+    "peer_state": _or_null(_text),
+    "peer_loss": _number,
+    "tx_packets": _count,
+    "rx_packets": _count,
+    "tx_bytes": _count,
+    "rx_bytes": _count,
+    "tx_err": _count,
+    "rx_err": _count,
+    "consecutive_fails": _count,
+    "switches": _count,
+    "last_up": _or_null(_text),
+    "last_down": _or_null(_text),
+    "datagram": _or_null(_count),
+    "rate_bps": _or_null(_count),
+    "held_to_bps": _or_null(_count),
+    "drops": _counts,
+}
+_CLASS: dict[str, Reader] = {
+    "name": _text,
+    "policy": _text,
+    "tx_packets": _count,
+    "tx_bytes": _count,
+    "tx_err": _count,
+    "tx_dups": _count,
+    "rx_packets": _count,
+    "rx_dups": _count,
+}
+#: Of a tunnel over several paths only.
+_SEVERAL: dict[str, Reader] = {"paths": _entries(_PATH), "classes": _entries(_CLASS)}
 _PEER: dict[str, Reader] = {
     "name": _text,
     "address": _text,
@@ -108,16 +157,15 @@ _PEER: dict[str, Reader] = {
     **_SHARED,
     "key": _or_null(_text),
     "legacy": _flag,
+    **_SEVERAL,
 }
-#: What every peer has.
-_ALWAYS = tuple(_PEER)
 _INSTANCE: dict[str, Reader] = {
     "role": _text,
     **_SHARED,
     "tun": _text,
     "mtu": _or_null(_count),
     "datagram": _or_null(_count),
-    "bind": _text,
+    "bind": _or_null(_text),
     "local": _or_null(_text),
     "rate_bps": _or_null(_count),
     "held_to_bps": _or_null(_count),
@@ -126,5 +174,6 @@ _INSTANCE: dict[str, Reader] = {
     "identity": _or_null(_text),
     "config": _text,
     "version": _text,
-    "peers": _peers,
+    **_SEVERAL,
+    "peers": _entries(_PEER, optional=tuple(_SEVERAL)),
 }

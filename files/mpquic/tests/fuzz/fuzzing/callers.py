@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mpquic.core import messages, wire
-from mpquic.core.messages import Hello, Register
+from mpquic.core.messages import Confirm, Hello, Join, Register
+from mpquic.core.multipath import policy_wire
+from mpquic.core.multipath.policy import PathSpec, Policy, TrafficClass
 from mpquic.core.roster import Member
 from mpquic.quic import ClientEndpoint, Trust, private, seal, spki_pin
 
@@ -30,13 +32,18 @@ if TYPE_CHECKING:
 
     from fuzzing.decoder import Input
 
-HALF_OPEN, HANDSHAKEN, REGISTERED = STATES = ("half-open", "handshaken", "registered")
+HALF_OPEN, HANDSHAKEN, REGISTERED, JOINED = STATES = ("half-open", "handshaken", "registered", "joined")
 #: Inputs in the life of one, before the server has heard enough of it.
 _LIFE = 100
 _LONGEST = 1200
 #: Addresses of its own, and of the client whose tunnel is up.
 _OWN, _OTHERS = b"\x0a\xc8\x04\x01", b"\x0a\xc8\x01\x01"
 _OPENING = Hello(*messages.VERSIONS).encode() + Register(ID, 0, OWNED).encode()
+_POLICY = Policy(
+    1,
+    tuple([PathSpec(number, f"wan{number}", number, 0, 1, None) for number in (1, 2)]),
+    (TrafficClass("default", "balanced", copies=2),),
+)
 
 
 class Callers:
@@ -52,7 +59,7 @@ class Callers:
         self._rng = rng
         self._world = world
         self._fed = 0
-        samples = {name: list(corpus.load(name).values()) for name in ("frames", "control-stream", "payloads")}
+        samples = {name: list(corpus.load(name).values()) for name in ("frames", "control-stream", "join", "payloads")}
         self._mutators = {name: Mutator(rng, found, longest=_LONGEST) for name, found in samples.items()}
         self.state = ""
         self.address: Address = ("", 0)
@@ -72,7 +79,7 @@ class Callers:
         if self.guest is not None and self._fed % _LIFE:
             return False
         number = self._fed & 0xFFFF
-        self.state = STATES[self._rng.randrange(3)]
+        self.state = STATES[self._rng.randrange(4)]
         self.address = (f"203.1.{number >> 8}.{number & 255}", 999)
         endpoint = self._endpoints[self.state == HANDSHAKEN and self._rng.random() < 0.5]
         self._link = endpoint.connect(SERVER, self._world.now)
@@ -88,6 +95,9 @@ class Callers:
         if self.state == REGISTERED:
             self._link.control(_OPENING)
             self._carry()
+        elif self.state == JOINED:
+            self._link.control(self._joining())
+            self._carry()
         return self._reached() == self.state
 
     def _reached(self) -> str:
@@ -95,6 +105,8 @@ class Callers:
             return ""
         if self.guest.identity is None:
             return HALF_OPEN
+        if self.guest.path is not None:
+            return JOINED
         return REGISTERED if self.guest.session is not None else HANDSHAKEN
 
     def generate(self) -> Input:
@@ -102,9 +114,10 @@ class Callers:
         rng = self._rng
         if self.guest is None or self.state == HALF_OPEN or self._link._closed:
             return ()
-        kind = rng.choice(("frames", "control-stream", "payloads", "payloads"))
+        words = "join" if self.state == JOINED else "control-stream"
+        kind = rng.choice(("frames", words, "payloads", "payloads"))
         items = self._mutators[kind].next()
-        if kind == "control-stream":
+        if kind == words:
             self._link.control(items[0][:_LONGEST])
             return self._sealed([])
         if kind == "payloads":
@@ -112,6 +125,9 @@ class Callers:
             if rng.random() < 0.2:
                 # As if they were the other peer's.
                 taken = [item.replace(_OWN, _OTHERS) for item in taken]
+            if self.state == JOINED:
+                heads = [bytes([2, rng.getrandbits(6), 1]) + rng.randrange(3000).to_bytes(4, "big") for _item in taken]
+                taken = [head + item for head, item in zip(heads, taken, strict=True)]
             return self._sealed(taken)
         contents = [content[:_LONGEST] or b"\1" for content in items or (b"",)]
         connection = self._link._connection
@@ -126,6 +142,12 @@ class Callers:
             source = ip_address(data[12:16] if data[0] >> 4 == 4 else data[8:24])
             assert self._guest.session is not None, "a stranger's packet got in"
             assert any(source in prefix for prefix in OWNED), f"a packet from {source} got in"
+
+    def _joining(self) -> bytes:
+        """Return what makes it one of two paths, of one of two starts of a client."""
+        session, path = bytes([self._rng.getrandbits(1)]) * messages.ID_LENGTH, 1 + self._rng.getrandbits(1)
+        join = Join(ID, session, path, OWNED, policy_wire.encode(_POLICY))
+        return Hello(messages.MULTIPATH, messages.MULTIPATH).encode() + join.encode() + Confirm(ID).encode()
 
     def forget(self) -> None:
         """Forget the present one."""

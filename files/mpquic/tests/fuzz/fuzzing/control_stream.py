@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from mpquic.core import messages
 from mpquic.core.capsules import CapsuleReader, ProtocolError
 from mpquic.core.connection import Identity
-from mpquic.core.messages import Refused, Register, decode
-from mpquic.core.registration import ClientRegistration, ServerRegistration
+from mpquic.core.messages import Join, PolicyUpdate, Refused, Register, decode
+from mpquic.core.multipath import policy_wire
+from mpquic.core.registration import ClientJoin, ClientRegistration, ServerRegistration
 from mpquic.core.roster import Member, RefusalError, Roster
 
 from fuzzing.decoder import Decoder
@@ -35,6 +36,10 @@ _ROSTER = Roster(
 )
 #: Bytes of an answer: 64 prefixes, or a reason.
 _LONGEST_ANSWER = 2048
+
+
+#: What a server says it is.
+_EPOCH = bytes(16)
 
 
 class ControlStream(Decoder):
@@ -82,13 +87,17 @@ class ControlStream(Decoder):
         server = ServerRegistration()
         try:
             for wanted in server.receive(stream):
-                if isinstance(wanted, Register):
+                if isinstance(wanted, Register | Join):
                     member = _ROSTER.claim(_IDENTITY, wanted.prefixes)
                     assert member.recognises(_IDENTITY)
                     self.notes[member.name] += 1
                     first = wanted.prefixes[0]
                     assert any(first.version == own.version and first.subnet_of(own) for own in member.allowed)  # type: ignore[arg-type]
-                    self._answer(server.accept(member.prefixes))
+                    self._answer(server.accept(member.prefixes, _EPOCH if isinstance(wanted, Join) else None))
+                if isinstance(wanted, Join | PolicyUpdate):
+                    policy = policy_wire.decode(wanted.policy)
+                    self.notes[type(wanted).__name__] += 1
+                    assert policy_wire.decode(policy_wire.encode(policy)) == policy
         except RefusalError as refusal:
             self._answer(server.refuse(refusal.code, refusal.reason))
         except ProtocolError as error:
@@ -103,8 +112,28 @@ class ControlStream(Decoder):
             assert decode(kind, value) is not None
 
     def _client(self, stream: bytes) -> bool:
-        try:
-            ClientRegistration(ID, PREFIXES).receive(stream)
-        except ProtocolError:
-            return False
-        return True
+        good = True
+        for client in (ClientRegistration(ID, PREFIXES), ClientJoin(ID, PREFIXES, session=ID, path=1, policy=b"")):
+            try:
+                answer = client.receive(stream)
+            except ProtocolError:
+                good = False
+            else:
+                self.notes[type(answer).__name__] += answer is not None
+        return good
+
+
+class Joins(ControlStream):
+    """What a client says whose connection is to be one path of several."""
+
+    name = "join"
+    quick = 2000
+    states = ("Join", "PolicyUpdate")
+
+
+class Joined(ControlStream):
+    """What a server says to it."""
+
+    name = "joined"
+    quick = 2000
+    states = ("Joined",)

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fuzzing.control_stream import ControlStream
+from fuzzing.control_stream import ControlStream, Joined, Joins
 from fuzzing.inner import Headers, Payloads, Reads
 from fuzzing.outer import QuicHeaders
+from fuzzing.several import PathStatus, Policies, Sequenced
 from fuzzing.texts import Config, ControlSocket, Keeper
 from fuzzing.tunnels import ClientDatagrams, Frames, ServerDatagrams
 
@@ -23,7 +24,12 @@ DECODERS: dict[str, type[Decoder]] = {
         ClientDatagrams,
         Payloads,
         Reads,
+        Sequenced,
+        Policies,
+        PathStatus,
         ControlStream,
+        Joins,
+        Joined,
         Headers,
         QuicHeaders,
         ControlSocket,

@@ -35,7 +35,10 @@ _KEYS = (
     "role bind_ip remote_addr remote_port tun_name tun_cidr tun_mtu log_level congestion_algorithm rate tls_cert_file "
     "tls_key_file tls_ca_file tls_server_name tls_server_pin legacy_server peers legacy_peers lan_routing name pins "
     "cert_names allowed budget_rate budget_packets address from interface cidrs table priority transport_mode "
-    "multipath_enabled multipath_paths dataplane control_api_auth_token"
+    "multipath_enabled multipath_policy multipath_paths weight connections rate_down pipes dataplane "
+    "dataplane_config_file default_class classes scheduler_policy preferred_paths excluded_paths duplicate "
+    "duplicate_copies spray classifiers class protocol src_cidrs dst_cidrs src_ports dst_ports dscp telemetry_interval "
+    "control_api_auth_token"
 )
 _VALUES = (
     "client server null ~ true no .inf -.nan 0x10 0o17 1e999 1_000 12345678901234567890 -1 0 65536 2001-02-30 12:30:45 "
@@ -67,6 +70,7 @@ class Config(Decoder):
         pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
         (self._folder / "key.pem").write_bytes(pem)
         (self._folder / "key.pem").chmod(0o600)
+        (self._folder / "dataplane.yaml").write_text("classes: {bulk: {spray: true}}\n")
         self._secret = pem.split(b"\n")[1].decode()
         self._path = self._folder / "4.yaml"
 
@@ -119,7 +123,8 @@ class Config(Decoder):
 
     def _check(self, lines: list[str]) -> None:
         for line in lines:
-            assert line.startswith(f"{self._path}: "), line
+            # Its own name, or that of the file beside it.
+            assert line.startswith(f"{self._path}: ") or re.match(r"/.*: ", line), line
             assert line.isprintable(), repr(line)
             assert len(line) <= _LONGEST_LINE, line
             assert self._secret not in line

@@ -94,7 +94,7 @@ class _Tunnel(Decoder):
             link.ping()
             self._run(1.0)
         # How many pairs of addresses are remembered is tested elsewhere.
-        lanes = [self.world.client._lane, *[session.lane for session in self.server.sessions.values()]]
+        lanes = [self.world.client._lane, *[session.path.lane for session in self.server.sessions.values()]]
         for each in (gate.OPEN, self.world.client._outbound, *[lane.gate for lane in lanes]):
             each._remembered.clear()
         self.server._roster.table._remembered.clear()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
-from mpquic.host.explain import kernel
+from mpquic.host.explain import kernel, wans
 from mpquic.host.explain.interpreter import Walk
 from mpquic.host.explain.packet import UDP, Packet, dscp_name
 from mpquic.host.routing import Problem
@@ -125,6 +125,10 @@ def leave(  # noqa: PLR0913 - what is known of the host, each thing for itself
     """Say by which WAN the tunnel's packets leave, what their DSCP is, and which class of the shaper they get."""
     instance, loaded = tunnel.instance, tunnel.loaded
     assert found.tunnel is not None
+    paths = wans.several(loaded, status)
+    if paths:
+        wans.leave(paths, found, state)
+        return
     remote = _endpoint(str((status or {}).get("remote") or "")) or _configured(loaded)
     local = _endpoint(str((tunnel.status or {}).get("local") or ""))
     device = instance.wan or _device_of(state, instance.wan_address)
@@ -139,7 +143,7 @@ def leave(  # noqa: PLR0913 - what is known of the host, each thing for itself
         "tc_class": None,
         "tc_name": None,
     }
-    found.differences += _wan_problems(state, instance)
+    found.differences += wans.problems(state, instance.wan, instance.id)
     if remote is not None and device is not None:
         source = local[0] if local and not local[0].is_unspecified else _address_of(state, device, remote[0])
         if source is not None and source.version == remote[0].version:
@@ -201,18 +205,6 @@ def _classid(minor: int) -> int:
 
 def _class_text(number: int) -> str:
     return f"{number >> 16:x}:{number & 0xFFFF:x}"
-
-
-def _wan_problems(state: HostState, instance: Instance) -> Iterator[Problem]:
-    if instance.wan is None:
-        return
-    link = state.links.get(instance.wan)
-    if link is None:
-        yield Problem("wan_missing", f"WAN {instance.wan} of tunnel {instance.id} does not exist")
-    elif not link.up or not link.carrier:
-        yield Problem(
-            "wan_down", f"WAN {instance.wan} of tunnel {instance.id} is {'down' if not link.up else 'unplugged'}"
-        )
 
 
 def _configured(loaded: InstanceConfig) -> tuple[Address, int] | None:

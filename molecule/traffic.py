@@ -5,12 +5,16 @@ usage: traffic.py serve ADDRESS...
        traffic.py calls ADDRESS PORT DSCP SECONDS     100 packets a second that are answered: prints JSON
        traffic.py flood ADDRESS PORT MBITS SECONDS    so much each way: prints JSON
        traffic.py load ADDRESS PORT BYTES             a TCP connection, so much each way: prints JSON
+       traffic.py talk ADDRESS PORT SECONDS           a TCP connection, a word every 20 ms that is answered: prints JSON
+       traffic.py many ADDRESS PORT FLOWS PACKETS FROM
+                                                      UDP flows from that port on, so many packets of each: prints JSON
 
 The server answers calls packet by packet, floods back at the rate that it is asked for, and sends back what TCP brings.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import multiprocessing
 import selectors
@@ -195,6 +199,50 @@ def flood(address: str, port: int, rate: float, seconds: float) -> dict[str, obj
         return {"port": opened.getsockname()[1], "sent": sent, "arrived": arrived, "back": back}
 
 
+def talk(address: str, port: int, seconds: float) -> dict[str, object]:
+    """Say a word over TCP every 20 ms; return how many were said and came back, and the longest silence in ms."""
+    with socket.create_connection((address, port), 5) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        count = round(seconds * 50)
+
+        def speak() -> None:
+            begin = time.monotonic()
+            for number in range(count):
+                time.sleep(max(0.0, begin + number / 50 - time.monotonic()))
+                connection.sendall(number.to_bytes(8, "big"))
+
+        speaker = threading.Thread(target=speak)
+        speaker.start()
+        connection.settimeout(20)
+        back, silence, last = 0, 0.0, time.monotonic()
+        while back < 8 * count and (data := connection.recv(65536)):
+            back += len(data)
+            silence, last = max(silence, time.monotonic() - last), time.monotonic()
+        speaker.join()
+        return {"said": count, "back": back // 8, "silence": silence * 1000}
+
+
+def many(address: str, port: int, flows: int, packets: int, first: int) -> dict[str, object]:
+    """Send some packets of each of many flows, 1000 a second in all; return how many were sent and came back."""
+    back = 0
+    with contextlib.ExitStack() as open_until, selectors.DefaultSelector() as ready:
+        sockets = [open_until.enter_context(udp(address)) for _ in range(flows)]
+        for number, opened in enumerate(sockets):
+            opened.bind(("", first + number))
+            opened.connect((address, port))
+            opened.settimeout(0)
+            ready.register(opened, selectors.EVENT_READ)
+        begin, sent, wanted = time.monotonic(), 0, flows * packets
+        end = begin + wanted / 1000 + 2
+        while back < wanted and (now := time.monotonic()) < end:
+            if sent < wanted and now >= begin + sent / 1000:
+                sockets[sent % flows].send(bytes(200))
+                sent += 1
+            for key, _ in ready.select(0 if sent < wanted else end - now):
+                back += len(key.fileobj.recv(2048)) == 200  # type: ignore[union-attr]
+    return {"sent": sent, "back": back}
+
+
 def load(address: str, port: int, size: int) -> dict[str, object]:
     """Send so much over TCP and take it back; return how much came back."""
     with socket.create_connection((address, port), 5) as connection:
@@ -223,6 +271,10 @@ def main(argv: list[str]) -> None:
             say(json.dumps(calls(address, int(port), int(dscp), float(seconds))))
         case ["flood", address, port, rate, seconds]:
             say(json.dumps(flood(address, int(port), float(rate), float(seconds))))
+        case ["talk", address, port, seconds]:
+            say(json.dumps(talk(address, int(port), float(seconds))))
+        case ["many", address, port, flows, packets, first]:
+            say(json.dumps(many(address, int(port), int(flows), int(packets), int(first))))
         case ["load", address, port, size]:
             say(json.dumps(load(address, int(port), int(size))))
         case _:

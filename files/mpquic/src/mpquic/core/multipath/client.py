@@ -1,0 +1,306 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The client's end of a tunnel over several paths: an uplink for each, and one bundle for what goes through them.
+
+The tunnel is up as soon as one path is; the others are looked for all the time. The server ties the paths together by
+the client's key and a session id, made anew at each start. It answers with an epoch, made anew for each end of the
+tunnel that it keeps: another epoch means that the server has forgotten what it sent and received.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from typing import TYPE_CHECKING
+
+from mpquic.core import messages, wire
+from mpquic.core.multipath import policy_wire
+from mpquic.core.multipath.bundle import Bundle
+from mpquic.core.multipath.leg import Leg
+from mpquic.core.registration import ClientJoin
+from mpquic.core.schedule import Schedule
+from mpquic.core.types import Change, Counters
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from mpquic.core.client import Settings
+    from mpquic.core.connection import Connection
+    from mpquic.core.multipath.policy import PathSpec, Policy
+    from mpquic.core.offload import Codec
+    from mpquic.core.path import Path
+    from mpquic.core.types import Address, Frame
+
+#: Epochs that are remembered: an answer that was on its way when the server began anew is not believed.
+_EPOCHS = 16
+
+
+class MultipathClient:
+    """State machine of a client with several paths. Implements mpquic.core.port.Tunnel; its ports are its legs."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - what ClientTunnel takes, and the paths
+        self,
+        connect: Callable[[Address, float], Connection],
+        random: Callable[[int], bytes],
+        now: float,
+        settings: Settings,
+        policy: Policy,
+        rates: Mapping[int, int | None],
+    ) -> None:
+        """Start by asking for a socket for every path of ``policy``.
+
+        ``connect`` and ``random`` as for Uplink. ``rates`` are those of the links towards the server, by number of the
+        path (bits per second, None or absent if unknown). ``settings.rate`` and ``settings.legacy`` have no meaning.
+        """
+        self.connect = connect
+        self.random = random
+        self._settings = settings
+        self._session = random(messages.ID_LENGTH)
+        self._epoch: bytes | None = None
+        self._left: deque[bytes] = deque(maxlen=_EPOCHS)
+        self.counters = Counters()
+        self.bundle = Bundle(policy, self.counters, now, server=False)
+        self._outbound, self.bundle.gate = settings.gates()
+        self._header = 0
+        self.legs: tuple[Leg, ...] = ()
+        self._by_path: dict[Path, Leg] = {}
+        #: Legs that may have something to send; those whose deadline or news may be others than before.
+        self._touched: dict[Leg, None] = {}
+        self._stirred: dict[Leg, None] = {}
+        self._schedule: Schedule[Leg] = Schedule()
+        #: Legs to be renewed, each with the session of the connection that is to go.
+        self._renewals: list[tuple[Leg, str]] = []
+        self._renewing: Leg | None = None
+        self._changes: list[Change] = []
+        #: Of paths that are no more.
+        self._past = Counters()
+        self._past_connects = 0
+        self.state = "waiting"
+        self.reason = "starting"
+        self.since = now
+        self._policy, self._encoded = policy, policy_wire.encode(policy)
+        self._arrange(policy, rates, now)
+
+    # --- what is asked about it -------------------------------------------------------------------------------------
+
+    @property
+    def ports(self) -> tuple[Leg, ...]:
+        """Its legs, in the order of the policy's paths."""
+        return self.legs
+
+    @property
+    def connection(self) -> Connection | None:
+        """The connection of the best path, or one that is to be that of a path."""
+        leg = self._best()
+        if leg is not None:
+            return leg.connection
+        return next((leg.connection for leg in self.legs if leg.connection is not None), None)
+
+    @property
+    def session(self) -> str | None:
+        """Id of the best path's connection."""
+        leg = self._best()
+        return leg.session if leg is not None else None
+
+    @property
+    def limit(self) -> float | None:
+        """Bits per second to which the circuit breaker holds the narrowest path, None while all are closed."""
+        return min((leg.path.lane.limit for leg in self.legs if leg.path.lane.limit is not None), default=None)
+
+    @property
+    def mtu(self) -> int | None:
+        """Bytes of an inner packet that fit every path in use, None while unknown."""
+        return self.bundle.mtu
+
+    @property
+    def connects(self) -> int:
+        """Connections so far that became a path."""
+        return self._past_connects + sum([leg.connects for leg in self.legs])
+
+    def totals(self) -> Counters:
+        """Return what was carried since the start, every packet once, and what was refused, also by single paths."""
+        totals = Counters()
+        totals.add(self.counters)
+        totals.drops.update(self._past.drops)
+        for leg in self.legs:
+            totals.drops.update(leg.path.counters.drops)
+        return totals
+
+    def touched(self) -> list[Leg]:
+        """Return the legs that may have something to send since the last call."""
+        self._touch_paths(self.bundle.touched())
+        touched, self._touched = self._touched, {}
+        self._stirred.update(touched)
+        return list(touched)
+
+    # --- what the shell reports -------------------------------------------------------------------------------------
+
+    def attach(self, codec: Codec) -> None:
+        """Speak to the TUN device like this from now on."""
+        self._header = codec.header
+        self.bundle.attach(codec)
+
+    def send(self, reads: Sequence[bytes], now: float) -> None:
+        """Take reads of the TUN."""
+        passing = self._outbound.passing(reads, self._header, self.counters.drops)
+        self._touch_paths(self.bundle.send(passing, now))
+
+    def answers(self) -> list[Frame]:
+        """Return what else to write to the TUN: packets that waited for others, answers to those that did not fit."""
+        return self.bundle.released()
+
+    def fire(self, now: float) -> None:
+        """Run what is due."""
+        for leg in self._schedule.due(now):
+            leg.fire(now)
+        self.bundle.fire(now)
+        self._renew_next(now)
+
+    def deadline(self) -> float:
+        """Return when fire() must be called next."""
+        for leg in (*self._stirred, *self._touched):
+            self._schedule.put(leg, leg.deadline())
+        self._stirred.clear()
+        return min(self._schedule.next(), self.bundle.deadline())
+
+    def renew(self, connect: Callable[[Address, float], Connection], now: float, *, redial: bool) -> None:
+        """Make connections this way from now on, and with ``redial`` new ones in place of all, one path at a time."""
+        self.connect = connect
+        for leg in self.legs:
+            leg.renew(connect, now, redial=False)
+        if redial:
+            self._renewals = [(leg, leg.session) for leg in self.legs if leg.session is not None]
+            self._renew_next(now)
+
+    def reconfigure(self, policy: Policy, rates: Mapping[int, int | None], now: float) -> None:
+        """Follow ``policy``, of a higher generation, over its paths from now on.
+
+        Paths are told apart by their numbers. Those that it has no more are closed: touched() returns their legs once
+        more, for their goodbyes. Connections of the others go on.
+        """
+        self._policy, self._encoded = policy, policy_wire.encode(policy)
+        self._arrange(policy, rates, now)
+        for leg in self.legs:
+            leg.tell(now)
+
+    def close(self, now: float) -> None:
+        """End every connection politely: flush() of every leg afterwards returns the goodbyes."""
+        self._renewals.clear()
+        # Before the legs are: that none is up then is no news.
+        self._enter("stopped", "told to stop", now)
+        for leg in self.legs:
+            leg.close(now)
+
+    def changes(self) -> list[Change]:
+        """Return what happened since the last call, for the log."""
+        changes, self._changes = self._changes, []
+        changes += self.bundle.changes()
+        for leg in {**self._stirred, **self._touched}:
+            changes += leg.changes()
+        return changes
+
+    # --- what the legs ask and say (mpquic.core.multipath.leg.Membership) -------------------------------------------
+
+    def policy(self) -> tuple[int, bytes]:
+        """Return the present policy's generation, and the policy as it is sent."""
+        return self._policy.generation, self._encoded
+
+    def registration(self, leg: Leg, policy: bytes) -> ClientJoin:
+        """Return what makes a new connection of ``leg`` a path of this tunnel."""
+        number = self.random(messages.ID_LENGTH)
+        return ClientJoin(number, self._settings.prefixes, session=self._session, path=leg.path.number, policy=policy)
+
+    def stale(self, epoch: bytes) -> bool:
+        """Tell whether ``epoch`` is one that the server has left."""
+        return epoch in self._left
+
+    def joined(self, leg: Leg, epoch: bytes, now: float) -> None:
+        """Note that a connection of ``leg`` is a path of this tunnel, which has this ``epoch`` at the server."""
+        if epoch != self._epoch:
+            if self._epoch is not None:
+                self._left.append(self._epoch)
+                self.bundle.restart(now)
+            self._epoch = epoch
+            for each in self.legs:
+                each.leave(epoch, now)
+        self.touch(leg)
+
+    def touch(self, leg: Leg) -> None:
+        """Note that ``leg`` may have something to send, or another deadline."""
+        self._touched[leg] = None
+
+    def entered(self, leg: Leg, now: float) -> None:
+        """Note that ``leg`` is in another state."""
+        if self.state == "stopped":
+            return
+        states = {each.state for each in self.legs}
+        state = next((each for each in ("up", "connecting") if each in states), "waiting")
+        if state == self.state:
+            return
+        if state == "up":
+            self._enter(state, "connected", now, detail=f"path={leg.spec.name}")
+        else:
+            self._enter(state, self._why(), now, failed=state == "waiting" or self.state == "up")
+
+    # --- inside -----------------------------------------------------------------------------------------------------
+
+    def _arrange(self, policy: Policy, rates: Mapping[int, int | None], now: float) -> None:
+        """Make the legs those of ``policy``."""
+        known = {leg.path.number: leg for leg in self.legs}
+        self.legs = tuple([self._leg(known.pop(spec.number, None), spec, rates, now) for spec in policy.paths])
+        for leg in known.values():
+            leg.close(now)
+            self._schedule.discard(leg)
+            self._past.drops.update(leg.path.counters.drops)
+            self._past_connects += leg.connects
+        self._by_path = {leg.path: leg for leg in self.legs}
+        self._renewals = [(leg, session) for leg, session in self._renewals if leg.path in self._by_path]
+        self.bundle.configure(policy, {leg.path.number: leg.path for leg in self.legs}, now)
+
+    def _leg(self, known: Leg | None, spec: PathSpec, rates: Mapping[int, int | None], now: float) -> Leg:
+        rate = rates.get(spec.number)
+        if known is None:
+            path = self._settings.path(spec.number, spec.name, rate, front=wire.SEQUENCED_OVERHEAD, link=spec.link)
+            return Leg(now, path, spec, self)
+        known.spec = spec
+        known.path.name, known.path.link = spec.name, spec.link
+        known.path.lane.set_rate(rate)
+        self.touch(known)
+        return known
+
+    def _best(self) -> Leg | None:
+        """Return the leg that carries what has no reason to go elsewhere."""
+        up = [leg for leg in self.legs if leg.state == "up" and leg.path.health is not None]
+        return min(up, key=lambda leg: (_rank(leg), leg.spec.priority, -leg.spec.weight, leg.spec.number), default=None)
+
+    def _renew_next(self, now: float) -> None:
+        """Renew the next leg once the one before has a new connection, or has failed to get one."""
+        while self._renewals and (self._renewing is None or not self._renewing.renewing):
+            leg, session = self._renewals.pop(0)
+            if leg.session == session:
+                self._renewing = leg
+                leg.renew(self.connect, now, redial=True)
+
+    def _touch_paths(self, paths: Sequence[Path]) -> None:
+        for path in paths:
+            leg = self._by_path.get(path)
+            if leg is not None:
+                self._touched[leg] = None
+
+    def _why(self) -> str:
+        """Return why no path is up."""
+        reasons = list(dict.fromkeys([leg.reason for leg in self.legs]))
+        if len(reasons) == 1:
+            return f"no path is up: {reasons[0]}"
+        return "no path is up: " + "; ".join([f"{leg.spec.name}: {leg.reason}" for leg in self.legs])
+
+    def _enter(self, state: str, reason: str, now: float, *, failed: bool = False, detail: str = "") -> None:
+        if state != self.state:
+            self.since = now
+        self.state = state
+        self.reason = reason
+        self._changes.append(Change(state, reason, failed, detail))
+
+
+def _rank(leg: Leg) -> float:
+    health = leg.path.health
+    return health.rank if health is not None else math.inf
