@@ -40,10 +40,8 @@ def test_every_path_is_used_to_the_full(wan: RoutedWan, mtu: int) -> None:
     wan.narrow(mtu)
     wan.start("server")
     wan.wait_state("server", "listening")
-    started = time.monotonic()
     wan.start("client")
-    wan.wait_state("client", "up")
-    assert time.monotonic() - started < 4
+    assert wan.wait_state("client", "up") < 4
     fitted(wan, mtu)
     for role in ENDS:
         assert wan.full_ping(role, mtu - AROUND)
