@@ -258,3 +258,42 @@ def test_sixteen_paths(tmp_path: Path) -> None:
     # By chance, hardly more than one has none of so many flows.
     assert sum(counters.tx_packets + counters.rx_packets > 0 for counters in used) >= 14
     assert all(stream.outage() < 0.11 for stream in streams)
+
+
+def test_the_best_path_stands_for_the_tunnel_at_both_ends(tmp_path: Path) -> None:
+    world = _started(tmp_path)
+    assert world.server is not None
+    session = world.server.sessions["client1"]
+
+    def standing() -> int:
+        """Return the number of the path that stands for the tunnel, the same at both ends."""
+        assert session.guest is not None
+        best = world.leg(session.guest.number)
+        assert world.client.connection is best.connection
+        assert best.session == session.guest.connection.session
+        return session.guest.number
+
+    assert standing() == 1
+    world.lines[1].cut()
+    world.run(10)
+    assert standing() == 2
+    # What comes back last is the best again.
+    world.lines[1].mend()
+    world.run_until(world.all_up, 20)
+    # The other end's last word on it is on its way.
+    world.run(1)
+    assert standing() == 1
+    world.client.renew(world.endpoint.connect, world.now, redial=True)
+    world.run(4)
+    assert standing() == 1
+
+
+def test_both_ends_tell_of_a_renewal(tmp_path: Path) -> None:
+    world = _started(tmp_path)
+    world.client.renew(world.endpoint.connect, world.now, redial=True)
+    world.run(4)
+    for who in ("client", "server"):
+        assert sum([each.startswith("path renewed: ") for each in world.states(who)]) == 2
+    sessions = _sessions(world)
+    told = [detail for who, detail in world.told if who == "server" and str(sessions[0]) in detail]
+    assert told == [f"peer=client1 name=wan1 remote=198.51.100.1:{world.lines[1].port} session={sessions[0]}"]

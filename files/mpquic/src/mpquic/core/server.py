@@ -43,6 +43,7 @@ NO_LONGER = "no longer a peer"
 PATH_REMOVED = "path removed"
 _IPV4 = 4
 _NO_REGISTRATION = "no registration in time"
+_SUPERSEDING = "connected, superseding the previous connection"
 
 
 class ServerTunnel:
@@ -465,10 +466,14 @@ class ServerTunnel:
         if session.bundle is not None:
             self._trunks.stir(session)
         if not first:
-            # One more path of a tunnel that is up.
+            # One more path of a tunnel that is up, of which the bundle tells; of another connection it does not.
+            if previous is not None:
+                detail = f"peer={session.member.name} name={session.paths[guest.number].name}"
+                detail += f" remote={text(guest.connection.peer)} session={guest.connection.session}"
+                self._changes.append(Change("path renewed", _SUPERSEDING, detail=detail))
             return
         session.since = self.since = now
-        session.reason = "connected, superseding the previous connection" if former else "connected"
+        session.reason = _SUPERSEDING if former else "connected"
         rtt = f" rtt_ms={clock.srtt * 1000:.0f}" if clock.srtt is not None else ""
         detail = f"peer={session.member.name} remote={text(guest.connection.peer)}{rtt}"
         if session.legacy:

@@ -14,6 +14,7 @@ from mpquic.core.icmp import TooBig
 from mpquic.core.lane import Lane
 from mpquic.core.marking import marking
 from mpquic.core.multipath.gathering import Gathering
+from mpquic.core.multipath.scheduler import standing
 from mpquic.core.offload.legacy import LegacyCodec
 from mpquic.core.path import Path
 from mpquic.core.roster import RefusalError
@@ -83,8 +84,13 @@ class Session:
 
     @property
     def guest(self) -> Guest | None:
-        """The connection that stands for all: that of the best path."""
-        return min(self.guests.values(), key=_rank, default=None)
+        """The connection that stands for all: that of the best path, as the client's own policy orders them."""
+        if self.policy is None:
+            return self.guests.get(0)
+        # A connection that came anew is the last of the guests: their order says nothing.
+        specs = [spec for spec in self.policy.paths if spec.number in self.guests]
+        best = min(specs, key=lambda spec: standing(self.paths[spec.number], spec), default=None)
+        return self.guests[best.number] if best is not None else None
 
     @property
     def mtu(self) -> int | None:
@@ -212,8 +218,3 @@ class Session:
         lane = Lane(Counters(), rate, front=wire.SEQUENCED_OVERHEAD, capacity=capacity)
         lane.marking = marking(self.member.outer_dscp, front=lane.front)
         return Path(spec.number, spec.name, lane, Fit(lane, self._answers), link=spec.link)
-
-
-def _rank(guest: Guest) -> int:
-    path = guest.path
-    return path.health.rank if path is not None and path.health is not None else 0

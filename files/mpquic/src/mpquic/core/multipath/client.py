@@ -8,7 +8,6 @@ tunnel that it keeps: another epoch means that the server has forgotten what it 
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from mpquic.core import messages, wire
 from mpquic.core.multipath import policy_wire
 from mpquic.core.multipath.bundle import Bundle
 from mpquic.core.multipath.leg import Leg
+from mpquic.core.multipath.scheduler import standing
 from mpquic.core.registration import ClientJoin
 from mpquic.core.schedule import Schedule
 from mpquic.core.types import Change, Counters
@@ -270,7 +270,7 @@ class MultipathClient:
     def _best(self) -> Leg | None:
         """Return the leg that carries what has no reason to go elsewhere."""
         up = [leg for leg in self.legs if leg.state == "up" and leg.path.health is not None]
-        return min(up, key=lambda leg: (_rank(leg), leg.spec.priority, -leg.spec.weight, leg.spec.number), default=None)
+        return min(up, key=lambda leg: standing(leg.path, leg.spec), default=None)
 
     def _renew_next(self, now: float) -> None:
         """Renew the next leg once the one before has a new connection, or has failed to get one."""
@@ -299,8 +299,3 @@ class MultipathClient:
         self.state = state
         self.reason = reason
         self._changes.append(Change(state, reason, failed, detail))
-
-
-def _rank(leg: Leg) -> float:
-    health = leg.path.health
-    return health.rank if health is not None else math.inf

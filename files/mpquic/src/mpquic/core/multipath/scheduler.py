@@ -42,6 +42,11 @@ def rank(path: Path) -> int:
     return UNUSABLE if path.health is None else path.health.rank
 
 
+def standing(path: Path, spec: PathSpec) -> tuple[int, ...]:
+    """Return a key by which paths are sorted: the one that stands for the tunnel comes first."""
+    return rank(path), spec.priority, -spec.weight, spec.number
+
+
 @lru_cache(maxsize=512)
 def _multiplier(value: int) -> int:
     """Return an odd number of 64 bits that has nothing in common with those of other values."""
