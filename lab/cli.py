@@ -62,7 +62,7 @@ def parser() -> Parser:
     )
     command("report", "measure what the tunnels deliver; exit 2 if one delivers nothing")
     command("base", "build the base root")
-    command("purge", "down, and remove every file of the lab, the base root included")
+    command("purge", "down, and remove every file of the lab, the base root included if no other lab is left")
     return top
 
 

@@ -159,11 +159,12 @@ def clear(paths: Paths) -> None:
 
 
 def purge(paths: Paths) -> None:
-    """Bring the lab down and remove every file of it, the base root included."""
+    """Bring the lab down and remove every file of it, the base root included unless another lab uses it."""
     down(paths)
     with exclusive(STATE):
-        others = [path.name for path in STATE.iterdir()]
+        others = sorted(path.name for path in STATE.iterdir())
         if others:
-            raise LabError(f"the base root stays: lab {others[0]} uses it")
+            note(f"the base root stays, for the machines of other labs: {', '.join(others)}")
+            return
         base.remove()
         STATE.rmdir()
