@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import (
@@ -63,14 +64,14 @@ def read(
 def _link(
     entry: object, where: str, wans: Mapping[str, Rates], tunnels: Sequence[Tunnel] | None, problems: Problems
 ) -> ClassLink | None:
-    """Read one entry; None when anything of it is wrong."""
+    """Read one entry; None when a value of it is wrong."""
     if not isinstance(entry, Mapping):
         problems.unexpected(where, entry, "a mapping with the keys id, wan and classes")
         return None
     if "id" in entry:
         where = f"{where} (id {one_line(entry['id'])})"
-    errors_before = len(problems.errors)
     keys.refuse_unknown(entry, where, REQUIRED + OPTIONAL, problems)
+    errors_before = len(problems.errors)
     for key, expected in (
         ("id", "the link's number"),
         ("wan", "the interface it leaves by"),
@@ -93,7 +94,8 @@ def _link(
         return None
     link = ClassLink(where=where, **fields)
     classes.check(link, problems)
-    return link if len(problems.errors) == errors_before else None
+    # What follows the name or the number of a class that has another's would be told again.
+    return replace(link, classes=classes.distinct(link.classes))
 
 
 def _fields(entry: Mapping[str, Any], where: str, problems: Problems) -> dict[str, Any]:

@@ -67,8 +67,8 @@ def read(value: object, link: Around, problems: Problems) -> tuple[TrafficClass,
     found = [_class(entry, place, numbers[place], link, problems) for place, entry in enumerate(value)]
     if len(problems.errors) != errors_before:
         return ()
-    _share_the_rest(found, link.where, problems)
-    return tuple(TrafficClass(**fields) for fields in found) if len(problems.errors) == errors_before else ()
+    _share_the_rest(found)
+    return tuple(TrafficClass(**fields) for fields in found)
 
 
 def check(link: ClassLink, problems: Problems) -> None:
@@ -80,10 +80,20 @@ def check(link: ClassLink, problems: Problems) -> None:
         problems.unexpected(f"{item.where}: default", item.default, f"one default class, as {defaults[0].place} is")
     for key in ("name", "number"):
         _differ(link, key, problems)
+    _shares_fit(link, problems)
     if link.shaped:
         _told_apart(link, problems)
     shadows.of_classes(link.classes, link.lans, problems)
     _has_room(link, problems)
+
+
+def distinct(classes: Sequence[TrafficClass]) -> tuple[TrafficClass, ...]:
+    """Return the classes of which no earlier one has the name or the number."""
+    return tuple(
+        item
+        for index, item in enumerate(classes)
+        if not any(item.name == other.name or item.number == other.number for other in classes[:index])
+    )
 
 
 def _numbers(entries: Sequence[object]) -> list[int]:
@@ -193,22 +203,28 @@ def _matches(
     )
 
 
-def _share_the_rest(found: list[dict[str, Any]], where: str, problems: Problems) -> None:
-    """Give the classes without a share of their own equal parts of what is left."""
+def _share_the_rest(found: list[dict[str, Any]]) -> None:
+    """Give the classes without a share of their own equal parts of what is left; 0 when nothing is."""
     given = sum(fields["share"] for fields in found if fields["share"] is not None)
     without = [fields for fields in found if fields["share"] is None]
+    for fields in without:
+        fields["share"] = max(0, _FOR_CLASSES - given) // len(without)
+
+
+def _shares_fit(link: ClassLink, problems: Problems) -> None:
+    """Check that all classes together leave a part for the rest, and something for each other."""
+    given = sum(item.share for item in link.classes)
+    without = sum(1 for item in link.classes if not item.share)
     if given > _FOR_CLASSES:
         problems.errors.append(
-            f"{where}: classes: found shares of {given} percent, expected at most {_FOR_CLASSES} in all"
+            f"{link.where}: classes: found shares of {given} percent, expected at most {_FOR_CLASSES} in all"
             f" ({REST_SHARE} are for what is in no class)"
         )
-    elif given > _FOR_CLASSES - len(without):
+    elif without:
         problems.errors.append(
-            f"{where}: classes: found shares of {given} percent, expected at most {_FOR_CLASSES - len(without)},"
-            f" because {len(without)} more have none of their own"
+            f"{link.where}: classes: found shares of {given} percent, expected at most {_FOR_CLASSES - without},"
+            f" because {without} more have none of their own"
         )
-    for fields in without:
-        fields["share"] = (_FOR_CLASSES - given) // len(without)
 
 
 def _differ(link: ClassLink, key: str, problems: Problems) -> None:
@@ -228,8 +244,9 @@ def _told_apart(link: ClassLink, problems: Problems) -> None:
         if item.outer_dscp == COPY:
             problems.unexpected(f"{item.where}: outer_dscp", COPY, f"a code point, {why}")
         elif other is not item:
-            problems.unexpected(
-                f"{item.where}: outer_dscp", item.outer_dscp, f"another than that of {other.place}, {why}"
+            found = dscp.text(int(item.outer_dscp))
+            problems.errors.append(
+                f"{item.where}: outer_dscp: found {found}, expected another than that of {other.place}, {why}"
             )
 
 

@@ -90,6 +90,8 @@ def compare(tunnel: MultipathTunnel, problems: Problems) -> None:
             problems.warn(item.where, "no classifier has this class")
         if item.duplicate:
             _copies_have_wans(item, tunnel, problems)
+        elif item.copies:
+            problems.warn(f"{item.where}: duplicate_copies", "not used without duplicate: true")
 
 
 def _copies_have_wans(item: DataplaneClass, tunnel: MultipathTunnel, problems: Problems) -> None:
@@ -141,8 +143,6 @@ def _class(name: str, entry: object, where: str, paths: Sequence[str] | None, pr
             fields[key] = values.boolean(entry[key], f"{where}: {key}", problems)
     if "duplicate_copies" in entry:
         fields["copies"] = values.integer(entry["duplicate_copies"], f"{where}: duplicate_copies", _COPIES, problems)
-        if not fields["duplicate"]:
-            problems.warn(f"{where}: duplicate_copies", "not used without duplicate: true")
     if fields["spray"] and fields["duplicate"]:
         problems.unexpected(
             f"{where}: spray", fields["spray"], "false beside duplicate: true, since what is sprayed is sent once"

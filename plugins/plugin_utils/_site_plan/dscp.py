@@ -19,6 +19,12 @@ NAMES = {
 }
 
 
+def text(number: int) -> str:
+    """Return a code point as operators know it: its number, and its name if it has one."""
+    name = next((name for name, value in NAMES.items() if value == number), None)
+    return f"{name} ({number})" if name else str(number)
+
+
 def read(value: object, where: str, problems: Problems, *, or_else: str = "") -> int | None:
     """Read a code point; ``or_else`` is what else the message says is allowed."""
     if isinstance(value, int) and not isinstance(value, bool) and value in _NUMBERS:

@@ -105,6 +105,12 @@ def _client(host: str, variables: Mapping[str, Any], servers: Sequence[str], pro
     known = tunnels if len(problems.errors) == errors_before else None
     links = class_inventory.read(host, variables, wans, known, problems)
     multipaths = multipath_inventory.read(host, variables, wans, problems)
+    if len(problems.errors) == errors_before:
+        used = {tunnel.wan for tunnel in tunnels} | {link.wan for link in links}
+        used.update(*(tunnel.wans for tunnel in multipaths))
+        for wan in wans:
+            if wan not in used:
+                problems.warn(f"{host}: mpquic_wans[{wan}]", "no tunnel leaves by it")
     return Client(host, chosen, tunnels, links, multipaths, trust.legacy_from(host, variables, problems))
 
 
@@ -159,14 +165,14 @@ def _tunnels(
 
 
 def _tunnel(entry: object, where: str, wans: Mapping[str, Rates], problems: Problems) -> Tunnel | None:
-    """Read one entry; None when anything of it is wrong."""
+    """Read one entry; None when a value of it is wrong."""
     if not isinstance(entry, Mapping):
         problems.unexpected(where, entry, "a mapping with the keys id, wan and lan")
         return None
     if "id" in entry:
         where = f"{where} (id {one_line(entry['id'])})"
-    errors_before = len(problems.errors)
     keys.refuse_unknown(entry, where, REQUIRED + OPTIONAL, problems)
+    errors_before = len(problems.errors)
     for key, expected in (
         ("id", "the tunnel's number"),
         ("wan", "the interface it leaves by"),

@@ -139,7 +139,7 @@ def _ports(value: object, where: str, problems: Problems) -> Range | None:
         first, last = int(match[1]), int(match[2])
         if first in _PORTS and last in _PORTS and first <= last:
             return (first, last)
-    problems.unexpected(where, value, "a port from 1 to 65535 or a range such as 10000-20000")
+    problems.unexpected(where, value, "a port from 1 to 65535 or a range such as 10000-20000, the lower one first")
     return None
 
 

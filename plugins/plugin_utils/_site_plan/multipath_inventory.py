@@ -54,14 +54,14 @@ def read(
 
 
 def _tunnel(entry: object, where: str, wans: Mapping[str, Rates], problems: Problems) -> MultipathTunnel | None:
-    """Read one entry; None when anything of it is wrong."""
+    """Read one entry; None when a value of it is wrong."""
     if not isinstance(entry, Mapping):
         problems.unexpected(where, entry, f"a mapping with the keys {', '.join(REQUIRED)}")
         return None
     if "id" in entry:
         where = f"{where} (id {one_line(entry['id'])})"
-    errors_before = len(problems.errors)
     keys.refuse_unknown(entry, where, REQUIRED + OPTIONAL, problems)
+    errors_before = len(problems.errors)
     for key, expected in (
         ("id", "the tunnel's number"),
         ("lan", "the interface of its LAN"),
@@ -81,8 +81,9 @@ def _tunnel(entry: object, where: str, wans: Mapping[str, Rates], problems: Prob
     if len(problems.errors) != errors_before:
         return None
     tunnel = MultipathTunnel(where=where, **fields)
+    multipath_paths.compare(tunnel, problems)
     dataplane.compare(tunnel, problems)
-    return tunnel if len(problems.errors) == errors_before else None
+    return tunnel
 
 
 def _fields(entry: Mapping[str, Any], where: str, problems: Problems) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model imp
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.multipath_model import Path
 
 if TYPE_CHECKING:
+    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.multipath_model import MultipathTunnel
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import Problems
 
 KEYS = ("wan", "name", "priority", "weight", "connections", *keys.RATES)
@@ -29,17 +30,15 @@ def read(value: object, where: str, wans: Mapping[str, Rates], problems: Problem
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
         problems.unexpected(f"{where}: paths", value, expected)
         return ()
-    found = tuple(_path(entry, where, f"paths[{index}]", wans, problems) for index, entry in enumerate(value))
-    _compare([path for path in found if path], where, problems)
-    return found
+    return tuple(_path(entry, where, f"paths[{index}]", wans, problems) for index, entry in enumerate(value))
 
 
 def names(value: object) -> tuple[str, ...] | None:
-    """Return the names that paths will have, right or wrong; None when nobody can say them."""
+    """Return the names that paths will have, right or wrong, each once; None when nobody can say them."""
     if not isinstance(value, Sequence) or isinstance(value, str):
         return None
     found = [entry.get("name", entry.get("wan")) if isinstance(entry, Mapping) else None for entry in value]
-    return tuple(map(str, found)) if all(isinstance(name, str) for name in found) else None
+    return tuple(dict.fromkeys(map(str, found))) if all(isinstance(name, str) for name in found) else None
 
 
 def _path(entry: object, tunnel: str, place: str, wans: Mapping[str, Rates], problems: Problems) -> Path | None:
@@ -75,19 +74,22 @@ def _name(value: object, where: str, problems: Problems) -> str | None:
     return None
 
 
-def _compare(paths: Sequence[Path], where: str, problems: Problems) -> None:
+def compare(tunnel: MultipathTunnel, problems: Problems) -> None:
     """Check that paths have names of their own, and mention what gives less than it seems to."""
     by_name: dict[str, Path] = {}
     by_wan: dict[str, Path] = {}
-    for path in paths:
+    for path in tunnel.paths:
         other = by_name.setdefault(path.name, path)
         if other is not path:
             problems.clash(f"{path.where}: name", path.name, f"already used by {other.place}")
         other = by_wan.setdefault(path.wan, path)
         if other is not path:
             problems.warn(f"{path.where}: wan", f"{path.wan} is also that of {other.place}: they fail together")
-    if len(by_wan) == 1 and len(paths) == 1:
-        problems.warn(f"{where}: paths", f"{paths[0].wan} is the only one, nothing can take over when it fails")
-    connections = sum(path.connections for path in paths)
+    if len(tunnel.paths) == 1:
+        only = tunnel.paths[0].wan
+        problems.warn(f"{tunnel.where}: paths", f"{only} is the only one, nothing can take over when it fails")
+    connections = sum(path.connections for path in tunnel.paths)
     if connections > _MOST:
-        problems.errors.append(f"{where}: paths: found {connections} connections in all, expected at most {_MOST}")
+        problems.errors.append(
+            f"{tunnel.where}: paths: found {connections} connections in all, expected at most {_MOST}"
+        )

@@ -28,7 +28,7 @@ CLASS_LIST = "expected a list of 1 to 8 classes such as {name: df, default: true
 MATCH_LIST = "expected a list of matches such as {protocol: udp, dports: [5060]}"
 MATCH_KEYS = "expected a mapping with some of the keys lan, protocol, src, dst, sports, dports, dscp"
 DSCP = "expected 0 to 63 or one of cs0 to cs7, af11 to af43, ef, va, le"
-PORT = "expected a port from 1 to 65535 or a range such as 10000-20000"
+PORT = "expected a port from 1 to 65535 or a range such as 10000-20000, the lower one first"
 PROTOCOL = "expected a protocol number from 0 to 255 or one of icmp, tcp, udp, gre, esp, ah, icmpv6, sctp"
 SAME_LAN = "which has the same LAN"
 CLASS_KEY_LIST = "name, default, match, priority, share, outer_dscp, nat, number, table, rule_priority"
@@ -376,14 +376,37 @@ def test_a_tunnel_that_cannot_be_read_makes_no_more_errors():
 
 def test_the_shaper_has_to_know_classes_by_their_outside():
     assert refused(classified(mpquic_wans=WAN5)) == [
-        f"{LINK}: classes[1] (df): outer_dscp: found 0, expected another than that of classes[0] (cr), {SHAPER}",
-        f"{BK_AT}: outer_dscp: found 0, expected another than that of classes[0] (cr), {SHAPER}",
+        f"{LINK}: classes[1] (df): outer_dscp: found cs0 (0), expected another than that of classes[0] (cr), {SHAPER}",
+        f"{BK_AT}: outer_dscp: found cs0 (0), expected another than that of classes[0] (cr), {SHAPER}",
     ]
     copied = [MARKED[0] | {"outer_dscp": "copy"}, *MARKED[1:]]
     assert refused(classified(link(classes=copied), mpquic_wans=WAN5)) == [
         f"{CR_AT}: outer_dscp: found 'copy', expected a code point, {SHAPER}"
     ]
     assert refused(classified(link(classes=copied))) == []
+
+
+def test_a_code_point_that_two_classes_have_is_named_as_operators_know_it():
+    assert refused(classified(link(classes=[*MARKED[:2], BK | {"outer_dscp": 46}]), mpquic_wans=WAN5)) == [
+        f"{BK_AT}: outer_dscp: found ef (46), expected another than that of classes[0] (cr), {SHAPER}"
+    ]
+    assert refused(
+        classified(link(classes=[CR | {"outer_dscp": 3}, DF, BK | {"outer_dscp": 3}]), mpquic_wans=WAN5)
+    ) == [f"{BK_AT}: outer_dscp: found 3, expected another than that of classes[0] (cr), {SHAPER}"]
+
+
+def test_all_that_is_wrong_among_classes_that_could_be_read_is_told_at_once():
+    classes = [CR | {"share": 60}, DF | {"share": 36}, DF | {"name": "cr"}]
+    assert refused(classified(link(classes=classes), link(wan="enp7s8", colour=1))) == [
+        f"{LINK}: classes[2] (cr): default: found True, expected one default class, as classes[1] (df) is",
+        f"{LINK}: classes[2] (cr): name: found 'cr', already used by classes[0] (cr)",
+        f"{LINK}: classes: found shares of 96 percent, expected at most 95 in all (5 are for what is in no class)",
+        (
+            "client1: mpquic_class_tunnels[1] (id 1): colour: unknown key, expected one of id, wan, classes, suffix,"
+            " lans, port, server_tun, network, network6, first, tun_mtu, log_level, budget_rate, budget_packets"
+        ),
+        f"client1: mpquic_class_tunnels[1] (id 1): id: found 1, already used by {LINK}",
+    ]
 
 
 LAN2 = {"lans": ["enp7s2"]}

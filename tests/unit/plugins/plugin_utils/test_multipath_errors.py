@@ -203,7 +203,12 @@ DATAPLANES = [
     ({"classifiers": [{"protocol": "udp"}]}, [f"{FIRST}: class: not set, expected one of calls, bulk, rest"]),
     (
         {"classifiers": [{"class": "calls", "dst_ports": ["6-5"]}]},
-        [f"{FIRST}: dst_ports[0]: found '6-5', expected a port from 1 to 65535 or a range such as 10000-20000"],
+        [
+            (
+                f"{FIRST}: dst_ports[0]: found '6-5', expected a port from 1 to 65535 or a range such as 10000-20000,"
+                " the lower one first"
+            )
+        ],
     ),
     (
         {"classifiers": [{"class": "calls", "protocol": "icmp", "dst_ports": [5]}]},
@@ -402,6 +407,29 @@ def test_slips_are_mentioned():
     single = {"calls": {"duplicate_copies": 2}}
     assert warned(with_dataplane(classes=DATAPLANE["classes"] | single)) == [
         f"{MP}: dataplane: classes.calls: duplicate_copies: not used without duplicate: true"
+    ]
+
+
+def test_an_entry_that_could_not_be_read_is_not_mentioned():
+    for paths in ([{"wan": 7}, {"wan": "enp7s3"}, {"wan": "en p"}], [{"wan": "enp7s3"}] * 2 + [{"wan": 7}]):
+        assert found(multipath(tunnel(paths=paths)))["warnings"] == []
+    unread = DATAPLANE["classes"] | {"calls": {"duplicate": 1, "duplicate_copies": 2}}
+    assert found(with_dataplane(classes=unread))["warnings"] == []
+
+
+def test_an_entry_with_an_unknown_key_is_compared_with_others():
+    paths = [*PATHS, {"wan": "enp7s3"}]
+    assert refused(multipath(tunnel(paths=paths, port=45001, polcy="priority"))) == [
+        f"{MP}: polcy: unknown key, did you mean policy?",
+        f"{MP}: paths[3]: name: found 'enp7s3', already used by paths[0]",
+        f"{MP}: port: found 45001, already used by {TUNNEL1}",
+    ]
+
+
+def test_a_path_is_listed_once():
+    paths = [{"wan": "enp7s3"}, {"wan": "enp7s3"}, {"wan": "enp7s4"}]
+    assert refused(multipath(tunnel(paths=paths, dataplane={"classes": {"all": {"preferred_paths": ["lte"]}}}))) == [
+        f"{MP}: dataplane: classes.all: preferred_paths[0]: found 'lte', expected one of its paths (enp7s3, enp7s4)"
     ]
 
 

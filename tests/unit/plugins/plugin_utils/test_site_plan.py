@@ -130,6 +130,14 @@ def test_a_tunnel_that_moves_takes_the_rate_of_its_new_wan():
     assert moved["vps1"]["instances"][0]["config"]["rate"] == "20mbit"
 
 
+def test_a_wan_that_no_tunnel_uses_is_mentioned():
+    groups, hostvars = reference()
+    hostvars["client1"]["mpquic_wans"] = {"enp7s3": {"rate": "20mbit"}, "enp7s77": {"rate": "20mbit"}}
+    assert site_plan(groups, hostvars)["warnings"] == ["client1: mpquic_wans[enp7s77]: no tunnel leaves by it"]
+    hostvars["client1"]["mpquic_tunnels"][0]["lan"] = 7
+    assert site_plan(groups, hostvars)["warnings"] == []
+
+
 def test_a_misspelt_variable_is_mentioned():
     groups, hostvars = reference()
     plan = site_plan(groups, changed(hostvars, "vps1", mpquic_bind_adress="10.0.0.5", mpquic_site_name="alpha"))

@@ -357,3 +357,9 @@ def test_no_junk_in_what_hosts_are_known_by_raises(client, server):
     plan = site_plan(groups, changed(changed(hostvars, "client1", **client), "vps1", **server))
     assert all("\n" not in line for line in plan["errors"])
     assert bool(plan["errors"]) != bool(plan["hosts"])
+
+
+def test_an_entry_with_an_unknown_key_is_compared_with_others():
+    groups, hostvars = reference()
+    errors = site_plan(groups, changed(hostvars, "client1", 1, colour="red", port=45001))["errors"]
+    assert errors == [UNKNOWN, f"{ENTRY}: port: found 45001, already used by {FIRST}"]
