@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
+from mpquic import cli
 from mpquic.config.fields import bind
 from mpquic.core import lane
 from mpquic.core import shaper as daemon_shaper
-from mpquic.host.shaper import plan, sizes, text
+from mpquic.host.shaper import netlink, plan, sizes, text
 from mpquic.host.shaper.document import Entry, Link
 from mpquic.host.shaper.state import BFIFO, FQ_CODEL, TICK, HtbClass, Interface, Queue, TcState, Tree
 
@@ -285,3 +288,10 @@ def test_a_view_names_classes_and_shows_every_difference(built):
         assert text.view(Tree(0x1FF, classes, built.tree.queues), [link()]) != seen, name
     assert text.view(None, []) is None
     assert text.view(Tree(0, {0x100: HtbClass(0, 1, 1, 1, 1)}), [])["unclassified"] == "not shaped"
+
+
+def test_a_host_without_a_shaper_says_so(monkeypatch, capsys, tmp_path):
+    kernel = contextlib.nullcontext(SimpleNamespace(read=state))
+    monkeypatch.setattr(netlink, "TcKernel", lambda: kernel)
+    assert cli.main(["shaper", "check", "--file", str(tmp_path / "none.yaml")]) == 0
+    assert capsys.readouterr().out.splitlines() == ["[OK]   no shaper, and none is wanted", "degraded=0"]

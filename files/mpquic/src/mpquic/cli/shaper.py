@@ -86,6 +86,8 @@ def _text(args: argparse.Namespace, reports: Sequence[Report]) -> Iterator[str]:
             yield f"[FAIL] {problem.code}: {problem.message}"
         if not report.problems:
             yield f"[OK]   {report.place.name}  {_shaped(report)}"
+    if not reports:
+        yield "[OK]   no shaper, and none is wanted"
     yield f"degraded={_degraded(reports)}"
 
 
