@@ -210,6 +210,17 @@ def test_a_policy_that_changes_is_followed() -> None:
     assert {sender.visits[-1][1] for sender in there} == {2, 3}
 
 
+def test_an_elephant_whose_class_is_gone_stays_until_it_is_sent_again() -> None:
+    there = senders(2, 2)
+    end = End(WEIGHTS, TrafficClass("other", "failover"), TrafficClass("default", "balanced"), rules=[Rule(1)])
+    links = run(1, there, end=end, seconds=3)
+    end.spreader.configure(policy(*end.policy.paths), end.paths, links.now)
+    for tick in range(1, 8):
+        end.spreader.fire(links.now + 0.25 * tick)
+    links.run(there, 3)
+    assert {sender.visits[-1][1] for sender in there} <= {1, 2, 3}
+
+
 def test_classes_that_may_not_move_do_not() -> None:
     for one in (TrafficClass("default", "failover"), TrafficClass("default", "balanced", spray=True)):
         there = senders(3, 1)

@@ -232,8 +232,11 @@ class Spreader:
 
     def _choices(self, flow: Flow) -> Mapping[Path, float]:
         """Return where an elephant may go."""
+        if flow.placed != self._state:
+            # Its class may be none of the policy's any more.
+            return {}
         plan = self._plan(flow.class_index)
-        return {} if plan.spray or flow.placed != self._state else plan.weights
+        return {} if plan.spray else plan.weights
 
 
 def _home(flow: Flow, plan: Plan) -> Path | None:
