@@ -192,7 +192,7 @@ class Reorder:
             queue.floor = max(queue.floor, position + 1)
 
     def _close(self, bucket: int) -> None:
-        """Forget a bucket in which nothing is held."""
-        self.waiting -= len(self.busy.pop(bucket).passed)
+        """Forget a bucket in which nothing is held, and so nothing passed: that was before something held."""
+        del self.busy[bucket]
         if not self.busy:
             self._due = math.inf
