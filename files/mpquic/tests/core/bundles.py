@@ -21,6 +21,7 @@ from packets import UDP, Packet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from ipaddress import IPv4Interface, IPv6Interface
 
     from mpquic.core.connection import Connection
     from mpquic.core.types import Address, Datagram, Frame
@@ -64,6 +65,9 @@ class Wire:
     def max_payload(self) -> int:
         return self.datagram_size - _OVERHEAD
 
+    def set_datagram_size(self, size: int) -> None:
+        self.datagram_size = size
+
     def ping(self) -> None:
         self.pings += 1
 
@@ -95,8 +99,11 @@ class Wire:
 class Net:
     """A client and a server with the same paths, and what lies between."""
 
-    def __init__(self, policy: Policy, links: dict[int, Link]) -> None:
-        self.policy, self.links = policy, links
+    def __init__(
+        self, policy: Policy, links: dict[int, Link], own: Sequence[IPv4Interface | IPv6Interface] = ()
+    ) -> None:
+        """``own`` are the addresses of both TUNs: in whose families they answer."""
+        self.policy, self.links, self._own = policy, links, own
         self.now = 100.0
         self.counters = [Counters(), Counters()]
         self.ends = [Bundle(policy, self.counters[end], self.now, server=end == SERVER) for end in (CLIENT, SERVER)]
@@ -110,7 +117,7 @@ class Net:
 
     def _path(self, spec: PathSpec) -> Path:
         lane = Lane(Counters(), front=wire.SEQUENCED_OVERHEAD)
-        return Path(spec.number, spec.name, lane, Fit(lane, TooBig()), link=spec.link)
+        return Path(spec.number, spec.name, lane, Fit(lane, TooBig(*self._own)), link=spec.link)
 
     def connect(self, *numbers: int) -> None:
         """Connect these paths, or all."""
@@ -130,6 +137,13 @@ class Net:
             path.connection = None
             path.lane.reset()
         self._flush()
+
+    def fit(self, end: int, number: int, inner: int) -> None:
+        """Let it be known that inner packets of so many bytes fit a path in one direction."""
+        path = self.paths[end][number]
+        assert path.connection is not None
+        path.connection.set_datagram_size(inner + wire.SEQUENCED_OVERHEAD + _OVERHEAD)
+        path.fit.start(path.connection, path.connection.datagram_size, self.now)
 
     def at(self, when: float, what: Callable[[], None]) -> None:
         """Do something later, at ``when`` seconds after the start."""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from ipaddress import IPv4Interface, IPv6Interface
 
 import pytest
 from bundles import CLIENT, SERVER, Link, Net, Talk, policy, spec
@@ -273,6 +274,65 @@ def test_the_mtu_is_the_least_of_the_paths_in_use() -> None:
     assert bundle.mtu == 1300
     net.disconnect(2)
     assert bundle.mtu == 1400
+
+
+_OWN = (IPv4Interface("10.81.1.1/24"), IPv6Interface("fd00::1/64"))
+_SIX = {"source": "2001:db8::2", "target": "2001:db8::3"}
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize("one", [TrafficClass("default", "balanced"), TrafficClass("default", "priority", copies=2)])
+def test_ipv6_gets_through_beside_a_narrow_path(one: TrafficClass, end: int) -> None:
+    net = Net(policy(spec(1), spec(2), classes=[one]), {1: Link(), 2: Link()}, _OWN)
+    net.connect()
+    packets = [Packet(bytes(200), UDP, ports=(port, port), **_SIX).complete() for port in range(4000, 4040)]
+    net.send(end, *packets)
+    for number, inner in ((1, 1400), (2, 1279)):
+        net.fit(end, number, inner)
+    net.send(end, *packets)
+    net.run(0.5)
+    assert len(net.written[1 - end]) == 80
+    assert net.written[end] == []
+    assert net.paths[end][2].counters.drops.total() == 0
+    # With nothing else at hand it is refused as by a tunnel of one path.
+    net.fit(end, 1, 1200)
+    net.send(end, packets[0])
+    (answer,) = [b"".join(frame) for _at, frame in net.written[end]]
+    assert answer[40:42] == b"\x01\0", "no route"
+    assert sum(path.counters.drops["ipv6_narrow"] for path in net.paths[end].values()) == one.copies
+
+
+def test_a_copy_that_does_not_fit_is_dropped_without_a_word() -> None:
+    """The packet went by its own path: its sender has no reason to make smaller ones."""
+    copied = TrafficClass("default", "failover", copies=2)
+    net = Net(policy(spec(1), spec(2), classes=[copied]), {1: Link(), 2: Link()}, _OWN)
+    net.connect()
+    large, small = [Packet(bytes(size), UDP).complete() for size in (1272, 100)]
+    for number, inner in ((1, 1300), (2, 1250)):
+        net.fit(CLIENT, number, inner)
+    net.send(CLIENT, large, small)
+    net.run(0.5)
+    assert [b"".join(frame) for _at, frame in net.written[SERVER]] == [large, small]
+    assert net.written[CLIENT] == []
+    assert net.paths[CLIENT][2].counters.drops == {"too_big": 1}
+    assert net.paths[CLIENT][2].counters.tx_packets == 1
+
+
+def test_what_does_not_fit_is_answered_with_what_does() -> None:
+    net = Net(policy(spec(1)), {1: Link()}, _OWN)
+    net.connect()
+    net.fit(CLIENT, 1, 1300)
+    for version in ({}, _SIX):
+        head = 48 if version else 28
+        fits, exceeds = [Packet(bytes(size - head), UDP, **version).complete() for size in (1300, 1301)]
+        net.send(CLIENT, fits)
+        assert net.written[CLIENT] == []
+        net.send(CLIENT, exceeds)
+        ((_at, frame),) = net.written[CLIENT]
+        answer = b"".join(frame)
+        told = answer[44:48] if version else answer[26:28]
+        assert int.from_bytes(told) == net.ends[CLIENT].mtu == 1300
+        net.written[CLIENT].clear()
 
 
 def test_paths_come_and_go() -> None:

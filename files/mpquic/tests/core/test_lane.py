@@ -333,6 +333,23 @@ def test_payloads_that_exist_already_are_sent_and_counted_as_packets() -> None:
     assert end.counters.drops == {"no_connection": 5}
 
 
+def test_copies_that_do_not_fit_any_more_are_dropped_without_a_word() -> None:
+    """Another path has them as well."""
+    end = End(window=0, front=wire.SEQUENCED_OVERHEAD)
+    told: list[bytes] = []
+    end.lane.on_too_big = lambda payloads, _limit, _now: told.extend(payloads)
+    alone, small = _numbered(1, size=1300), _numbered(1, size=100)
+    copied = [payload[:1] + bytes([wire.SEQUENCED_COPY]) + payload[2:] for payload in alone]
+    end.lane.enqueue(alone + copied + small, cast("Connection", end.wire), 1.0)
+    end.flush(1.0)
+    end.wire.datagram_size = 1200
+    end.wire.window = math.inf
+    end.flush(1.001)
+    assert end.wire.left == small
+    assert told == alone
+    assert end.counters.drops == {"too_big": 2}
+
+
 @pytest.mark.parametrize("ipv6", [False, True])
 def test_they_wait_by_the_class_of_the_packet_inside(*, ipv6: bool) -> None:
     end = End(window=0, front=wire.SEQUENCED_OVERHEAD)

@@ -228,6 +228,68 @@ def test_a_sprayed_class_uses_all_paths_in_order() -> None:
     assert end.share(Packet(), 4.1).ordered
 
 
+V6 = {"source": "2001:db8::2", "target": "2001:db8::3"}
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        TrafficClass("default", "balanced"),
+        TrafficClass("default", "priority", preferred=(2,)),
+        TrafficClass("default", "failover", copies=2),
+        TrafficClass("default", "balanced", spray=True),
+    ],
+)
+def test_ipv6_passes_over_narrow_paths_while_there_is_another(one: TrafficClass) -> None:
+    end = End({1: 1, 2: 9, 3: 1}, one, priorities={2: 0, 1: 10, 3: 10})
+    six, four = flows(40, **V6), flows(40)
+
+    def used(packets: list[Packet], now: float) -> set[int]:
+        found = set()
+        for packet in packets:
+            share = end.share(packet, now)
+            dealt = end.spreader.deal(share, [6000] * 20, now) if one.spray else share.paths
+            found |= {path.number for path in dealt}
+        return found
+
+    before = used(six, 1.0), used(four, 1.0)
+    assert before[0] == before[1] >= {2}
+    # It shows while flows live.
+    end.paths[2].lane.narrow = True
+    assert not used(six, 1.1) & {2}
+    assert used(four, 1.1) == before[1]
+    # The only one left that is not narrow, however bad.
+    end.set(1, State.DOWN, 1.2)
+    end.set(3, State.SUSPECT, 1.2)
+    assert used(six, 1.3) == {3}
+    # None left: it is for the narrow path to say so.
+    end.set(3, State.DOWN, 1.4)
+    assert used(six, 1.5) == {2}
+    end.set(1, State.UP, 1.6)
+    end.paths[1].lane.narrow = True
+    assert used(six, 1.7) == used(four, 1.7)
+    end.set(3, State.UP, 1.8)
+    for number in (1, 2):
+        end.paths[number].lane.narrow = False
+    assert (used(six, 9.0), used(four, 9.0)) == before
+
+
+def test_a_path_that_the_class_may_not_use_is_none_for_ipv6() -> None:
+    end = End({1: 1, 2: 1}, TrafficClass("default", "balanced", excluded=(2,)))
+    end.paths[1].lane.narrow = True
+    assert end.numbers(Packet(**V6), 1.0) == (1,)
+
+
+def test_the_answer_avoids_a_path_that_is_narrow_this_way_only() -> None:
+    end = End({1: 1, 2: 1}, TrafficClass("default", "failover"), turned=True)
+    ask = Packet(**V6)
+    end.spreader.heard(bytes(ask), 0, 0, end.paths[1], 1.0)
+    answer = replace(ask, source=ask.target, target=ask.source, ports=ask.ports[::-1])
+    assert end.numbers(answer, 1.0) == (1,)
+    end.paths[1].lane.narrow = True
+    assert end.numbers(answer, 1.1) == (2,)
+
+
 def test_a_policy_may_change_while_flows_live() -> None:
     end = End({1: 1, 2: 1, 3: 1})
     packets = flows(200)

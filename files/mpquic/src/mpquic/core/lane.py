@@ -108,11 +108,14 @@ class Lane:
             self.counters.drops["no_connection"] += len(payloads)
             return
         limit = connection.max_payload
-        if self.narrow:
-            payloads = self._without_ipv6(payloads, limit, now)
-        if payloads and max(map(len, payloads)) > limit:
-            payloads = self._fitting(payloads, limit, now)
+        payloads, refused = self._sift(payloads, limit)
+        if refused:
+            self.on_too_big(refused, limit, now)
         self._fresh = self._fresh + payloads if self._fresh else payloads
+
+    def copies(self, payloads: list[bytes], connection: Connection | None) -> list[bytes]:
+        """Return which of these the path takes as copies. Of the others nobody is told: another path has them, too."""
+        return payloads if connection is None else self._sift(payloads, connection.max_payload)[0]
 
     def say(self, payload: bytes) -> None:
         """Let a payload that is no packet leave first with the next flush(); of several, the last."""
@@ -182,20 +185,22 @@ class Lane:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
-    def _fitting(self, payloads: list[bytes], limit: int, now: float) -> list[bytes]:
-        fitting = [payload for payload in payloads if len(payload) <= limit]
-        self.counters.drops["too_big"] += len(payloads) - len(fitting)
-        self.on_too_big([payload for payload in payloads if len(payload) > limit], limit, now)
-        return fitting
-
-    def _without_ipv6(self, payloads: list[bytes], limit: int, now: float) -> list[bytes]:
-        """Refuse IPv6 packets of any size, so that their senders turn to IPv4 (RFC 8200 section 5)."""
-        front = self.front
-        kept = [payload for payload in payloads if payload[front] >> 4 == 4]
-        if len(kept) < len(payloads):
-            self.counters.drops["ipv6_narrow"] += len(payloads) - len(kept)
-            self.on_too_big([payload for payload in payloads if payload[front] >> 4 != 4], limit, now)
-        return kept
+    def _sift(self, payloads: list[bytes], limit: int) -> tuple[list[bytes], list[bytes]]:
+        """Return what the path takes, and what it refuses, which is counted."""
+        drops, front = self.counters.drops, self.front
+        refused: list[bytes] = []
+        if self.narrow:
+            # IPv6 of any size, so that its senders turn to IPv4 (RFC 8200 section 5).
+            refused = [payload for payload in payloads if payload[front] >> 4 != 4]
+            if refused:
+                drops["ipv6_narrow"] += len(refused)
+                payloads = [payload for payload in payloads if payload[front] >> 4 == 4]
+        if payloads and max(map(len, payloads)) > limit:
+            large = [payload for payload in payloads if len(payload) > limit]
+            drops["too_big"] += len(large)
+            refused += large
+            payloads = [payload for payload in payloads if len(payload) <= limit]
+        return payloads, refused
 
     def _seal(self, payloads: list[bytes], connection: Connection, now: float) -> tuple[list[Datagram], int]:
         """Seal what the connection takes of these, charge and count it."""
@@ -236,10 +241,13 @@ class Lane:
             if not waiting:
                 return datagrams
             payloads = [payload for _since, payload in waiting]
-            if max(map(len, payloads)) > limit:
-                # The path has shrunk since.
-                payloads = self._fitting(payloads, limit, now)
+            large = [payload for payload in payloads if len(payload) > limit]
+            if large:
+                # The path has shrunk since. Which of a packet's copies counts is not to be told any more.
+                self.counters.drops["too_big"] += len(large)
+                self.on_too_big([payload for payload in large if not wire.is_copied(payload)], limit, now)
                 waiting = [item for item in waiting if len(item[1]) <= limit]
+                payloads = [payload for _since, payload in waiting]
             sealed, taken = self._seal(payloads, connection, now)
             datagrams += sealed
             room -= taken

@@ -80,6 +80,11 @@ def unwrap(payloads: Iterable[bytes], drops: Counter[str], partial: Callable[[by
     return packets
 
 
+def is_copied(payload: bytes) -> bool:
+    """Tell whether other paths carry the same payload."""
+    return payload[0] == CONTEXT_SEQUENCED and bool(payload[1] & SEQUENCED_COPY)
+
+
 def count(arrival: Arrival) -> int:
     """Return the number of datagrams in an arrival; an empty one counts."""
     data, size, _address = arrival

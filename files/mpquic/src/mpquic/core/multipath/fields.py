@@ -15,6 +15,7 @@ _EXTENSIONS = frozenset({_HOP_BY_HOP, _ROUTING, _FRAGMENT, _AUTHENTICATION, _OPT
 #: More of them in one packet is nothing that hosts send.
 _MAX_EXTENSIONS = 8
 _IPV4_HEADER, _IPV6_HEADER = 20, 40
+_IPV6_ADDRESS = 16
 
 
 class Fields(NamedTuple):
@@ -26,6 +27,11 @@ class Fields(NamedTuple):
     destination: bytes
     #: Source port and destination port in network byte order, or nothing.
     ports: bytes
+
+    @property
+    def ipv6(self) -> bool:
+        """Whether it is an IPv6 packet."""
+        return len(self.source) == _IPV6_ADDRESS
 
 
 def fields(data: bytes, at: int) -> Fields | None:

@@ -144,12 +144,21 @@ class Plan:
     __slots__ = ("_dealer", "_groups", "_tiers", "copies", "spray", "weights")
 
     def __init__(
-        self, policy: Policy, one: TrafficClass, paths: Mapping[int, Path], before: Plan | None = None
+        self,
+        policy: Policy,
+        one: TrafficClass,
+        paths: Mapping[int, Path],
+        before: Plan | None = None,
+        *,
+        avoided: Collection[Path] = (),
     ) -> None:
-        """Sort the paths (by number) as they are now; ``before`` is the plan of that class until now."""
+        """Sort the paths (by number) as they are now; ``before`` is the plan of that class until now.
+
+        Those to be ``avoided`` are passed over while the class may use another.
+        """
         self.copies = 1 if one.spray else one.copies
         self.spray = one.spray
-        self._groups = _groups(policy, one, paths)
+        self._groups = _groups(policy, one, paths, avoided)
         #: As many tiers as were needed so far.
         self._tiers = [Tier(group) for group in self._groups[:1]]
         #: The paths that are used now, and what the part of each is by.
@@ -223,7 +232,9 @@ class _Entry(NamedTuple):
     weight: float
 
 
-def _groups(policy: Policy, one: TrafficClass, paths: Mapping[int, Path]) -> list[list[tuple[Path, float]]]:
+def _groups(
+    policy: Policy, one: TrafficClass, paths: Mapping[int, Path], avoided: Collection[Path]
+) -> list[list[tuple[Path, float]]]:
     """Return the usable paths of a class and their effective weights, tier by tier, the best first."""
     usable = [
         _entry(one, spec, path, place)
@@ -232,6 +243,7 @@ def _groups(policy: Policy, one: TrafficClass, paths: Mapping[int, Path]) -> lis
         and (path := paths.get(spec.number)) is not None
         and (place := rank(path)) < UNUSABLE
     ]
+    usable = [each for each in usable if each.path not in avoided] or usable
     usable.sort(key=itemgetter(0, 1))
     found: dict[tuple[tuple[int, ...], int], list[tuple[Path, float]]] = {}
     for standing, _order, path, weight in usable:

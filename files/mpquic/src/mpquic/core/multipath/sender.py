@@ -71,11 +71,12 @@ class Sender:
             if copies:
                 tally.tx_dups += count * copies
             for path in paths:
+                taken = payloads if path is paths[0] else path.lane.copies(payloads, path.connection)
                 batch = batches.get(path)
                 if batch is not None:
-                    batch += payloads
+                    batch += taken
                 else:
-                    batches[path] = payloads.copy() if copies else payloads
+                    batches[path] = taken.copy() if copies else taken
         counters.tx_packets += packets
         counters.tx_bytes += octets
         for path, batch in batches.items():

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import math
 import struct
-from itertools import zip_longest
 from typing import TYPE_CHECKING, NamedTuple
 
 from mpquic.core.multipath.classifier import Classifier
@@ -62,9 +61,12 @@ class Spreader:
         self._since = 0.0
         #: By path: since when it is suspected.
         self._suspected: dict[Path, float] = {}
-        #: By the index of the class: made when a packet needs one; and what they were until the last change.
-        self._plans: list[Plan | None] = []
-        self._before: list[Plan | None] = []
+        #: Those that carry no IPv6.
+        self._narrow: frozenset[Path] = frozenset()
+        #: By the index of the class, and whether it is that for IPv6 beside a narrow path: made when a packet needs
+        #: one; and what they were until the last change.
+        self._plans: dict[tuple[int, bool], Plan] = {}
+        self._before: dict[tuple[int, bool], Plan] = {}
         #: How often the policy changed, and how often what follows from it or from the state of the paths.
         self._version = 0
         self._state = 0
@@ -80,16 +82,20 @@ class Spreader:
         self.refresh(now)
 
     def refresh(self, now: float) -> None:
-        """Look at the ranks of the paths anew. Each flow follows with its next packet."""
+        """Look at the paths anew, how good and how narrow they are. Each flow follows with its next packet."""
         before = self._suspected
         self._suspected = {p: before.get(p, now) for p in self._paths.values() if rank(p) == RANK_SUSPECT}
-        known = [new or old for new, old in zip_longest(self._plans, self._before)]
-        self._before = known[: len(self._policy.classes)]
-        self._plans = [None] * len(self._policy.classes)
+        self._narrow = _narrow(self._paths)
+        known, count = self._before | self._plans, len(self._policy.classes)
+        self._before = {key: plan for key, plan in known.items() if key[0] < count}
+        self._plans = {}
         self._state += 1
 
     def spread(self, reads: Sequence[bytes], at: int, now: float) -> list[Share]:
         """Return one share per flow, in the order of their first reads; packets begin at ``at`` of their read."""
+        if self._narrow != _narrow(self._paths):
+            # Nobody tells when the MTU of a path becomes known, and what a narrow one refuses is answered.
+            self.refresh(now)
         table = self._table
         known = table.known.get
         touched: list[Flow] = []
@@ -111,14 +117,14 @@ class Spreader:
 
     def deal(self, share: Share, sizes: Sequence[int], now: float) -> list[Path]:  # noqa: ARG002
         """Return the path of each payload of a share of a sprayed class; ``sizes`` are their bytes."""
-        return self._plan(share.flow.class_index).deal(sizes)
+        return self._plan(share.flow).deal(sizes)
 
     def heard(self, data: bytes, at: int, class_index: int, path: Path, now: float) -> None:
         """Take note that the peer sent the IP packet at ``data[at:]`` in this class and by this path.
 
         The answers get that class, and that path where it is as good as others.
         """
-        if class_index < len(self._plans):
+        if class_index < len(self._policy.classes):
             self._hearing.heard(data, at, class_index, path, now)
 
     def fire(self, now: float) -> None:
@@ -138,12 +144,14 @@ class Spreader:
         """Return when fire() must be called, infinity for never."""
         return self._since + TICK if self._active or self._rebalancer else math.inf
 
-    def _plan(self, index: int) -> Plan:
-        """Return the plan of a class."""
-        plan = self._plans[index]
+    def _plan(self, flow: Flow) -> Plan:
+        """Return the plan that a flow goes by."""
+        avoided = self._narrow if self._narrow and flow.fields.ipv6 else ()
+        key = flow.class_index, bool(avoided)
+        plan = self._plans.get(key)
         if plan is None:
-            before = self._before[index] if index < len(self._before) else None
-            plan = self._plans[index] = Plan(self._policy, self._policy.classes[index], self._paths, before)
+            one = self._policy.classes[flow.class_index]
+            plan = self._plans[key] = Plan(self._policy, one, self._paths, self._before.get(key), avoided=avoided)
         return plan
 
     # --- one flow ---------------------------------------------------------------------------------------------------
@@ -169,7 +177,7 @@ class Spreader:
             # Of what class it was chosen is not known any more.
             flow.chosen = None
         flow.placed = self._state
-        plan = self._plan(flow.class_index)
+        plan = self._plan(flow)
         here, came_by = flow.path, flow.conversation.came_by
         if flow.pinned and here in plan.weights:
             path = here
@@ -189,7 +197,7 @@ class Spreader:
 
     def _send(self, flow: Flow, path: Path | None, now: float) -> None:
         """Let a flow take this path from now on, and settle what else its packets need."""
-        plan = self._plan(flow.class_index)
+        plan = self._plan(flow)
         before, flow.path = flow.path, path
         if before is not path and before is not None and path is not None:
             flow.shadow = before if before in self._suspected else None
@@ -235,7 +243,7 @@ class Spreader:
         if flow.placed != self._state:
             # Its class may be none of the policy's any more.
             return {}
-        plan = self._plan(flow.class_index)
+        plan = self._plan(flow)
         return {} if plan.spray else plan.weights
 
 
@@ -255,6 +263,11 @@ def _home(flow: Flow, plan: Plan) -> Path | None:
         # A path came, or weights changed.
         flow.home = flow.chosen = choice
     return flow.home
+
+
+def _narrow(paths: Mapping[int, Path]) -> frozenset[Path]:
+    """Return those that carry no IPv6."""
+    return frozenset([path for path in paths.values() if path.lane.narrow])
 
 
 def _rtt(path: Path) -> float:
