@@ -19,7 +19,7 @@ from mpquic.quic import ClientEndpoint, ServerEndpoint, Trust, spki_pin
 from simulation import CLIENT_TUN, PREFIXES, SERVER, SERVER_TUN, Simulation, Way, arrivals, identity
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from mpquic.core.multipath.leg import Leg
@@ -128,13 +128,13 @@ class Several(Simulation):
         self.client = MultipathClient(self.endpoint.connect, self.random.randbytes, self.now, settings, self.policy, {})
         self.client.attach(BareCodec())
 
-    def reconfigure(self, specs: Sequence[PathSpec]) -> None:
-        """Let the client have these paths."""
+    def reconfigure(self, specs: Sequence[PathSpec], rates: Mapping[int, int] | None = None) -> None:
+        """Let the client have these paths, and these rates of them."""
         self.policy = replace(self.policy, generation=self.policy.generation + 1, paths=tuple(specs))
         for spec in specs:
             if spec.number not in self.lines:
                 self.lines[spec.number] = self._line(spec.number, self.rtt)
-        self.client.reconfigure(self.policy, {}, self.now)
+        self.client.reconfigure(self.policy, rates or {}, self.now)
 
     def up(self, *packets: bytes) -> None:
         self.client.send(packets, self.now)

@@ -631,6 +631,28 @@ def test_policies_in_quick_succession_end_the_connection_that_brought_them(place
     assert session(place).guests.keys() >= {2}
 
 
+def test_one_policy_too_many_ends_one_connection(place: Place) -> None:
+    joiners = [place.path(number, policy(1, 2)) for number in (1, 2)]
+    newest = MAX_POLICIES + 4
+    for generation in range(2, newest):
+        joiners[0].link.control(PolicyUpdate(policy_wire.encode(policy(1, 2, generation=generation))).encode())
+    place.run(0.1)
+    assert joiners[0].closed is not None
+    found = session(place).policy
+    assert found is not None
+    # The same one, and older ones, from the other.
+    for generation in range(2, found.generation + 2):
+        joiners[1].link.control(PolicyUpdate(policy_wire.encode(policy(1, 2, generation=generation))).encode())
+    place.run(0.1)
+    assert joiners[1].closed is None
+    assert session(place).policy == found
+    # It counts when it is said by a connection that joins.
+    place.run(1.0)
+    assert place.path(1, policy(1, 2, generation=found.generation + 1)).closed is None
+    assert session(place).policy == policy(1, 2, generation=found.generation + 1)
+    assert session(place).guests.keys() == {1, 2}
+
+
 def test_memory_is_shared_by_the_paths(place: Place) -> None:
     wanted = policy(*range(1, 256))
     place.path(1, wanted)

@@ -146,7 +146,7 @@ def test_many_policies_renew_a_connection(tmp_path: Path) -> None:
     world.policy = replace(world.policy, rules=rules)
     for _change in range(14):
         world.reconfigure(paths(0))
-        world.run(0.1)
+        world.run(1)
     assert before != _sessions(world)
     assert world.client.connects == 2
     assert len(world.states("client")) < 8
@@ -297,3 +297,66 @@ def test_both_ends_tell_of_a_renewal(tmp_path: Path) -> None:
     sessions = _sessions(world)
     told = [detail for who, detail in world.told if who == "server" and str(sessions[0]) in detail]
     assert told == [f"peer=client1 name=wan1 remote=198.51.100.1:{world.lines[1].port} session={sessions[0]}"]
+
+
+def test_policies_are_told_once_a_second(tmp_path: Path) -> None:
+    world = _started(tmp_path, 3)
+    assert world.server is not None
+    session = world.server.sessions["client1"]
+    before = _sessions(world)
+    streams = Stream(world), Stream(world, down=True)
+    world.run(0.5)
+    seen = set()
+    for change in range(150):
+        world.reconfigure([replace(spec, weight=1 + change % 2) for spec in world.policy.paths])
+        world.run(0.02)
+        assert session.policy is not None
+        seen.add(session.policy.generation)
+    # The first at once, and then what was the newest each second.
+    assert len(seen) == 3
+    assert world.run_until(lambda: session.policy == world.policy, 2) < 1.05
+    for stream in streams:
+        stream.stop()
+    world.run(0.1)
+    assert [(stream.lost(), stream.twice(), stream.disorder()) for stream in streams] == [([], 0, 0)] * 2
+    assert _sessions(world) == before
+
+
+def test_a_path_that_joined_with_an_older_policy_is_told_the_newest(tmp_path: Path) -> None:
+    world = Several(tmp_path, paths(0), rtt=0.4)
+    # The registration is on its way.
+    world.run(0.6)
+    world.reconfigure(paths(7))
+    assert world.leg(1).state == "connecting"
+    world.run(0.6)
+    assert world.server is not None
+    assert world.server.sessions["client1"].policy == world.policy
+
+
+def test_a_rate_is_taken_over(tmp_path: Path) -> None:
+    world = _started(tmp_path, 1)
+    stream = Stream(world, interval=0.0025, size=1000)
+    world.run(0.5)
+
+    def arrived() -> int:
+        before = len(stream.came())
+        world.run(1)
+        return len(stream.came()) - before
+
+    assert arrived() > 380
+    session = world.leg(1).session
+    world.reconfigure(paths(0), {1: 1_000_000})
+    world.run(0.5)
+    assert 80 < arrived() < 130
+    world.reconfigure(paths(0))
+    world.run(0.5)
+    assert arrived() > 380
+    assert world.leg(1).session == session
+
+
+def test_what_was_dropped_on_a_removed_path_stays_counted(tmp_path: Path) -> None:
+    world = _started(tmp_path)
+    world.leg(2).path.counters.drops["queue"] += 3
+    world.reconfigure(paths(0))
+    world.run(0.1)
+    assert world.client.totals().drops["queue"] == 3

@@ -386,7 +386,7 @@ class ServerTunnel:
                 if isinstance(wanted, Confirm):
                     self._activate(guest, guest.session, now)
                 elif guest.path is not None and guest.gathering is not None:
-                    self._follow(guest.session, guest.gathering, wanted.policy, now)
+                    self._follow(guest.session, guest.gathering, wanted.policy, now, joining=False)
         except ProtocolError as error:
             self._refuse(guest, RefusalError(messages.MALFORMED, str(error)), now)
         except RefusalError as refusal:
@@ -443,7 +443,7 @@ class ServerTunnel:
             if gathering.over:
                 self._end(guest, SUPERSEDED, now)
                 return
-            former = self._follow(session, gathering, join.policy, now)
+            former = self._follow(session, gathering, join.policy, now, joining=True)
             if guest.number not in gathering.paths:
                 self._end(guest, PATH_REMOVED, now)
                 return
@@ -480,12 +480,12 @@ class ServerTunnel:
             detail += f" protocol={LEGACY_PROTOCOL} identity=none"
         self._enter("up", session.reason, now, detail=f"{detail} session={guest.connection.session}")
 
-    def _follow(self, session: Session, gathering: Gathering, said: bytes, now: float) -> list[Guest]:
+    def _follow(self, session: Session, gathering: Gathering, said: bytes, now: float, *, joining: bool) -> list[Guest]:
         """Be the tunnel over several paths, and spread its packets like a policy, if nothing newer is known.
 
         Return the connections that are no part of it. Raises ProtocolError and RefusalError, and nothing has happened.
         """
-        policy = session.news(gathering, said, now)
+        policy = session.news(gathering, said, now, joining=joining)
         former = session.open(gathering, now)
         gone = session.follow(gathering, said, policy, now) if policy is not None else []
         for guest in gone:

@@ -13,6 +13,7 @@ from mpquic.core.gate import OPEN
 from mpquic.core.icmp import TooBig
 from mpquic.core.lane import Lane
 from mpquic.core.marking import marking
+from mpquic.core.multipath import policy_wire
 from mpquic.core.multipath.gathering import Gathering
 from mpquic.core.multipath.scheduler import standing
 from mpquic.core.offload.legacy import LegacyCodec
@@ -159,13 +160,17 @@ class Session:
         self.gathering, self.bundle = gathering, None
         return former
 
-    def news(self, gathering: Gathering, said: bytes, now: float) -> Policy | None:
+    def news(self, gathering: Gathering, said: bytes, now: float, *, joining: bool) -> Policy | None:
         """Return the policy that these bytes say, None when something as new is known.
 
-        Raises ProtocolError, and RefusalError when there were too many.
+        Raises ProtocolError, and RefusalError when there were too many. One of these counts once, whichever connections
+        say it: the one that was ended for it says it again when ``joining``, and so do those that join later.
         """
+        if not joining and policy_wire.generation(said) <= gathering.refused:
+            return None
         policy = gathering.news(said)
         if policy is not None and not self._policies.take(now):
+            gathering.refused = max(gathering.refused, policy.generation)
             raise RefusalError(messages.NOT_ALLOWED, f"found more than {MAX_POLICIES} policies in short time")
         return policy
 

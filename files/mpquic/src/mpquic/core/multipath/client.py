@@ -8,6 +8,7 @@ tunnel that it keeps: another epoch means that the server has forgotten what it 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from mpquic.core.path import Path
     from mpquic.core.types import Address, Frame
 
+#: Seconds between two policies that the server is told: each is work for it, and it bears 16 at once and then one a
+#: second.
+TELL_EVERY = 1.0
 #: Epochs that are remembered: an answer that was on its way when the server began anew is not believed.
 _EPOCHS = 16
 
@@ -78,6 +82,9 @@ class MultipathClient:
         self.reason = "starting"
         self.since = now
         self._policy, self._encoded = policy, policy_wire.encode(policy)
+        #: When the server was told a policy last, beside by who joins, and when it is to be told the newest.
+        self._told_at = -math.inf
+        self._tell_at = math.inf
         self._arrange(policy, rates, now)
 
     # --- what is asked about it -------------------------------------------------------------------------------------
@@ -154,13 +161,19 @@ class MultipathClient:
             leg.fire(now)
         self.bundle.fire(now)
         self._renew_next(now)
+        if now >= self._tell_at:
+            self._tell_at = math.inf
+            for leg in self.legs:
+                if leg.behind:
+                    self._told_at = now
+                    leg.tell(now)
 
     def deadline(self) -> float:
         """Return when fire() must be called next."""
         for leg in (*self._stirred, *self._touched):
             self._schedule.put(leg, leg.deadline())
         self._stirred.clear()
-        return min(self._schedule.next(), self.bundle.deadline())
+        return min(self._schedule.next(), self.bundle.deadline(), self._tell_at)
 
     def renew(self, connect: Callable[[Address, float], Connection], now: float, *, redial: bool) -> None:
         """Make connections this way from now on, and with ``redial`` new ones in place of all, one path at a time."""
@@ -175,12 +188,12 @@ class MultipathClient:
         """Follow ``policy``, of a higher generation, over its paths from now on.
 
         Paths are told apart by their numbers. Those that it has no more are closed: touched() returns their legs once
-        more, for their goodbyes. Connections of the others go on.
+        more, for their goodbyes. Connections of the others go on. The server is told with the next fire(), or later
+        if it was told another policy just before.
         """
         self._policy, self._encoded = policy, policy_wire.encode(policy)
         self._arrange(policy, rates, now)
-        for leg in self.legs:
-            leg.tell(now)
+        self._tell_soon(now)
 
     def close(self, now: float) -> None:
         """End every connection politely: flush() of every leg afterwards returns the goodbyes."""
@@ -222,6 +235,8 @@ class MultipathClient:
             self._epoch = epoch
             for each in self.legs:
                 each.leave(epoch, now)
+        if leg.behind:
+            self._tell_soon(now)
         self.touch(leg)
 
     def touch(self, leg: Leg) -> None:
@@ -271,6 +286,10 @@ class MultipathClient:
         """Return the leg that carries what has no reason to go elsewhere."""
         up = [leg for leg in self.legs if leg.state == "up" and leg.path.health is not None]
         return min(up, key=lambda leg: standing(leg.path, leg.spec), default=None)
+
+    def _tell_soon(self, now: float) -> None:
+        """Plan to tell the server the newest policy."""
+        self._tell_at = max(now, self._told_at + TELL_EVERY)
 
     def _renew_next(self, now: float) -> None:
         """Renew the next leg once the one before has a new connection, or has failed to get one."""

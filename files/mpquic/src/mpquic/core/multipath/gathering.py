@@ -42,6 +42,8 @@ class Gathering:
         #: How packets are spread, the newest there is; None until a connection is confirmed.
         self.policy: Policy | None = None
         self._said = b""
+        #: Generation of the newest policy for which a connection was ended.
+        self.refused = 0
 
     def news(self, said: bytes) -> Policy | None:
         """Return the policy that these bytes say, None when something as new is known. Raises ProtocolError.

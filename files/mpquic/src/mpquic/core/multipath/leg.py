@@ -96,13 +96,18 @@ class Leg(Uplink):
         self._membership.touch(self)
         super().fire(now)
 
+    @property
+    def behind(self) -> bool:
+        """Tell whether the server was told an older policy than the present one on the present connection."""
+        return self._dials.current is not None and self._told < self._membership.policy()[0]
+
     # --- what the client wants of it --------------------------------------------------------------------------------
 
     def tell(self, now: float) -> None:
-        """Send the policy to the server, unless it has it. A connection on which too much was said is renewed."""
+        """Send the policy to the server. A connection on which too much was said is renewed."""
         generation, policy = self._membership.policy()
         current = self._dials.current
-        if current is None or generation <= self._told:
+        if current is None:
             return
         if current.say(PolicyUpdate(policy).encode()):
             self._told = generation
@@ -157,7 +162,6 @@ class Leg(Uplink):
         self._told = self._asked
         self._membership.joined(self, self._granted, now)
         self._membership.bundle.connected(self.path, now)
-        self.tell(now)
 
     def _losing(self, reason: str, now: float) -> None:
         self._membership.bundle.lost(self.path, reason, now)
