@@ -11,7 +11,11 @@ from mpquic.core.multipath.policy import Rule
 from several import Several, Stream, paths, udp
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from mpquic.core.connection import Connection
+    from mpquic.core.types import Address
 
 
 def _started(folder: Path, count: int = 2) -> Several:
@@ -331,6 +335,38 @@ def test_a_path_that_joined_with_an_older_policy_is_told_the_newest(tmp_path: Pa
     world.run(0.6)
     assert world.server is not None
     assert world.server.sessions["client1"].policy == world.policy
+
+
+def test_an_attempt_that_begins_anew_is_no_outage(tmp_path: Path) -> None:
+    world = Several(tmp_path, paths(0, 0, 0), rtt=0.6)
+    world.run(0.7)
+    links = [leg.connection for leg in world.client.legs]
+    assert None not in links
+    world.client.renew(world.endpoint.connect, world.now, redial=False)
+    assert not [leg for leg in world.client.legs if leg.state != "connecting" or leg.connection in links]
+    world.run_until(world.all_up, 2)
+    assert [leg.path.health.fails for leg in world.client.legs if leg.path.health is not None] == [0, 0, 0]
+    assert [text for text in world.states("client") if "waiting" in text or "probation" in text] == []
+
+
+def test_a_renewal_under_way_begins_anew_with_a_newer_key(tmp_path: Path) -> None:
+    world = _started(tmp_path)
+    made = []
+
+    def connect(kind: str) -> Callable[[Address, float], Connection]:
+        def begin(remote: Address, now: float) -> Connection:
+            made.append(kind)
+            return world.endpoint.connect(remote, now)
+
+        return begin
+
+    world.client.renew(connect("old"), world.now, redial=True)
+    world.run(0.03)
+    world.client.renew(connect("new"), world.now, redial=True)
+    world.run(3)
+    assert made == ["old", "new", "new"]
+    assert world.client.connects == 4
+    assert world.all_up()
 
 
 def test_a_rate_is_taken_over(tmp_path: Path) -> None:

@@ -206,14 +206,17 @@ class Uplink(ABC):
             self._dials.current.connection.ping()
 
     def renew(self, connect: Callable[[Address, float], Connection], now: float, *, redial: bool) -> None:
-        """Make connections this way from now on, and with ``redial`` a new one in place of the present one."""
+        """Make connections this way from now on, and with ``redial`` a new one in place of the present one.
+
+        An attempt that is under way begins anew: it began with what is no longer right, and nothing has failed.
+        """
         self._connect = connect
-        if redial and self._dials.current is not None:
+        if self._dials.fresh is not None:
+            self._say_goodbye(self._dials.fresh, "gave up", now)
+            self._begin(self._fit.proved, now, self._attempt_ends(now))
+        elif redial and self._dials.current is not None:
             self._renew_at = now
-            self.fire(now)
-        elif self._dials.current is None and self._dials.fresh is not None:
-            # It began with what is no longer right.
-            self._fail("configuration changed", now)
+        self.fire(now)
 
     def restart(self, reason: str, now: float) -> None:
         """Give up what there is, which is no fault of the path, and try again at once."""

@@ -44,10 +44,11 @@ class ClientShell(Shell):
 
     def reload(self, config: InstanceConfig) -> None:
         """Take over identity and trust; connect anew if the present connection stands for neither any more."""
-        connect, credentials = endpoint(config).connect, Credentials(config)
-        redial = credentials.differs(self.credentials, self.tunnel.connection)
+        connect, credentials, before = endpoint(config).connect, Credentials(config), self.credentials
         self.config, self.credentials, self.identity = config, credentials, credentials.identity
-        self.tunnel.renew(connect, self.loop.time(), redial=redial)
+        if credentials != before:
+            redial = credentials.differs(before, self.tunnel.connection)
+            self.tunnel.renew(connect, self.loop.time(), redial=redial)
         self.tick()
 
     def prepare(self, now: float) -> None:

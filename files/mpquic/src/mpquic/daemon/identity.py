@@ -23,10 +23,17 @@ class Credentials:
         """Read the files. Raises OSError or ValueError."""
         #: ``sha256:<hex>`` of the key that this end shows, None without one.
         self.identity = own_pin(config.tls_cert_file)
+        self._certificate = config.tls_cert_file.read_bytes() if config.tls_cert_file is not None else None
         self._pins = config.tls_server_pin
         # Of the file its content: it may change in its place.
         ca = config.tls_ca_file.read_bytes() if config.tls_ca_file is not None else None
         self.anchors = (config.tls_server_name, ca)
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether connections are made alike with both, which have the same settings otherwise."""
+        return isinstance(other, Credentials) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]
 
     def differs(self, before: Credentials, connection: Connection | None) -> bool:
         """Tell whether a connection made with ``before`` shows another key, or one that is trusted no more."""

@@ -56,15 +56,16 @@ class MultipathShell(Shell):
 
     def reload(self, config: InstanceConfig) -> None:
         """Take over identity, trust, paths and classes. Paths that stay what they are keep their sessions."""
-        connect, credentials = endpoint(config).connect, Credentials(config)
-        redial = credentials.differs(self._credentials, self.tunnel.connection)
+        connect, credentials, before = endpoint(config).connect, Credentials(config), self._credentials
+        redial = credentials.differs(before, self.tunnel.connection)
         multipath, now = _multipath(config), self.loop.time()
         if multipath != self.config.multipath:
             plan = plan_paths(multipath, self._plan)
             self.tunnel.reconfigure(policy(multipath, plan, self._generation + 1), _rates(plan), now)
             self._plan, self._generation = plan, self._generation + 1
         self.config, self._credentials, self.identity = config, credentials, credentials.identity
-        self.tunnel.renew(connect, now, redial=redial)
+        if credentials != before:
+            self.tunnel.renew(connect, now, redial=redial)
         # Whoever left says goodbye by the socket that is about to be closed.
         self._send(now)
         self._serve()
