@@ -160,6 +160,7 @@ def test_files_of_the_older_implementation_load(tmp_path: Path) -> None:
         "multipath_paths[0].pipes",
         "multipath_paths[0].weight",
         "multipath_paths[1].weight",
+        "multipath_paths[1].remote_port",
         "multipath_paths[2].transport",
         "dataplane.classes.VoIP.duplicate_copies",
     }
@@ -337,6 +338,14 @@ SAID: list[tuple[str, dict[str, Any], str]] = [
         "same WAN",
         {"multipath_paths": [FIBRE, FIBRE | {"name": "two"}]},
         "multipath_paths[1]: found the bind_ip and remote of multipath_paths[0], so both are one WAN",
+    ),
+    *(
+        (
+            f"another {key}",
+            {"multipath_paths": [FIBRE, LTE | {key: value}]},
+            f"multipath_paths[1].{key}: found {value}, and {FIBRE[key]} in multipath_paths[0]: all paths must end at",
+        )
+        for key, value in (("remote_addr", "203.0.113.11"), ("remote_port", 45018))
     ),
     ("rate", {"rate": "1mbit"}, "rate: not used: multipath_enabled is true, and every path has its own"),
     (

@@ -3,17 +3,21 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
 from mpquic.core.multipath.policy import Rule
+from mpquic.core.registration import ServerRegistration
+from mpquic.core.uplink import SETTLED
 from several import Several, Stream, paths, udp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    import pytest
     from mpquic.core.connection import Connection
     from mpquic.core.types import Address
 
@@ -159,7 +163,7 @@ def test_many_policies_renew_a_connection(tmp_path: Path) -> None:
 def test_a_restarted_server_is_found_by_all_paths(tmp_path: Path) -> None:
     world = _started(tmp_path, 3)
     streams = Stream(world), Stream(world, down=True)
-    world.run(1)
+    world.run(SETTLED)
     epoch = world.leg(1).epoch
     world.start_server()
     assert world.run_until(lambda: any(leg.epoch != epoch for leg in world.client.legs), 3) < 2.5
@@ -367,6 +371,22 @@ def test_a_renewal_under_way_begins_anew_with_a_newer_key(tmp_path: Path) -> Non
     assert made == ["old", "new", "new"]
     assert world.client.connects == 4
     assert world.all_up()
+
+
+def test_a_server_that_begins_anew_with_each_connection_is_asked_less_often(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept = ServerRegistration.accept
+    monkeypatch.setattr(
+        ServerRegistration,
+        "accept",
+        lambda self, prefixes, epoch=None: accept(self, prefixes, None if epoch is None else os.urandom(len(epoch))),
+    )
+    world = Several(tmp_path, paths(0, 10), rtt=0.005)
+    world.run(5)
+    before = world.client.connects
+    world.run(10)
+    assert 0 < world.client.connects - before < 20
 
 
 def test_a_rate_is_taken_over(tmp_path: Path) -> None:

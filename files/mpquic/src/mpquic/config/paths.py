@@ -52,7 +52,8 @@ def take(rest: dict[str, Any], findings: Findings) -> list[Entry]:
             findings.errors += explain.lines(error, MultipathPath, f"{place}.")
     rest[_LIST] = tuple(right)
     findings.errors += _across(entries)
-    findings.warnings += _same_places(right) if len(right) == len(entries) else ()
+    if len(right) == len(entries):
+        findings.warnings += [*_same_places(right), *_other_ends(right)]
     return entries
 
 
@@ -98,3 +99,15 @@ def _same_places(paths: Sequence[MultipathPath]) -> Iterator[str]:
                 f"{_LIST}[{index}]: found the bind_ip and remote of {_LIST}[{other}], so both are one WAN: "
                 f"copies of a packet and failover count them as one (connections gives a path more than one)"
             )
+
+
+def _other_ends(paths: Sequence[MultipathPath]) -> Iterator[str]:
+    first = paths[0]
+    for index, path in enumerate(paths):
+        for key in ("remote_addr", "remote_port"):
+            found, wanted = getattr(path, key), getattr(first, key)
+            if found != wanted:
+                yield (
+                    f"{_LIST}[{index}].{key}: found {found}, and {wanted} in {_LIST}[0]: "
+                    f"all paths must end at one server process"
+                )

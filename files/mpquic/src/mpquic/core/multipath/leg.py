@@ -121,7 +121,8 @@ class Leg(Uplink):
             for dial in list(self._dials.former):
                 self._say_goodbye(dial, "renewed", now)
         elif self._dials.current is not None:
-            self.restart("the server began anew", now)
+            # At once only if it lived: a server that forgets again and again is asked less and less often.
+            self._fail("the server began anew", now)
 
     def changes(self) -> list[Change]:
         """Return what there is to say beside what the bundle says, which knows when a path is up or down."""
