@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from mpquic.core.multipath.health import State
 from several import Line, Several, Stream, paths
+from simulation import World, packet
 
 if TYPE_CHECKING:
     import functools
@@ -113,6 +114,25 @@ def test_the_peer_knows_the_loss(tmp_path: Path) -> None:
     assert (client.state, server.state, server.peer) == (State.LOSSY, State.UP, State.LOSSY)
     assert server.peer_loss == pytest.approx(client.loss, abs=0.1)
     assert server.rank == 0
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["one path", "several"])
+def test_a_server_says_whose_circuit_breaker_it_is(tmp_path: Path, *, several: bool) -> None:
+    if several:
+        world: Several | World = Several(tmp_path, paths(0))
+        down = world.lines[1].down
+        world.run_until(world.all_up, 2)
+        Stream(world, down=True)
+    else:
+        world = World(tmp_path)
+        down = world.down
+        world.run_until(lambda: world.client.state == "up", 2)
+        world.every(0.01, lambda: world.from_server(packet(1)))
+    down.loss = 0.5
+    world.run(8)
+    told = [detail for (_at, who, text), (_who, detail) in zip(world.history, world.told, strict=True)
+            if (who, text.partition(":")[0]) == ("server", "breaker open")]  # fmt: skip
+    assert told == ["peer=client1 name=wan1" if several else "peer=client1"]
 
 
 def test_a_server_that_begins_anew(tmp_path: Path) -> None:

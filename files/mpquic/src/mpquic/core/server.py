@@ -10,6 +10,7 @@ only then an older connection of that peer is told that it was superseded.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mpquic.core import messages, pmtu, wire
@@ -301,8 +302,11 @@ class ServerTunnel:
     def changes(self) -> list[Change]:
         """Return what happened since the last call, for the log."""
         for guest in self._flushed:
-            if guest.path is not None:
-                self._changes += guest.path.lane.changes()
+            path, session = guest.path, guest.session
+            if path is not None and session is not None:
+                for change in path.lane.changes():
+                    detail = f"peer={session.member.name}" + (f" name={path.name}" if path.name else "")
+                    self._changes.append(replace(change, detail=detail))
         changes, self._changes = self._changes, []
         return changes
 
