@@ -414,7 +414,7 @@ def test_a_path_ends_while_another_carries(place: Place, how: str) -> None:
     place.run(0.5)
     place.down(turned(3))
     assert turned(3) in joiners[1].packets()
-    place.run(12.0)
+    place.run(22.0)
     assert session(place).guests.keys() == {2}
     assert session(place).paths.keys() == {1, 2}
     assert place.server.state == "up"

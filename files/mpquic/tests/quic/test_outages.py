@@ -140,3 +140,80 @@ def test_flapping_paths_are_back_within_ten_seconds(tmp_path: Path) -> None:
     assert world.client.state == "up"
     assert world.states("client")[0].startswith("up") or "up: connected" in world.states("client")
     assert max(stream.outage() for stream in streams) < 0.5
+
+
+def test_two_paths_that_fail_in_turn_carry_together(tmp_path: Path) -> None:
+    world = _world(tmp_path, 0.04)
+    streams = _pair(world)
+    for flap in range(10):
+        world.lines[1 + flap % 2].cut()
+        world.lines[2 - flap % 2].mend()
+        world.run(2)
+    for stream in streams:
+        stream.stop()
+    world.run(0.1)
+    assert [round(stream.outage(), 3) for stream in streams if stream.outage() > 0.3] == []
+    assert [len(stream.lost()) for stream in streams if len(stream.lost()) > 0.1 * len(stream.sent)] == []
+    assert [stream.twice() for stream in streams] == [0, 0]
+
+
+@pytest.mark.parametrize("direction", list(DIRECTIONS))
+def test_a_connection_that_was_silent_answers_at_once(tmp_path: Path, direction: str) -> None:
+    world = _world(tmp_path, 0.04)
+    session, connects = world.leg(1).session, world.client.connects
+    up, down = DIRECTIONS[direction]
+    world.lines[1].cut(up=up, down=down)
+    world.run(18)
+    # The client calls it down as soon as ever.
+    assert (world.state(1), world.leg(1).path.connection) == ("down", None)
+    world.lines[1].mend()
+    assert world.run_until(lambda: world.state(1) == "probation", 1) < 0.3
+    assert (world.leg(1).session, world.client.connects) == (session, connects)
+    assert world.run_until(world.all_up, 10) < 10
+
+
+def test_a_silent_connection_is_given_up_in_the_end(tmp_path: Path) -> None:
+    world = _world(tmp_path, 0.04)
+    session = world.leg(1).session
+    world.lines[1].cut()
+    world.run(23)
+    assert world.server is not None
+    health = world.server.sessions["client1"].paths[1].health
+    assert health is not None
+    assert health.state.value == "down"
+    world.lines[1].mend()
+    assert world.run_until(world.all_up, 10) < 10
+    assert world.leg(1).session != session
+
+
+def test_a_new_connection_beside_a_silent_one_wins_if_the_server_is_another(tmp_path: Path) -> None:
+    world = _world(tmp_path, 0.04)
+    world.server = None
+    for line in world.lines.values():
+        # No word of a closed port comes back.
+        line.down.cut = True
+    world.run(4)
+    assert world.client.state != "up"
+    world.start_server()
+    for line in world.lines.values():
+        line.mend()
+    assert world.run_until(lambda: world.client.state == "up", 5) < 5
+    assert world.run_until(world.all_up, 10) < 10
+    streams = _pair(world)
+    world.run(2)
+    assert [stream.outage() > 0.015 for stream in streams] == [False, False]
+
+
+def test_a_silent_connection_does_not_escape_a_renewal(tmp_path: Path) -> None:
+    world = _world(tmp_path, 0.04)
+    sessions = {leg.session for leg in world.client.legs}
+    world.lines[2].cut()
+    world.run(1)
+    # The second path's turn comes when it is silent.
+    world.lines[1].cut()
+    world.client.renew(world.endpoint.connect, world.now, redial=True)
+    world.run(2)
+    for line in world.lines.values():
+        line.mend()
+    assert world.run_until(world.all_up, 10) < 10
+    assert not sessions & {leg.session for leg in world.client.legs}

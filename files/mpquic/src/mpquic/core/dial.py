@@ -108,12 +108,14 @@ class Dial:
 
 
 class Dials:
-    """The connections of one client over one socket. There is one but for the moments of a renewal."""
+    """The connections of one client over one socket. There is one but for renewals and silence."""
 
     def __init__(self, drops: Counter[str]) -> None:
         """Count in ``drops`` what belongs to none."""
         #: The tunnel; what may become it; what was, and until when it is heard (seconds).
         self.current: Dial | None = None
+        #: What was the tunnel until nothing answered any more, and is it again if that answers before ``fresh``.
+        self.silent: Dial | None = None
         self.fresh: Dial | None = None
         self.former: dict[Dial, float] = {}
         self._drops = drops
@@ -121,7 +123,7 @@ class Dials:
 
     def all(self) -> list[Dial]:
         """Return all of them."""
-        return [dial for dial in (self.current, self.fresh, *self.former) if dial is not None]
+        return [dial for dial in (self.current, self.silent, self.fresh, *self.former) if dial is not None]
 
     def claim(self, cid: bytes, dial: Dial) -> None:
         """Route this connection id to ``dial`` from now on."""
@@ -136,6 +138,8 @@ class Dials:
         self.former.pop(dial, None)
         if dial is self.current:
             self.current = None
+        if dial is self.silent:
+            self.silent = None
         if dial is self.fresh:
             self.fresh = None
         self._by_cid = {cid: other for cid, other in self._by_cid.items() if other is not dial}

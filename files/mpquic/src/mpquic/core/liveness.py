@@ -21,6 +21,8 @@ KEEPALIVE = 5.0
 CLIENT_SILENCE = (1.5, 6.0)
 #: Server: it only frees what a vanished client left behind, the client is the one that reconnects.
 SERVER_SILENCE = (5.0, 10.0)
+#: The same for a path beside others: a client keeps its silent connection for a while, see mpquic.core.uplink.
+SERVER_SILENCE_JOINED = (20.0, 10.0)
 #: Silence that is enough when the network said that the port is closed. Only a hint: ICMP can be forged.
 REFUSED_SILENCE = (0.3, 3.0)
 #: Probes sent in one span of silence, so that single losses do not decide.

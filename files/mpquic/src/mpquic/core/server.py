@@ -18,7 +18,7 @@ from mpquic.core.capsules import ProtocolError
 from mpquic.core.carriers import Carriers
 from mpquic.core.connection import CidIssued, CidRetired, Closed, ControlData, Established
 from mpquic.core.guest import MAX_UNREGISTERED, REFUSED_STAYS, Guest
-from mpquic.core.liveness import SERVER_SILENCE, Liveness, Verdict
+from mpquic.core.liveness import SERVER_SILENCE, SERVER_SILENCE_JOINED, Liveness, Verdict
 from mpquic.core.messages import Confirm
 from mpquic.core.multipath.trunks import Trunks
 from mpquic.core.reception import LEGACY_PROTOCOL, Reception
@@ -462,7 +462,8 @@ class ServerTunnel:
             self._touched[other] = None
         clock = guest.connection.clock
         clock.restart(now)
-        guest.liveness = Liveness(clock, silence=SERVER_SILENCE, keepalive=None)
+        silence = SERVER_SILENCE if gathering is None else SERVER_SILENCE_JOINED
+        guest.liveness = Liveness(clock, silence=silence, keepalive=None)
         self._mtu_is_known = False
         session.connects += 1
         self.connects += 1

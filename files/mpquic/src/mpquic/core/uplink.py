@@ -6,6 +6,9 @@
        │ └──── backoff ───────────┘                       │
        └──────────────── Closed, silence ─────────────────┘
 
+A client with other ways keeps a connection that fell silent beside the new attempts, and goes on asking. Whichever
+answers first is the tunnel: the old one when the path was interrupted, the new one when the server was restarted.
+
 The shell looks at ``needs_socket`` after every call: when it is true, it resolves names and addresses, opens a socket
 and answers with socket_ready() or socket_failed(). While up, renew() makes a new connection over the same socket, with
 new keys or new trust, and gives the old one up when the new one is confirmed.
@@ -43,6 +46,11 @@ RETRY_RIVAL = 30.0
 SETTLED = 5.0
 #: Seconds that a connection which was renewed is still listened to, unless the server closes it before.
 LINGER = 3.0
+#: Seconds between two questions to a silent connection that is kept.
+ASK = 0.1
+#: Why a path is up when there was a connection before.
+RENEWED = "connected anew, the previous connection is done"
+ANSWERS = "answers again"
 #: Reason in the server's CONNECTION_CLOSE when another connection took its place.
 SUPERSEDED = "superseded"
 
@@ -56,6 +64,9 @@ class Pace:
     attempt: tuple[float, float]
     #: Seconds between failed attempts: first ceiling, last ceiling.
     retry: tuple[float, float]
+    #: Seconds for which a connection that fell silent is kept beside the attempts at a new one. All of them are made
+    #: over its socket, so without another way, where the socket may be what is wrong, it is not worth it.
+    keep: float = 0.0
 
 
 #: Of a client that has no other way.
@@ -92,6 +103,8 @@ class Uplink(ABC):
         self._changes: list[Change] = []
         self._remote: Address | None = None
         self._renew_at = math.inf
+        #: When the silent connection is asked next, since when it is silent, and when it is given up.
+        self._ask_at = self._silent_since = self._silent_until = math.inf
         self._refused = 0
         self._send_error = ""
         self._retry_at = now
@@ -119,6 +132,10 @@ class Uplink(ABC):
     def _took_over(self, dial: Dial, now: float) -> None:
         """Go on: ``dial`` has just become the connection of this path, whether there was one before or not."""
         del dial, now
+
+    def _resumed(self, now: float) -> None:
+        """Go on: the connection that was silent is that of this path again."""
+        del now
 
     def _losing(self, reason: str, now: float) -> None:
         """Go on: the connection of this path is about to be given up."""
@@ -152,18 +169,15 @@ class Uplink(ABC):
         self.needs_socket = False
         self._retry_at = math.inf
         self._retry_local.reset()
-        self._refused = 0
-        self._send_error = ""
         self._remote = remote
-        self._begin(self._fit.proved, now, self._attempt_ends(now))
-        self._enter("connecting", self.reason, now)
+        self._attempt(now)
 
     def socket_failed(self, reason: str, now: float) -> None:
         """Give up what there is and try again soon: this host lacks an interface, an address, a route or a name."""
         if self.state == "stopped":
             return
         self.needs_socket = False
-        if self.connection is not None:
+        if self._dials.all():
             self._end_all(reason, now)
             # There is no way for a goodbye.
             self._ready = []
@@ -211,6 +225,9 @@ class Uplink(ABC):
         An attempt that is under way begins anew: it began with what is no longer right, and nothing has failed.
         """
         self._connect = connect
+        if self._dials.silent is not None:
+            # It is not for an old trust to come back.
+            self._say_goodbye(self._dials.silent, "gave up", now)
         if self._dials.fresh is not None:
             self._say_goodbye(self._dials.fresh, "gave up", now)
             self._begin(self._fit.proved, now, self._attempt_ends(now))
@@ -234,9 +251,11 @@ class Uplink(ABC):
                 dial.hear(batch)
             payloads = dial.connection.open(batch, now)
             self._handle_events(dial, now)
+            if dial is dials.silent:
+                self._listen(dial, now)
             if not payloads:
                 continue
-            if dial is dials.current or dial in dials.former:
+            if dial in (dials.current, dials.silent) or dial in dials.former:
                 frames += self._accept(payloads, now)
             else:
                 # Nothing is accepted from a server that has not registered us.
@@ -251,6 +270,8 @@ class Uplink(ABC):
             datagrams += self._lane.flush(dials.current.connection, now)
         if dials.fresh is not None:
             datagrams += dials.fresh.connection.seal([], now)[0]
+        if dials.silent is not None:
+            datagrams += dials.silent.connection.seal([], now)[0]
         for dial in dials.former:
             datagrams += dial.connection.seal([], now)[0]
         return datagrams
@@ -259,8 +280,7 @@ class Uplink(ABC):
         """Run what is due."""
         dials = self._dials
         if self.state == "waiting" and now >= self._retry_at:
-            self._retry_at = math.inf
-            self.needs_socket = True
+            self._try_again(now)
         if dials.fresh is None and dials.current is not None and now >= self._renew_at:
             self._renew_at = math.inf
             self._begin(self._fit.proved, now, self._attempt_ends(now))
@@ -269,6 +289,7 @@ class Uplink(ABC):
             self._fire(dials.fresh, now)
         if dials.fresh is not None and now >= dials.fresh.ends:
             self._lose(dials.fresh, self._why_no_answer(), now)
+        self._ask(now)
         for dial, until in list(dials.former.items()):
             self._fire(dial, now)
             if now >= until:
@@ -285,6 +306,8 @@ class Uplink(ABC):
         dials = self._dials
         if dials.fresh is not None:
             deadline = min(deadline, dials.fresh.connection.deadline(), dials.fresh.ends)
+        if dials.silent is not None:
+            deadline = min(deadline, dials.silent.connection.deadline(), self._ask_at, self._silent_until)
         for dial, until in dials.former.items():
             deadline = min(deadline, dial.connection.deadline(), until)
         if dials.current is not None:
@@ -314,6 +337,21 @@ class Uplink(ABC):
         dial = self._dials.fresh = Dial(self._connect(self._remote, now), size, ends)
         self._handle_events(dial, now)
 
+    def _try_again(self, now: float) -> None:
+        """Ask for a socket, unless there is one that has to stay."""
+        self._retry_at = math.inf
+        if self._dials.silent is None:
+            self.needs_socket = True
+        else:
+            self._attempt(now)
+
+    def _attempt(self, now: float) -> None:
+        """Begin an attempt over the socket that there is."""
+        self._refused = 0
+        self._send_error = ""
+        self._begin(self._fit.proved, now, self._attempt_ends(now))
+        self._enter("connecting", self.reason, now)
+
     def _attempt_ends(self, now: float) -> float:
         first, last = self._pace.attempt
         return now + min(last, first * 2.0 ** min(self._retry.failures, 8))
@@ -328,7 +366,54 @@ class Uplink(ABC):
         if verdict is Verdict.PROBE:
             current.connection.ping()
         elif verdict is Verdict.DEAD:
-            self._lose(current, f"no acknowledgement for {liveness.limit():.1f} s", now)
+            reason = f"no acknowledgement for {liveness.limit():.1f} s"
+            if self._pace.keep and self._dials.fresh is None and self._renew_at == math.inf:
+                self._fall_silent(current, reason, now)
+            else:
+                # What is to be renewed is not to come back.
+                self._lose(current, reason, now)
+
+    def _fall_silent(self, current: Dial, reason: str, now: float) -> None:
+        """Do without a connection, look for a new one, and be ready for the silence to end."""
+        settled = now - self.since >= SETTLED
+        self._losing(reason, now)
+        dials = self._dials
+        dials.current, dials.silent = None, current
+        self._silent_since, self._ask_at, self._silent_until = now, now, now + self._pace.keep
+        self._rest()
+        if settled:
+            self._retry.reset()
+        self._wait(0.0 if settled else self._retry.next(), reason, now)
+        self.fire(now)
+
+    def _ask(self, now: float) -> None:
+        """Go on asking a silent connection, for a while."""
+        if self._dials.silent is not None:
+            self._fire(self._dials.silent, now)
+        silent = self._dials.silent
+        if silent is None:
+            return
+        if now >= self._silent_until:
+            self._say_goodbye(silent, "gave up", now)
+        elif now >= self._ask_at:
+            self._ask_at = now + ASK
+            silent.connection.ping()
+
+    def _listen(self, silent: Dial, now: float) -> None:
+        """Let a silent connection be the tunnel again if it has answered."""
+        answered, dials = silent.connection.clock.last_ack, self._dials
+        if answered is None or answered <= self._silent_since:
+            return
+        if dials.fresh is not None and dials.fresh.heard:
+            self._say_goodbye(dials.fresh, "gave up", now)
+        elif dials.fresh is not None:
+            # The server may never have heard of it: a goodbye would be an attempt by itself.
+            dials.drop(dials.fresh)
+        dials.current, dials.silent = silent, None
+        self._retry_at = math.inf
+        self._use(silent, now)
+        self._enter("up", ANSWERS, now)
+        self._resumed(now)
 
     def _handle_events(self, dial: Dial, now: float) -> None:
         for event in dial.connection.events():
@@ -379,24 +464,41 @@ class Uplink(ABC):
         if former is not None:
             dials.former[former] = now + LINGER
             self._lane.move()
+        if dials.silent is not None:
+            dials.former[dials.silent], dials.silent = now + LINGER, None
         clock = dial.connection.clock
         clock.restart(now)
-        self._liveness = Liveness(clock, silence=CLIENT_SILENCE, keepalive=KEEPALIVE)
-        self._fit.start(dial.connection, dial.ceiling, now)
+        self._use(dial, now)
         self.connects += 1
         self.since = now
-        self.path.connection = dial.connection
-        reason = "connected" if former is None else "connected anew, the previous connection is done"
+        reason = "connected" if former is None else RENEWED
         rtt = f" rtt_ms={clock.srtt * 1000:.0f}" if clock.srtt is not None else ""
         where = f"remote={text(dial.connection.peer)}{rtt} session={dial.connection.session}"
         self._enter("up", reason, now, detail=where)
         self._took_over(dial, now)
+
+    def _use(self, dial: Dial, now: float) -> None:
+        """Send by this connection from now on, and watch it."""
+        self._liveness = Liveness(dial.connection.clock, silence=CLIENT_SILENCE, keepalive=KEEPALIVE)
+        self._fit.start(dial.connection, dial.ceiling, now)
+        self.path.connection = dial.connection
+
+    def _rest(self) -> None:
+        """Send and watch no more."""
+        self.path.connection = None
+        self._liveness = None
+        self._renew_at = math.inf
+        self._fit.stop()
+        self._lane.reset()
 
     def _lose(self, dial: Dial, reason: str, now: float, *, superseded: bool = False) -> None:
         """Go on after a connection ended: with the one that remains, or with a new one."""
         dials = self._dials
         if dial in dials.former:
             self._say_goodbye(dial, "renewed", now)
+        elif dial is dials.silent:
+            # A new one is looked for already.
+            self._say_goodbye(dial, "gave up", now)
         elif dial is dials.fresh and dials.current is not None:
             # The tunnel is up: its renewal waits for better days.
             self._say_goodbye(dial, "gave up", now)
@@ -407,12 +509,12 @@ class Uplink(ABC):
             self._fail(reason, now, superseded=superseded)
 
     def _fail(self, reason: str, now: float, *, superseded: bool = False) -> None:
-        """Give up every connection and arrange the next."""
+        """Give up every connection but a silent one, and arrange the next."""
         settled = self.state == "up" and now - self.since >= SETTLED and not superseded
         if settled:
             self.restart(reason, now)
         else:
-            self._end_all("gave up", now, reason)
+            self._end_all("gave up", now, reason, kept=self._dials.silent)
             self._wait(self._retry.next(RETRY_RIVAL if superseded else None), reason, now)
 
     def _why_no_answer(self) -> str:
@@ -423,16 +525,14 @@ class Uplink(ABC):
             return "the server answers, but the handshake or the registration does not end"
         return "no answer, port closed" if self._refused else "no answer"
 
-    def _end_all(self, goodbye: str, now: float, reason: str = "") -> None:
-        """Close every connection, with ``goodbye`` for the server and ``reason``, if it is another, for this end."""
+    def _end_all(self, goodbye: str, now: float, reason: str = "", kept: Dial | None = None) -> None:
+        """Close every connection but ``kept``, with ``goodbye`` for the server and another ``reason`` for this end."""
         if self._dials.current is not None:
             self._losing(reason or goodbye, now)
         for dial in self._dials.all():
-            self._say_goodbye(dial, goodbye, now)
-        self._liveness = None
-        self._renew_at = math.inf
-        self._fit.stop()
-        self._lane.reset()
+            if dial is not kept:
+                self._say_goodbye(dial, goodbye, now)
+        self._rest()
 
     def _say_goodbye(self, dial: Dial, reason: str, now: float) -> None:
         dial.connection.close(reason)

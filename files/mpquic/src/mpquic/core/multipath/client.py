@@ -295,7 +295,8 @@ class MultipathClient:
         """Renew the next leg once the one before has a new connection, or has failed to get one."""
         while self._renewals and (self._renewing is None or not self._renewing.renewing):
             leg, session = self._renewals.pop(0)
-            if leg.session == session:
+            # Without a session it may have one that is silent.
+            if leg.session in {session, None}:
                 self._renewing = leg
                 leg.renew(self.connect, now, redial=True)
 

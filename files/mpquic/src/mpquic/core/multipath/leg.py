@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from mpquic.core.messages import Joined, PolicyUpdate
 from mpquic.core.types import Change
-from mpquic.core.uplink import Pace, Uplink
+from mpquic.core.uplink import RENEWED, Pace, Uplink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mpquic.core.types import Address, Arrival, Frame
 
 #: A path beside others is looked for often: whoever comes back after a fault is used within ten seconds.
-PACE = Pace(attempt=(1.5, 2.0), retry=(0.25, 3.0))
+PACE = Pace(attempt=(1.5, 2.0), retry=(0.25, 3.0), keep=20.0)
 
 
 class Membership(Protocol):
@@ -123,6 +123,8 @@ class Leg(Uplink):
         elif self._dials.current is not None:
             # At once only if it lived: a server that forgets again and again is asked less and less often.
             self._fail("the server began anew", now)
+        elif self._dials.silent is not None:
+            self._say_goodbye(self._dials.silent, "gave up", now)
 
     def changes(self) -> list[Change]:
         """Return what there is to say beside what the bundle says, which knows when a path is up or down."""
@@ -131,7 +133,7 @@ class Leg(Uplink):
             detail = f"name={self.spec.name} {change.detail}".rstrip()
             if change.state == "up":
                 self._complaint = ""
-                if change.reason != "connected":
+                if change.reason == RENEWED:
                     told.append(Change("path renewed", change.reason, detail=detail))
             elif change.state == "waiting":
                 if self._complaint and change.reason != self._complaint:
@@ -162,6 +164,11 @@ class Leg(Uplink):
         self.epoch = self._granted
         self._told = self._asked
         self._membership.joined(self, self._granted, now)
+        self._membership.bundle.connected(self.path, now)
+
+    def _resumed(self, now: float) -> None:
+        assert self.epoch is not None
+        self._membership.joined(self, self.epoch, now)
         self._membership.bundle.connected(self.path, now)
 
     def _losing(self, reason: str, now: float) -> None:
