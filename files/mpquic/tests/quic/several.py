@@ -147,7 +147,7 @@ class Several(Simulation):
             self._deliver()
 
     def leg(self, number: int) -> Leg:
-        return next(leg for leg in self.client.legs if leg.spec.number == number)
+        return next(leg for leg in (*self.client.legs, *self.client.leaving) if leg.spec.number == number)
 
     def state(self, number: int) -> str:
         """Return how the client sees a path."""
@@ -227,8 +227,11 @@ class Several(Simulation):
         if address == line.address:
             self.leg(line.number).refused(self.now)
 
+    def _knows(self, number: int) -> bool:
+        return any(leg.path.number == number for leg in (*self.client.legs, *self.client.leaving))
+
     def _to_client(self, line: Line, data: bytes, to: Address) -> None:
-        if to != line.address or line.number not in {leg.path.number for leg in self.client.legs}:
+        if to != line.address or not self._knows(line.number):
             return
         frames = self.leg(line.number).receive(arrivals(SERVER, data), self.now)
         self.at_client += [(self.now, turned(b"".join(frame))) for frame in frames]

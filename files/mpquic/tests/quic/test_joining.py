@@ -548,6 +548,9 @@ def test_a_policy_that_never_got_confirmed_counts_for_nothing(place: Place) -> N
 def test_paths_come_and_go_with_the_policy(place: Place) -> None:
     first, second = (place.path(number, policy(1, 2)) for number in (1, 2))
     second.update(policy(2, 3, generation=2))
+    # What is on its way is still taken.
+    assert first.closed is None
+    place.run(1.1)
     assert first.closed is not None
     assert first.closed.reason == "path removed"
     assert session(place).paths.keys() == {2, 3}
@@ -565,11 +568,13 @@ def test_paths_come_and_go_with_the_policy(place: Place) -> None:
     third.update(policy(3, 4, generation=3))
     waiting.confirm()
     assert waiting.closed is not None
+    place.run(1.1)
     assert waiting.closed.reason == second.closed.reason == "path removed"  # type: ignore[union-attr]
     assert session(place).guests.keys() == {3}
     third.update(policy(4, generation=4))
-    assert third.closed is not None
     assert place.server.state == "listening"
+    place.run(1.1)
+    assert third.closed is not None
     assert place.path(4, policy(4, generation=4)).joined is not None
     assert place.server.state == "up"
 

@@ -45,6 +45,7 @@ class Guest:
         "number",
         "path",
         "registration",
+        "removed",
         "session",
         "since",
         "superseded",
@@ -78,6 +79,8 @@ class Guest:
         self.gathering: Gathering | None = None
         self.liveness: Liveness | None = None
         self.superseded = False
+        #: The path that it was, of which what is on its way is still taken: the client has it no more.
+        self.removed: Path | None = None
 
     @property
     def active(self) -> bool:

@@ -494,7 +494,8 @@ class ServerTunnel:
         former = session.open(gathering, now)
         gone = session.follow(gathering, said, policy, now) if policy is not None else []
         for guest in gone:
-            self._forget(guest, PATH_REMOVED, now)
+            guest.linger(now)
+            self._touched[guest] = None
         if gone:
             self._left(session, PATH_REMOVED, now)
         self._trunks.stir(session)
@@ -515,7 +516,7 @@ class ServerTunnel:
             self._release(guest)
             return
         if guest.superseded:
-            self._end(guest, SUPERSEDED, now)
+            self._end(guest, SUPERSEDED if guest.removed is None else PATH_REMOVED, now)
         elif guest.registration.refused:
             self._end(guest, "refused", now)
         else:

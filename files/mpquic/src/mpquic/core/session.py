@@ -178,6 +178,7 @@ class Session:
         """Spread packets like ``policy``, which was ``said`` so; return the connections whose paths are gone."""
         gone = [self.guests[number] for number in gathering.surplus(policy) if number in self.guests]
         for guest in gone:
+            guest.removed = guest.path
             self.leave(guest, "path removed", now)
         gathering.follow(said, policy, self._make_path, self.counters, now)
         if self.bundle is not gathering.bundle:

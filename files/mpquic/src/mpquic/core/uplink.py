@@ -160,6 +160,11 @@ class Uplink(ABC):
         """Tell whether a connection is being made beside the present one."""
         return self._dials.current is not None and self._dials.fresh is not None
 
+    @property
+    def over(self) -> bool:
+        """Tell whether no connection is left."""
+        return not self._dials.all()
+
     # --- what the shell reports -------------------------------------------------------------------------------------
 
     def socket_ready(self, remote: Address, now: float) -> None:
@@ -317,9 +322,16 @@ class Uplink(ABC):
             deadline = min(deadline, self._liveness.deadline())
         return deadline
 
-    def close(self, now: float) -> None:
-        """End the tunnel politely: flush() afterwards returns the goodbye."""
-        self._end_all("client stops", now)
+    def close(self, now: float, *, linger: bool = False) -> None:
+        """End the tunnel politely: flush() afterwards returns the goodbye.
+
+        With ``linger`` what is on its way is taken for a moment, and the goodbye of the connection that is up follows.
+        """
+        dials = self._dials
+        current = dials.current if linger else None
+        self._end_all("client stops", now, kept=current)
+        if current is not None:
+            dials.current, dials.former[current] = None, now + LINGER
         self.needs_socket = False
         self._retry_at = math.inf
         self._enter("stopped", "told to stop", now)

@@ -17,12 +17,15 @@ from mpquic.daemon.shell import Shell
 
 if TYPE_CHECKING:
     import asyncio
+    from collections import Counter
     from collections.abc import Callable
 
     from mpquic.config import InstanceConfig, Multipath
     from mpquic.core.multipath.leg import Leg
+    from mpquic.core.port import ClientPort
     from mpquic.core.types import Change
     from mpquic.daemon.multipath import Planned
+    from mpquic.daemon.target import Target
 
 
 class MultipathShell(Shell):
@@ -46,6 +49,8 @@ class MultipathShell(Shell):
         super().__init__(config, tunnel, loop, notify)
         self._credentials = Credentials(config)
         self.identity = self._credentials.identity
+        #: The legs that have a line.
+        self._served: dict[ClientPort, tuple[Target, Counter[str]]] = {}
         self._lines = Lines(self, config.outer_dscp)
         self._serve()
 
@@ -73,6 +78,9 @@ class MultipathShell(Shell):
 
     def prepare(self, now: float) -> None:
         """Open a socket for each path that wants one, and pass on what the kernel said."""
+        if len(self._served) > len(self.tunnel.ports) + len(self.tunnel.leaving):
+            # One of a path that is no more has taken what was on its way.
+            self._serve()
         self._lines.prepare(now)
 
     def blocked(self) -> str | None:
@@ -129,9 +137,13 @@ class MultipathShell(Shell):
         return text(udp.local) if udp is not None else None
 
     def _serve(self) -> None:
-        """Have a socket for each path, and none for others."""
-        ports = zip(self.tunnel.ports, self._plan, strict=True)
-        self._lines.set({leg: (planned.target, leg.path.counters.drops) for leg, planned in ports})
+        """Have a socket for each path, also for one that is leaving, and none for others."""
+        served: dict[ClientPort, tuple[Target, Counter[str]]] = {}
+        served |= {leg: self._served[leg] for leg in self.tunnel.leaving if leg in self._served}
+        for leg, planned in zip(self.tunnel.ports, self._plan, strict=True):
+            served[leg] = planned.target, leg.path.counters.drops
+        self._served = served
+        self._lines.set(served)
 
 
 def _multipath(config: InstanceConfig) -> Multipath:

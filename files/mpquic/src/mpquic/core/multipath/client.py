@@ -66,6 +66,8 @@ class MultipathClient:
         self._outbound, self.bundle.gate = settings.gates()
         self._header = 0
         self.legs: tuple[Leg, ...] = ()
+        #: Those of paths that are no more, as long as they take what is on its way.
+        self.leaving: tuple[Leg, ...] = ()
         self._by_path: dict[Path, Leg] = {}
         #: Legs that may have something to send; those whose deadline or news may be others than before.
         self._touched: dict[Leg, None] = {}
@@ -128,7 +130,7 @@ class MultipathClient:
         totals = Counters()
         totals.add(self.counters)
         totals.drops.update(self._past.drops)
-        for leg in self.legs:
+        for leg in (*self.legs, *self.leaving):
             totals.drops.update(leg.path.counters.drops)
         return totals
 
@@ -159,6 +161,7 @@ class MultipathClient:
         """Run what is due."""
         for leg in self._schedule.due(now):
             leg.fire(now)
+        self._part()
         self.bundle.fire(now)
         self._renew_next(now)
         if now >= self._tell_at:
@@ -187,9 +190,9 @@ class MultipathClient:
     def reconfigure(self, policy: Policy, rates: Mapping[int, int | None], now: float) -> None:
         """Follow ``policy``, of a higher generation, over its paths from now on.
 
-        Paths are told apart by their numbers. Those that it has no more are closed: touched() returns their legs once
-        more, for their goodbyes. Connections of the others go on. The server is told with the next fire(), or later
-        if it was told another policy just before.
+        Paths are told apart by their numbers. Those that it has no more send nothing new: their legs are in ``leaving``
+        as long as they take what is on its way, and touched() returns them for their goodbyes. Connections of the
+        others go on. The server is told with the next fire(), or later if it was told another policy just before.
         """
         self._policy, self._encoded = policy, policy_wire.encode(policy)
         self._arrange(policy, rates, now)
@@ -200,7 +203,7 @@ class MultipathClient:
         self._renewals.clear()
         # Before the legs are: that none is up then is no news.
         self._enter("stopped", "told to stop", now)
-        for leg in self.legs:
+        for leg in (*self.legs, *self.leaving):
             leg.close(now)
 
     def changes(self) -> list[Change]:
@@ -233,6 +236,8 @@ class MultipathClient:
                 self._left.append(self._epoch)
                 self.bundle.restart(now)
             self._epoch = epoch
+            for each in self.leaving:
+                each.close(now)
             for each in self.legs:
                 each.leave(epoch, now)
         if leg.behind:
@@ -263,13 +268,21 @@ class MultipathClient:
         known = {leg.path.number: leg for leg in self.legs}
         self.legs = tuple([self._leg(known.pop(spec.number, None), spec, rates, now) for spec in policy.paths])
         for leg in known.values():
-            leg.close(now)
-            self._schedule.discard(leg)
-            self._past.drops.update(leg.path.counters.drops)
+            leg.close(now, linger=True)
+            self.leaving += (leg,)
+            self.touch(leg)
             self._past_connects += leg.connects
         self._by_path = {leg.path: leg for leg in self.legs}
         self._renewals = [(leg, session) for leg, session in self._renewals if leg.path in self._by_path]
         self.bundle.configure(policy, {leg.path.number: leg.path for leg in self.legs}, now)
+
+    def _part(self) -> None:
+        """Forget the legs of paths that are no more once they have taken everything."""
+        for leg in self.leaving:
+            if leg.over:
+                self._schedule.discard(leg)
+                self._past.drops.update(leg.path.counters.drops)
+        self.leaving = tuple([leg for leg in self.leaving if not leg.over])
 
     def _leg(self, known: Leg | None, spec: PathSpec, rates: Mapping[int, int | None], now: float) -> Leg:
         rate = rates.get(spec.number)

@@ -57,7 +57,7 @@ class Trunks:
         Nothing is accepted before a connection of its client is confirmed, nor once another client is the tunnel.
         """
         bundle = session.bundle
-        path = session.paths.get(guest.number) if guest.gathering is session.gathering else None
+        path = guest.removed or session.paths.get(guest.number) if guest.gathering is session.gathering else None
         if bundle is None or path is None:
             self._drops["not_registered"] += len(payloads)
             return []
