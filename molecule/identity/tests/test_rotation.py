@@ -62,14 +62,13 @@ def steady(lan: int, log: Path) -> Iterator[None]:
     assert len(answers) > 500
 
 
-@pytest.mark.parametrize("chosen", ["client1", "client1,vps1"])
-def test_a_rotation_loses_nothing(chosen, tmp_path):
+def test_a_rotation_loses_nothing(tmp_path):
     wait_for(all_up, seconds=30, what="all six tunnels pass packets")
     before, processes = {host: keys(host) for host in ENDS}, pids()
     with steady(1, tmp_path / "lan1"), steady(5, tmp_path / "lan5"):
-        recap(play("-e", f"mpquic_rotate={chosen}", playbook=ROTATE))
+        recap(play("-e", "mpquic_rotate=client1,vps1", playbook=ROTATE))
     after = {host: keys(host) for host in ENDS}
-    assert {host for host in ENDS if not before[host] & after[host]} == set(chosen.split(","))
+    assert all(not before[host] & after[host] for host in ENDS)
     assert all(len(found) == 1 for found in after.values())
     assert (listed("vps1"), listed("client1")) == (after["client1"], after["vps1"])
     assert pids() == processes
