@@ -144,17 +144,17 @@ class Places:
         sh(f"ip link add eth0 netns {lan} type veth peer name lan0 netns {client}")
         for link in LINKS:
             sh(f"ip link add {link} netns {far} type veth peer name {link} netns {client}")
-            # As on a TUN device nobody asks for a link-layer address, so both ends of the link have the same.
-            for name in (client, far):
-                sh(f"ip -n {name} link set {link} address 02:00:00:00:00:01 arp off up")
+        # Nobody asks for a link-layer address, as on a TUN device, so both ends have the same: a packet that waited for
+        # an answer would come when the next test looks.
+        ends = [(lan, "eth0"), (client, "lan0")] + [(name, link) for link in LINKS for name in (client, far)]
+        for name, link in ends:
+            sh(f"ip -n {name} link set {link} address 02:00:00:00:00:01 arp off up")
         addresses = [(lan, "eth0", "172.16.5.2/30"), (client, "lan0", "172.16.5.1/30")]
         addresses += [(lan, "eth0", "fd00:5::2/64 nodad"), (client, "lan0", "fd00:5::1/64 nodad")]
         for k, link in enumerate(LINKS, start=1):
             addresses += [(client, link, f"10.200.10.{k}/32"), (client, link, f"fd6d::{k}/128 nodad")]
         for name, link, address in addresses:
             sh(f"ip -n {name} address add {address} dev {link}")
-        sh(f"ip -n {lan} link set eth0 up")
-        sh(f"ip -n {client} link set lan0 up")
         for family, router in (("-4", "172.16.5.1"), ("-6", "fd00:5::1")):
             sh(f"ip {family} -n {lan} route add default via {router}")
             sh(f"ip {family} -n {client} route add default dev wan0")
