@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from mpquic.core import messages, pmtu, wire
 from mpquic.core.capsules import ProtocolError
 from mpquic.core.carriers import Carriers
-from mpquic.core.connection import CidIssued, CidRetired, Closed, ControlData, Established
+from mpquic.core.connection import SUPERSEDED, CidIssued, CidRetired, Closed, ControlData, Established
 from mpquic.core.guest import MAX_UNREGISTERED, REFUSED_STAYS, Guest
 from mpquic.core.liveness import SERVER_SILENCE, SERVER_SILENCE_JOINED, Liveness, Verdict
 from mpquic.core.messages import Confirm
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from mpquic.core.types import Arrival, Datagram, Frame
 
 #: Reasons in a CONNECTION_CLOSE.
-SUPERSEDED = "superseded"
 NO_LONGER = "no longer a peer"
 PATH_REMOVED = "path removed"
 _IPV4 = 4
