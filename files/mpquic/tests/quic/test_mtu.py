@@ -6,8 +6,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from mpquic.core.attempts import ALONE
 from mpquic.core.pmtu import BASE, between
-from mpquic.core.uplink import ALONE
 from simulation import World, packet
 
 if TYPE_CHECKING:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from mpquic.core import wire
+from mpquic.core.connection import SUPERSEDED
 from mpquic.core.guest import DEADLINE
 from mpquic.core.messages import Hello, Refused
 from mpquic.core.roster import Member, Roster
-from mpquic.core.server import NO_LONGER, SUPERSEDED
+from mpquic.core.server import NO_LONGER
 from mpquic.quic import ClientEndpoint, ServerEndpoint, Trust
 from simulation import PREFIXES, SERVER, World, arrivals, packet
 from visitor import CONFIRM, FOREIGN, HELLO, REGISTER, Visitor

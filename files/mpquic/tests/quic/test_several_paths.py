@@ -8,9 +8,9 @@ from dataclasses import replace
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
+from mpquic.core.dialer import SETTLED
 from mpquic.core.multipath.policy import Policy, Rule, TrafficClass
 from mpquic.core.registration import ServerRegistration
-from mpquic.core.uplink import SETTLED
 from several import Several, Stream, paths, udp
 
 if TYPE_CHECKING:

@@ -24,8 +24,6 @@ from mpquic.core import wire
 CRITICAL: Final = 0
 DEFAULT: Final = 1
 BULK: Final = 2
-#: Names by class, for people.
-NAMES: Final = ("critical", "default", "bulk")
 
 _CRITICAL_DSCP = {32, 34, 36, 38, 40, 44, 46, 48, 56}
 _BULK_DSCP = {1, 8}

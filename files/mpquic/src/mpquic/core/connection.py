@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from mpquic.core.types import Address, Arrival, Datagram
     from mpquic.core.wire import LongHeader
 
+#: Reason in the server's CONNECTION_CLOSE when another connection took the place of this one.
+SUPERSEDED = "superseded"
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:

@@ -6,14 +6,19 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from mpquic.core import wire
 from mpquic.core.registration import ServerRegistration
 
 if TYPE_CHECKING:
+    from collections import Counter
+    from collections.abc import Sequence
+
     from mpquic.core.connection import Connection, Identity
     from mpquic.core.liveness import Liveness
     from mpquic.core.multipath.gathering import Gathering
     from mpquic.core.path import Path
     from mpquic.core.session import Session
+    from mpquic.core.types import Arrival, Datagram
 
 #: Seconds from the first Initial to CONFIRM.
 DEADLINE = 5.0
@@ -90,6 +95,28 @@ class Guest:
     def mirror(self, size: int) -> None:
         """Answer in datagrams no larger than the client's: it makes them smaller until an answer arrives."""
         self.connection.set_datagram_size(min(self.connection.datagram_size, size))
+
+    def within_budget(self, batch: Sequence[Arrival], drops: Counter[str], now: float) -> Sequence[Arrival]:
+        """Return what a peer may send, and what a connection may before it is one's; the rest is among ``drops``."""
+        session = self.session
+        if session is None:
+            before, self.heard = self.heard, self.heard + sum([wire.count(arrival) for arrival in batch])
+            if self.heard <= MAX_UNREGISTERED:
+                return batch
+            drops["unregistered_flood"] += self.heard - before
+            return []
+        admitted, refused = session.budget.admit(batch, now)
+        if refused:
+            session.counters.drops["budget"] += refused
+            if self.path is not None:
+                # The acknowledgement that is waited for may be among them.
+                self.connection.clock.restart(now)
+        return admitted
+
+    def sealed(self, now: float) -> list[Datagram]:
+        """Return what its connection has to say beside inner packets."""
+        datagrams = self.connection.seal([], now)[0]
+        return datagrams if self.session is None else self.session.path.lane.others(datagrams)
 
     def deadline(self) -> float:
         """Return when something is to be done about it (seconds)."""

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from mpquic import __version__
 from mpquic.core.offload.sparse import SMALL, sparse_first
-from mpquic.core.types import IPV6_MIN_MTU, text
+from mpquic.core.types import text
+from mpquic.daemon.device import Device
 from mpquic.daemon.status import tunnel_entry
 from mpquic.daemon.telemetry import Reporter
 from mpquic.daemon.telling import Telling
-from mpquic.io.mtu import MtuSetter, get_mtu
-from mpquic.io.tun import TunBusyError, TunDevice, TunError, TunGoneError, open_tun
+from mpquic.io.tun import TunGoneError
 
 if TYPE_CHECKING:
     import asyncio
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("mpquic")
 
-#: Seconds between looks for a TUN device that was removed or is in use.
-TUN_RETRY = 0.5
-#: Seconds between looks whether somebody has changed the MTU of the TUN.
-REFIT = 1.0
 #: Batches each way before the event loop gets its turn, shared by all sockets.
 _TURNS = 4
 #: Sizes that a handshake may go through before the own link takes one.
@@ -59,29 +55,18 @@ class Shell(ABC):
         #: What is read with the TUN when that is readable: the only socket, where there is one.
         self._only: tuple[Port, UdpSocket] | None = None
         self._turns = _TURNS
-        self._tun: TunDevice | None = None
+        self._device = Device(self, self._pump)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._telling = Telling()
         self.reporter = Reporter(loop, self.telemetry)
         #: ``sha256:<hex>`` of the key this end shows, None without one.
         self.identity: str | None = None
-        self._tun_fault: str | None = None
-        #: What the TUN's MTU was last fitted to.
-        self._fitted: int | None = None
-        self._refit_at = 0.0
-        self._setter = MtuSetter(config.tun_name, loop)
         self._stopped = False
 
     def start(self) -> None:
         """Open the TUN, or wait while another process holds it, and begin. Raises TunError on every other fault."""
-        try:
-            self._attach_tun(open_tun(self.config.tun_name, self.tunnel.counters.drops))
-        except TunBusyError as error:
-            # Instances that swap their devices are restarted one after the other: the first finds its new one held.
-            self._tun_fault = str(error)
-            _LOG.error('tun waiting name=%s reason="%s"', self.config.tun_name, error)
-            self.loop.call_later(TUN_RETRY, self._find_tun)
+        self._device.start()
         self.reporter.every(self.config.telemetry_interval)
         self.tick()
 
@@ -95,7 +80,7 @@ class Shell(ABC):
             self._timer.cancel()
         for port in list(self.sockets):
             self.detach_udp(port)
-        self._detach_tun()
+        self._device.stop()
 
     @abstractmethod
     def reload(self, config: InstanceConfig) -> None:
@@ -153,16 +138,17 @@ class Shell(ABC):
         return True
 
     def _from_tun(self, now: float) -> bool:
-        if self._tun is None:
+        tun = self._device.tun
+        if tun is None:
             return False
         try:
-            reads = self._tun.read()
+            reads = tun.read()
         except TunGoneError as error:
-            self._lose_tun(str(error))
+            self._device.lose(str(error))
             return False
         if not reads:
             return False
-        first, rest = sparse_first(reads, self._tun.codec.header)
+        first, rest = sparse_first(reads, tun.codec.header)
         if first:
             self.tunnel.send(first, now)
             self._send(now)
@@ -170,26 +156,24 @@ class Shell(ABC):
         answers = self.tunnel.answers()
         if answers:
             self._deliver(answers)
-            if now >= self._refit_at:
-                # The TUN let through what does not fit: somebody has changed its MTU.
-                self._fitted = None
-                self._refit_at = now + REFIT
+            self._device.exceeded(now)
         return True
 
     def _deliver(self, frames: list[Frame]) -> None:
-        if self._tun is None:
+        tun = self._device.tun
+        if tun is None:
             self.tunnel.counters.drops["tun_missing"] += len(frames)
             return
         try:
-            self._tun.write(frames)
+            tun.write(frames)
         except TunGoneError as error:
-            self._lose_tun(str(error))
+            self._device.lose(str(error))
 
     def _after(self, now: float) -> None:
         """Send what the tunnel has to say, tell what changed, and set the timer."""
         self._send(now)
-        if self.tunnel.mtu != self._fitted:
-            self._fit_tun()
+        if self.tunnel.mtu != self._device.fitted:
+            self._device.fit()
         for change in self.tunnel.changes():
             self._tell(change, now)
         if self._stopped:
@@ -216,7 +200,7 @@ class Shell(ABC):
                     break
                 port.too_big(now)
 
-    # --- devices ----------------------------------------------------------------------------------------------------
+    # --- sockets ----------------------------------------------------------------------------------------------------
 
     def attach_udp(self, port: Port, udp: UdpSocket) -> None:
         """Serve a port by this socket from now on."""
@@ -236,52 +220,6 @@ class Shell(ABC):
     def _count_sockets(self) -> None:
         self._only = next(iter(self.sockets.items())) if len(self.sockets) == 1 else None
         self._turns = max(1, _TURNS // max(1, len(self.sockets)))
-
-    def _attach_tun(self, tun: TunDevice) -> None:
-        self._tun = tun
-        self.tunnel.attach(tun.codec)
-        self._tun_fault = None
-        self._fitted = None
-        self.loop.add_reader(tun.fileno(), self._pump, None)
-
-    def _detach_tun(self) -> None:
-        self._setter.stop()
-        if self._tun is not None:
-            self.loop.remove_reader(self._tun.fileno())
-            self._tun.close()
-            self._tun = None
-
-    def _lose_tun(self, reason: str) -> None:
-        self._detach_tun()
-        self._tun_fault = f"TUN device {self.config.tun_name} is gone"
-        _LOG.error('tun lost name=%s reason="%s"', self.config.tun_name, reason)
-        self.loop.call_later(TUN_RETRY, self._find_tun)
-
-    def _find_tun(self) -> None:
-        if self._stopped:
-            return
-        try:
-            self._attach_tun(open_tun(self.config.tun_name, self.tunnel.counters.drops))
-        except TunError as error:
-            self._tun_fault = str(error)
-            self.loop.call_later(TUN_RETRY, self._find_tun)
-        else:
-            _LOG.info("tun attached name=%s", self.config.tun_name)
-
-    def _fit_tun(self) -> None:
-        """Give the TUN the MTU that the path carries. What exceeds it until then, the tunnel answers itself."""
-        fits = self._fitted = self.tunnel.mtu
-        if fits is not None and self._tun is not None:
-            # Below that, the kernel would take the IPv6 addresses and routes of the device away for good.
-            six = self.config.tun_cidr6 is not None or self.config.tun_cidr.version == 6
-            least = IPV6_MIN_MTU if six else 0
-            self._setter.set(max(least, min(fits, self.config.tun_mtu)))
-
-    def _mtu(self) -> int | None:
-        try:
-            return get_mtu(self.config.tun_name)
-        except OSError:
-            return None
 
     # --- telling ----------------------------------------------------------------------------------------------------
 
@@ -325,9 +263,9 @@ class Shell(ABC):
             "id": self.config.instance_id,
             "role": self.config.role,
             "state": "waiting" if blocked else tunnel.state,
-            "reason": blocked or self._tun_fault or held or self.summary(),
+            "reason": blocked or self._device.fault or held or self.summary(),
             "tun": self.config.tun_name,
-            "mtu": self._mtu(),
+            "mtu": self._device.mtu(),
             "bind": str(self.config.bind_ip),
             "local": self.local(),
             "rate_bps": self.config.rate,

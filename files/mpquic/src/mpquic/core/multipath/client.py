@@ -16,10 +16,12 @@ from mpquic.core import messages, wire
 from mpquic.core.multipath import policy_wire
 from mpquic.core.multipath.bundle import Bundle
 from mpquic.core.multipath.leg import Leg
+from mpquic.core.multipath.renewals import Renewals
 from mpquic.core.multipath.scheduler import standing
 from mpquic.core.registration import ClientJoin
 from mpquic.core.schedule import Schedule
-from mpquic.core.types import Change, Counters
+from mpquic.core.state import StateMachine
+from mpquic.core.types import Counters
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from mpquic.core.multipath.policy import PathSpec, Policy
     from mpquic.core.offload import Codec
     from mpquic.core.path import Path
-    from mpquic.core.types import Address, Frame
+    from mpquic.core.types import Address, Change, Frame
 
 #: Seconds between two policies that the server is told: each is work for it, and it bears 16 at once and then one a
 #: second.
@@ -38,7 +40,7 @@ TELL_EVERY = 1.0
 _EPOCHS = 16
 
 
-class MultipathClient:
+class MultipathClient(StateMachine):
     """State machine of a client with several paths. Implements mpquic.core.port.Tunnel; its ports are its legs."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - what ClientTunnel takes, and the paths
@@ -55,6 +57,7 @@ class MultipathClient:
         ``connect`` and ``random`` as for Uplink. ``rates`` are those of the links towards the server, by number of the
         path (bits per second, None or absent if unknown). ``settings.rate`` and ``settings.legacy`` have no meaning.
         """
+        super().__init__("waiting", "starting", now)
         self.connect = connect
         self.random = random
         self._settings = settings
@@ -73,16 +76,10 @@ class MultipathClient:
         self._touched: dict[Leg, None] = {}
         self._stirred: dict[Leg, None] = {}
         self._schedule: Schedule[Leg] = Schedule()
-        #: Legs to be renewed, each with the session of the connection that is to go.
-        self._renewals: list[tuple[Leg, str]] = []
-        self._renewing: Leg | None = None
-        self._changes: list[Change] = []
+        self._renewals = Renewals()
         #: Of paths that are no more.
         self._past = Counters()
         self._past_connects = 0
-        self.state = "waiting"
-        self.reason = "starting"
-        self.since = now
         self._policy, self._encoded = policy, policy_wire.encode(policy)
         #: When the server was told a policy last, beside by who joins, and when it is to be told the newest.
         self._told_at = -math.inf
@@ -163,7 +160,7 @@ class MultipathClient:
             leg.fire(now)
         self._part()
         self.bundle.fire(now)
-        self._renew_next(now)
+        self._renewals.advance(self.connect, now)
         if now >= self._tell_at:
             self._tell_at = math.inf
             for leg in self.legs:
@@ -184,8 +181,8 @@ class MultipathClient:
         for leg in self.legs:
             leg.renew(connect, now, redial=False)
         if redial:
-            self._renewals = [(leg, leg.session) for leg in self.legs if leg.session is not None]
-            self._renew_next(now)
+            self._renewals.plan(self.legs)
+            self._renewals.advance(connect, now)
 
     def reconfigure(self, policy: Policy, rates: Mapping[int, int | None], now: float) -> None:
         """Follow ``policy``, of a higher generation, over its paths from now on.
@@ -200,7 +197,7 @@ class MultipathClient:
 
     def close(self, now: float) -> None:
         """End every connection politely: flush() of every leg afterwards returns the goodbyes."""
-        self._renewals.clear()
+        self._renewals.plan(())
         # Before the legs are: that none is up then is no news.
         self._enter("stopped", "told to stop", now)
         for leg in (*self.legs, *self.leaving):
@@ -273,7 +270,7 @@ class MultipathClient:
             self.touch(leg)
             self._past_connects += leg.connects
         self._by_path = {leg.path: leg for leg in self.legs}
-        self._renewals = [(leg, session) for leg, session in self._renewals if leg.path in self._by_path]
+        self._renewals.keep(self.legs)
         self.bundle.configure(policy, {leg.path.number: leg.path for leg in self.legs}, now)
 
     def _part(self) -> None:
@@ -304,15 +301,6 @@ class MultipathClient:
         """Plan to tell the server the newest policy."""
         self._tell_at = max(now, self._told_at + TELL_EVERY)
 
-    def _renew_next(self, now: float) -> None:
-        """Renew the next leg once the one before has a new connection, or has failed to get one."""
-        while self._renewals and (self._renewing is None or not self._renewing.renewing):
-            leg, session = self._renewals.pop(0)
-            # Without a session it may have one that is silent.
-            if leg.session in {session, None}:
-                self._renewing = leg
-                leg.renew(self.connect, now, redial=True)
-
     def _touch_paths(self, paths: Sequence[Path]) -> None:
         for path in paths:
             leg = self._by_path.get(path)
@@ -325,10 +313,3 @@ class MultipathClient:
         if len(reasons) == 1:
             return f"no path is up: {reasons[0]}"
         return "no path is up: " + "; ".join([f"{leg.spec.name}: {leg.reason}" for leg in self.legs])
-
-    def _enter(self, state: str, reason: str, now: float, *, failed: bool = False, detail: str = "") -> None:
-        if state != self.state:
-            self.since = now
-        self.state = state
-        self.reason = reason
-        self._changes.append(Change(state, reason, failed, detail))

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from mpquic.core.attempts import Pace
+from mpquic.core.dialer import RENEWED
 from mpquic.core.messages import Joined, PolicyUpdate
 from mpquic.core.types import Change
-from mpquic.core.uplink import RENEWED, Pace, Uplink
+from mpquic.core.uplink import Uplink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
