@@ -17,14 +17,18 @@ from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import (
 )
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.class_model import ClassLink
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Rates
-from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import one_line
 
 if TYPE_CHECKING:
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Tunnel
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import Problems
 
 VARIABLE = "mpquic_class_tunnels"
-REQUIRED = ("id", "wan", "classes")
+#: What each is, as messages say it.
+REQUIRED = {
+    "id": "the link's number",
+    "wan": "the interface it leaves by",
+    "classes": "a list of classes such as {name: df, default: true}",
+}
 OPTIONAL = (
     "suffix",
     "lans",
@@ -68,17 +72,10 @@ def _link(
     if not isinstance(entry, Mapping):
         problems.unexpected(where, entry, "a mapping with the keys id, wan and classes")
         return None
-    if "id" in entry:
-        where = f"{where} (id {one_line(entry['id'])})"
-    keys.refuse_unknown(entry, where, REQUIRED + OPTIONAL, problems)
+    where = keys.with_id(entry, where)
+    keys.refuse_unknown(entry, where, (*REQUIRED, *OPTIONAL), problems)
     errors_before = len(problems.errors)
-    for key, expected in (
-        ("id", "the link's number"),
-        ("wan", "the interface it leaves by"),
-        ("classes", "a list of classes such as {name: df, default: true}"),
-    ):
-        if key not in entry:
-            problems.missing(f"{where}: {key}", expected)
+    keys.require(entry, where, REQUIRED, problems)
     fields = _fields(entry, where, problems)
     of_wan = [tunnel for tunnel in tunnels or () if tunnel.wan == fields["wan"]]
     fields["rates"] = wans.get(str(fields["wan"]), Rates())

@@ -37,7 +37,12 @@ VARIABLES = (
     "mpquic_bind_address",
     *trust.VARIABLES,
 )
-REQUIRED = ("id", "wan", "lan")
+#: What each is, as messages say it.
+REQUIRED = {
+    "id": "the tunnel's number",
+    "wan": "the interface it leaves by",
+    "lan": "the interface of its LAN",
+}
 OPTIONAL = (
     "lan_cidrs",
     "port",
@@ -169,17 +174,10 @@ def _tunnel(entry: object, where: str, wans: Mapping[str, Rates], problems: Prob
     if not isinstance(entry, Mapping):
         problems.unexpected(where, entry, "a mapping with the keys id, wan and lan")
         return None
-    if "id" in entry:
-        where = f"{where} (id {one_line(entry['id'])})"
-    keys.refuse_unknown(entry, where, REQUIRED + OPTIONAL, problems)
+    where = keys.with_id(entry, where)
+    keys.refuse_unknown(entry, where, (*REQUIRED, *OPTIONAL), problems)
     errors_before = len(problems.errors)
-    for key, expected in (
-        ("id", "the tunnel's number"),
-        ("wan", "the interface it leaves by"),
-        ("lan", "the interface of its LAN"),
-    ):
-        if key not in entry:
-            problems.missing(f"{where}: {key}", expected)
+    keys.require(entry, where, REQUIRED, problems)
     fields = _fields(entry, where, problems)
     keys.needs_of_ipv6(fields, numbering.tun_network6, where, problems)
     fields["budget"] = keys.budget(entry, where, problems)

@@ -35,6 +35,18 @@ _LANS = values.Networks({4: range(8, 33), 6: range(16, 129)}, "172.16.1.0/30")
 _BUDGET_PACKETS = range(1, 10**9 + 1)
 
 
+def with_id(entry: Mapping[str, Any], where: str) -> str:
+    """Return how messages call an entry of a list: by its id as well, right or wrong, if it has one."""
+    return f"{where} (id {one_line(entry['id'])})" if "id" in entry else where
+
+
+def require(entry: Mapping[str, Any], where: str, required: Mapping[str, str], problems: Problems) -> None:
+    """Record every key that an entry lacks; ``required`` says what is expected of each."""
+    for key, expected in required.items():
+        if key not in entry:
+            problems.missing(f"{where}: {key}", expected)
+
+
 def refuse_unknown(entry: Mapping[str, Any], where: str, known: Sequence[str], problems: Problems) -> None:
     """Record every key that an entry should not have."""
     for key in entry:

@@ -14,14 +14,19 @@ from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import (
     values,
 )
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.multipath_model import MultipathTunnel
-from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import one_line
 
 if TYPE_CHECKING:
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Rates
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import Problems
 
 VARIABLE = "mpquic_multipath_tunnels"
-REQUIRED = ("id", "lan", "lan_cidrs", "paths")
+#: What each is, as messages say it.
+REQUIRED = {
+    "id": "the tunnel's number",
+    "lan": "the interface of its LAN",
+    "lan_cidrs": "the prefixes behind it such as [172.16.6.0/30]",
+    "paths": "the WANs it leaves by such as [{wan: enp7s3}, {wan: enp7s4}]",
+}
 OPTIONAL = (
     "policy",
     "dataplane",
@@ -58,18 +63,10 @@ def _tunnel(entry: object, where: str, wans: Mapping[str, Rates], problems: Prob
     if not isinstance(entry, Mapping):
         problems.unexpected(where, entry, f"a mapping with the keys {', '.join(REQUIRED)}")
         return None
-    if "id" in entry:
-        where = f"{where} (id {one_line(entry['id'])})"
-    keys.refuse_unknown(entry, where, REQUIRED + OPTIONAL, problems)
+    where = keys.with_id(entry, where)
+    keys.refuse_unknown(entry, where, (*REQUIRED, *OPTIONAL), problems)
     errors_before = len(problems.errors)
-    for key, expected in (
-        ("id", "the tunnel's number"),
-        ("lan", "the interface of its LAN"),
-        ("lan_cidrs", "the prefixes behind it such as [172.16.6.0/30]"),
-        ("paths", "the WANs it leaves by such as [{wan: enp7s3}, {wan: enp7s4}]"),
-    ):
-        if key not in entry:
-            problems.missing(f"{where}: {key}", expected)
+    keys.require(entry, where, REQUIRED, problems)
     fields = _fields(entry, where, problems)
     keys.needs_of_ipv6(fields, numbering.multipath_network6, where, problems)
     fields["budget"] = keys.budget(entry, where, problems)
