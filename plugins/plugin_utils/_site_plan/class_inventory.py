@@ -97,9 +97,7 @@ def _link(
 
 def _fields(entry: Mapping[str, Any], where: str, problems: Problems) -> dict[str, Any]:
     """Read the values that need no others, and put the numbering's defaults in place of those that are not there."""
-    # An id that is wrong is reported once; 1 stands in so that the other keys are read too.
-    number = values.integer(entry["id"], f"{where}: id", numbering.LINK_IDS, problems) if "id" in entry else None
-    n = number or numbering.LINK_IDS[0]
+    n = keys.number(entry, where, numbering.LINK_IDS, problems)
     fields: dict[str, Any] = {
         "id": n,
         "wan": None,
@@ -114,11 +112,9 @@ def _fields(entry: Mapping[str, Any], where: str, problems: Problems) -> dict[st
         fields["wan"] = values.interface(entry["wan"], f"{where}: wan", problems)
     if "server_tun" in entry:
         fields["server_tun"] = values.instance_name(entry["server_tun"], f"{where}: server_tun", problems)
-    for key, allowed in (("port", keys.PORTS), ("first", _FIRSTS), ("tun_mtu", keys.MTUS)):
-        if key in entry:
-            fields[key] = values.integer(entry[key], f"{where}: {key}", allowed, problems)
-    if "log_level" in entry:
-        fields["log_level"] = values.choice(entry["log_level"], f"{where}: log_level", keys.LOG_LEVELS, problems)
+    integers = {"port": keys.PORTS, "first": _FIRSTS, "tun_mtu": keys.MTUS}
+    fields |= keys.given(entry, where, values.integer, integers, problems)
+    fields |= keys.given(entry, where, values.choice, {"log_level": keys.LOG_LEVELS}, problems)
     return fields
 
 

@@ -187,9 +187,7 @@ def _tunnel(entry: object, where: str, wans: Mapping[str, Rates], problems: Prob
 
 def _fields(entry: Mapping[str, Any], where: str, problems: Problems) -> dict[str, Any]:
     """Read every value that is given, and put the numbering's defaults in place of the others."""
-    # An id that is wrong is reported once; 1 stands in so that the other keys are read too.
-    number = values.integer(entry["id"], f"{where}: id", numbering.IDS, problems) if "id" in entry else None
-    i = number or numbering.IDS[0]
+    i = keys.number(entry, where, numbering.IDS, problems)
     fields: dict[str, Any] = {
         "id": i,
         "lan_cidrs": (numbering.lan_network(i),),
@@ -204,19 +202,10 @@ def _fields(entry: Mapping[str, Any], where: str, problems: Problems) -> dict[st
     for key in ("wan", "lan", "tun_name"):
         if key in entry:
             fields[key] = values.interface(entry[key], f"{where}: {key}", problems)
-    for key, allowed in (
-        ("port", keys.PORTS),
-        ("tun_mtu", keys.MTUS),
-        ("table", keys.TABLES),
-        ("priority", keys.PRIORITIES),
-    ):
-        if key in entry:
-            fields[key] = values.integer(entry[key], f"{where}: {key}", allowed, problems)
-    if "log_level" in entry:
-        fields["log_level"] = values.choice(entry["log_level"], f"{where}: log_level", keys.LOG_LEVELS, problems)
-    for key, kind in (("tun_cidr", keys.TUN), ("tun_cidr6", keys.TUN6)):
-        if key in entry:
-            fields[key] = values.network(entry[key], f"{where}: {key}", kind, problems)
+    integers = {"port": keys.PORTS, "tun_mtu": keys.MTUS, "table": keys.TABLES, "priority": keys.PRIORITIES}
+    fields |= keys.given(entry, where, values.integer, integers, problems)
+    fields |= keys.given(entry, where, values.choice, {"log_level": keys.LOG_LEVELS}, problems)
+    fields |= keys.given(entry, where, values.network, {"tun_cidr": keys.TUN, "tun_cidr6": keys.TUN6}, problems)
     if "lan_cidrs" in entry:
         fields["lan_cidrs"] = keys.lan_cidrs(entry["lan_cidrs"], f"{where}: lan_cidrs", problems)
     return fields

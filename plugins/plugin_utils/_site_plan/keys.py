@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import values
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Budget, Rates
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.addresses import IPNetwork
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import Problems
+
+_Kind = TypeVar("_Kind")
 
 RATES = ("rate", "rate_up", "rate_down")
 BUDGET = ("budget_rate", "budget_packets")
@@ -56,13 +58,30 @@ def refuse_unknown(entry: Mapping[str, Any], where: str, known: Sequence[str], p
             problems.errors.append(f"{where}: {one_line(key)}: unknown key, {hint}")
 
 
+def number(entry: Mapping[str, Any], where: str, allowed: range, problems: Problems) -> int:
+    """Read the id of an entry. The first stands in for one that is wrong, so that the other keys are read too."""
+    found = values.integer(entry["id"], f"{where}: id", allowed, problems) if "id" in entry else None
+    return found or allowed[0]
+
+
+def given(
+    entry: Mapping[str, Any],
+    where: str,
+    read: Callable[[object, str, _Kind, Problems], object],
+    allowed: Mapping[str, _Kind],
+    problems: Problems,
+) -> dict[str, Any]:
+    """Read those of some keys that an entry has, with one of ``values``; ``allowed`` is what may stand in each."""
+    return {key: read(entry[key], f"{where}: {key}", kind, problems) for key, kind in allowed.items() if key in entry}
+
+
 def rates(entry: Mapping[str, Any], where: str, otherwise: Rates, problems: Problems) -> Rates:
     """Read the rates of an entry; ``rate`` is for both ways, the others are for one and come first."""
-    given = {key: values.rate(entry[key], f"{where}: {key}", problems) for key in RATES if key in entry}
-    both = given.get("rate")
+    found = {key: values.rate(entry[key], f"{where}: {key}", problems) for key in RATES if key in entry}
+    both = found.get("rate")
     return Rates(
-        up=given.get("rate_up") or both or otherwise.up,
-        down=given.get("rate_down") or both or otherwise.down,
+        up=found.get("rate_up") or both or otherwise.up,
+        down=found.get("rate_down") or both or otherwise.down,
     )
 
 

@@ -85,10 +85,7 @@ def _tunnel(entry: object, where: str, wans: Mapping[str, Rates], problems: Prob
 
 def _fields(entry: Mapping[str, Any], where: str, problems: Problems) -> dict[str, Any]:
     """Read the values that need no others, and put the numbering's defaults in place of those that are not there."""
-    # An id that is wrong is reported once; 1 stands in so that the other keys are read too.
-    allowed = numbering.MULTIPATH_IDS
-    number = values.integer(entry["id"], f"{where}: id", allowed, problems) if "id" in entry else None
-    n = number or allowed[0]
+    n = keys.number(entry, where, numbering.MULTIPATH_IDS, problems)
     fields: dict[str, Any] = {
         "id": n,
         "lan": None,
@@ -109,19 +106,15 @@ def _fields(entry: Mapping[str, Any], where: str, problems: Problems) -> dict[st
         fields["lan_cidrs"] = keys.lan_cidrs(entry["lan_cidrs"], f"{where}: lan_cidrs", problems)
     if "tun_name" in entry:
         fields["tun_name"] = values.instance_name(entry["tun_name"], f"{where}: tun_name", problems)
-    for key, numbers in (
-        ("port", keys.PORTS),
-        ("tun_mtu", keys.MTUS),
-        ("table", keys.TABLES),
-        ("rule_priority", keys.PRIORITIES),
-        ("telemetry_interval", _INTERVALS),
-    ):
-        if key in entry:
-            fields[key] = values.integer(entry[key], f"{where}: {key}", numbers, problems)
-    for key, words in (("log_level", keys.LOG_LEVELS), ("policy", dataplane.POLICIES)):
-        if key in entry:
-            fields[key] = values.choice(entry[key], f"{where}: {key}", words, problems)
-    for key, kind in (("tun_cidr", keys.TUN), ("tun_cidr6", keys.TUN6)):
-        if key in entry:
-            fields[key] = values.network(entry[key], f"{where}: {key}", kind, problems)
+    integers = {
+        "port": keys.PORTS,
+        "tun_mtu": keys.MTUS,
+        "table": keys.TABLES,
+        "rule_priority": keys.PRIORITIES,
+        "telemetry_interval": _INTERVALS,
+    }
+    fields |= keys.given(entry, where, values.integer, integers, problems)
+    words = {"log_level": keys.LOG_LEVELS, "policy": dataplane.POLICIES}
+    fields |= keys.given(entry, where, values.choice, words, problems)
+    fields |= keys.given(entry, where, values.network, {"tun_cidr": keys.TUN, "tun_cidr6": keys.TUN6}, problems)
     return fields
