@@ -56,12 +56,9 @@ def read(
     problems: Problems,
 ) -> tuple[ClassLink, ...]:
     """Read the class links of a client. ``tunnels`` are its others, None when some of these could not be read."""
-    where = f"{host}: {VARIABLE}"
-    entries = variables.get(VARIABLE, [])
-    if not isinstance(entries, Sequence) or isinstance(entries, str):
-        problems.unexpected(where, entries, "a list of links such as {id: 1, wan: enp7s7, classes: [...]}")
-        return ()
-    found = (_link(entry, f"{where}[{index}]", wans, tunnels, problems) for index, entry in enumerate(entries))
+    expected = "a list of links such as {id: 1, wan: enp7s7, classes: [...]}"
+    entries = keys.entries(variables.get(VARIABLE, []), f"{host}: {VARIABLE}", expected, problems)
+    found = (_link(entry, where, wans, tunnels, problems) for where, entry in entries)
     return tuple(link for link in found if link)
 
 

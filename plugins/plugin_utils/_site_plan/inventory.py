@@ -161,12 +161,9 @@ def _tunnels(
         if class_inventory.VARIABLE not in variables and multipath_inventory.VARIABLE not in variables:
             problems.missing(where, expected)
         return ()
-    entries = variables["mpquic_tunnels"]
-    if not isinstance(entries, Sequence) or isinstance(entries, str):
-        problems.unexpected(where, entries, expected)
-        return ()
-    read_entries = (_tunnel(entry, f"{where}[{index}]", wans, problems) for index, entry in enumerate(entries))
-    return tuple(tunnel for tunnel in read_entries if tunnel)
+    entries = keys.entries(variables["mpquic_tunnels"], where, expected, problems)
+    found = (_tunnel(entry, place, wans, problems) for place, entry in entries)
+    return tuple(tunnel for tunnel in found if tunnel)
 
 
 def _tunnel(entry: object, where: str, wans: Mapping[str, Rates], problems: Problems) -> Tunnel | None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import values
@@ -11,7 +12,7 @@ from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model imp
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.addresses import IPNetwork
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import Problems
@@ -35,6 +36,14 @@ TUN = values.Networks({4: range(30, 32)}, "10.200.1.0/30")
 TUN6 = values.Networks({6: range(126, 128)}, "fd6d:7071:0:1::/126")
 _LANS = values.Networks({4: range(8, 33), 6: range(16, 129)}, "172.16.1.0/30")
 _BUDGET_PACKETS = range(1, 10**9 + 1)
+
+
+def entries(value: object, where: str, expected: str, problems: Problems) -> list[tuple[str, object]]:
+    """Return the entries of a list, each behind its place."""
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        problems.unexpected(where, value, expected)
+        return []
+    return [(f"{where}[{index}]", entry) for index, entry in enumerate(value)]
 
 
 def with_id(entry: Mapping[str, Any], where: str) -> str:

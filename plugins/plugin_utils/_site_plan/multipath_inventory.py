@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import (
@@ -48,13 +48,9 @@ def read(
     host: str, variables: Mapping[str, Any], wans: Mapping[str, Rates], problems: Problems
 ) -> tuple[MultipathTunnel, ...]:
     """Read the multipath tunnels of a client. ``wans`` is what is known of its WANs."""
-    where = f"{host}: {VARIABLE}"
-    entries = variables.get(VARIABLE, [])
-    if not isinstance(entries, Sequence) or isinstance(entries, str):
-        expected = "a list of tunnels such as {id: 1, lan: enp7s2, lan_cidrs: [172.16.6.0/30], paths: [...]}"
-        problems.unexpected(where, entries, expected)
-        return ()
-    found = (_tunnel(entry, f"{where}[{index}]", wans, problems) for index, entry in enumerate(entries))
+    expected = "a list of tunnels such as {id: 1, lan: enp7s2, lan_cidrs: [172.16.6.0/30], paths: [...]}"
+    entries = keys.entries(variables.get(VARIABLE, []), f"{host}: {VARIABLE}", expected, problems)
+    found = (_tunnel(entry, where, wans, problems) for where, entry in entries)
     return tuple(tunnel for tunnel in found if tunnel)
 
 
