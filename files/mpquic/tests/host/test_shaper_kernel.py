@@ -10,6 +10,7 @@ import re
 import socket
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -99,13 +100,10 @@ class Host(Namespace):
 
 @pytest.fixture
 def host(tmp_path):
-    namespace = Host(tmp_path)
-    try:
+    with closing(Host(tmp_path)) as namespace:
         namespace.veth("wan7", "192.0.2.1/24")
         namespace.veth("wan8", "198.51.100.1/24")
         yield namespace
-    finally:
-        namespace.close()
 
 
 def link(**changes):
