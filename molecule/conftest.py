@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 LAB = ROOT / "lab" / "lab"
@@ -38,6 +38,12 @@ def run(host: str, command: str, *, check: bool = True, timeout: float = 60) -> 
 def out(host: str, command: str, *, timeout: float = 60) -> str:
     """Return what a shell command on a host prints."""
     return run(host, command, timeout=timeout).stdout
+
+
+def matching(host: str, commands: Iterable[str], pattern: re.Pattern[str]) -> list[str]:
+    """Return what matches of the lines that commands print on a host (300 characters of each); they may fail."""
+    lines = [line for command in commands for line in out(host, f"{command} || true").splitlines()]
+    return [line[:300] for line in lines if pattern.search(line)]
 
 
 def start(host: str, command: str) -> subprocess.Popen[str]:
