@@ -121,16 +121,21 @@ class Capture:
         return [line for line in self.lines[wan] if WEB in line or re.search(r"\b172\.16\.\d+\.\d+", line)]
 
 
+def _wait_until_listening(captures: Iterable[subprocess.Popen[str]]) -> None:
+    """Wait until each tcpdump sees what comes."""
+    for process in captures:
+        assert process.stderr is not None
+        while "listening on" not in (line := process.stderr.readline()):
+            assert line, "tcpdump ended"
+
+
 @contextlib.contextmanager
 def capture() -> Iterator[Capture]:
     """Record the IP packets between the client and each ISP router, DHCP aside."""
     result = Capture({})
     command = "exec tcpdump -i access -nn -l -q ip and not port 67 and not port 68"
     running = {i: start(f"isp{i}", command) for i in TUNNELS}
-    for process in running.values():
-        assert process.stderr is not None
-        while "listening on" not in (line := process.stderr.readline()):
-            assert line, "tcpdump ended"
+    _wait_until_listening(running.values())
     try:
         yield result
     finally:
@@ -150,10 +155,7 @@ def watch(*places: tuple[str, str, str], options: str = "") -> Iterator[dict[tup
         # what it runs there.
         command = f"echo $$ >/tmp/watch-{interface}; exec tcpdump -i {interface} -nn -l -q -B 4096 {options} '{wanted}'"
         running[place, interface] = start(place, f"{command} >/tmp/watch-{interface}.txt")
-    for process in running.values():
-        assert process.stderr is not None
-        while "listening on" not in (line := process.stderr.readline()):
-            assert line, "tcpdump ended"
+    _wait_until_listening(running.values())
     try:
         yield seen
     finally:
