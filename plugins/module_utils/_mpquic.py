@@ -64,6 +64,11 @@ def ask(module: AnsibleModule, arguments: list[str]) -> Answer:
     return Answer(rc, result)
 
 
+def shows_diff(module: AnsibleModule, found: dict[str, t.Any]) -> bool:
+    """Tell whether something changed, or would, and the operator asked to see it."""
+    return bool(found["changed"] and module._diff)  # pylint: disable=protected-access # noqa: SLF001
+
+
 def instance_arguments(module: AnsibleModule) -> list[str]:
     """Return the arguments that choose instances."""
     return [module.params["target"], "--instances", module.params["instances_dir"]]

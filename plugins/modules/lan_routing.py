@@ -146,6 +146,7 @@ from ansible_collections.mpquic.tunnel.plugins.module_utils._mpquic import (
     installed,
     instance_arguments,
     run,
+    shows_diff,
 )
 
 
@@ -199,7 +200,7 @@ def main() -> t.NoReturn:
         "tunnels": found["tunnels"],
         "stale": found["stale"],
     }
-    if module._diff and found["changed"]:  # pylint: disable=protected-access # noqa: SLF001
+    if shows_diff(module, found):
         result["diff"] = difference(found)
     problems = remaining(found)
     if mode == "fix" and not module.check_mode and problems:

@@ -122,6 +122,7 @@ from ansible_collections.mpquic.tunnel.plugins.module_utils._mpquic import (
     Answer,
     installed,
     run,
+    shows_diff,
 )
 
 
@@ -179,7 +180,7 @@ def main() -> t.NoReturn:
         "degraded": found["degraded"],
         "interfaces": found["interfaces"],
     }
-    if module._diff and found["changed"]:  # pylint: disable=protected-access # noqa: SLF001
+    if shows_diff(module, found):
         result["diff"] = difference(found)
     problems = remaining(found)
     if mode == "fix" and not module.check_mode and problems:
