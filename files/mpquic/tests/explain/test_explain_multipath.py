@@ -6,7 +6,7 @@ from __future__ import annotations
 from contextlib import closing
 
 import pytest
-from explain_site import PIN, UP, Site, ip, namespace, nft
+from explain_site import PIN, UP, Site, lead, namespace, nft
 from mpquic.host.explain import path
 from mpquic.host.explain.packet import parse
 from nft_table import render
@@ -52,9 +52,7 @@ def site(tmp_path):
             tls_server_pin=PIN,
             lan_routing={"cidrs": ["172.16.6.0/30"], "interface": "lan0", "table": 47001, "priority": 401},
         )
-        ip("rule add priority 401 from 172.16.6.0/30 iif lan0 lookup 47001 protocol 109")
-        ip("route add default dev mp1 metric 10 table 47001 proto 109")
-        ip("route add unreachable default metric 4278198272 table 47001 proto 109")
+        lead("172.16.6.0/30", "lan0", "mp1", 47001, 401)
         yield host
 
 
