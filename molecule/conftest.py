@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 ROOT = Path(__file__).resolve().parent.parent
 LAB = ROOT / "lab" / "lab"
@@ -38,6 +38,12 @@ def run(host: str, command: str, *, check: bool = True, timeout: float = 60) -> 
 def out(host: str, command: str, *, timeout: float = 60) -> str:
     """Return what a shell command on a host prints."""
     return run(host, command, timeout=timeout).stdout
+
+
+def matching(host: str, commands: Iterable[str], pattern: re.Pattern[str]) -> list[str]:
+    """Return what matches of the lines that commands print on a host (300 characters of each); they may fail."""
+    lines = [line for command in commands for line in out(host, f"{command} || true").splitlines()]
+    return [line[:300] for line in lines if pattern.search(line)]
 
 
 def start(host: str, command: str) -> subprocess.Popen[str]:
@@ -115,16 +121,21 @@ class Capture:
         return [line for line in self.lines[wan] if WEB in line or re.search(r"\b172\.16\.\d+\.\d+", line)]
 
 
+def _wait_until_listening(captures: Iterable[subprocess.Popen[str]]) -> None:
+    """Wait until each tcpdump sees what comes."""
+    for process in captures:
+        assert process.stderr is not None
+        while "listening on" not in (line := process.stderr.readline()):
+            assert line, "tcpdump ended"
+
+
 @contextlib.contextmanager
 def capture() -> Iterator[Capture]:
     """Record the IP packets between the client and each ISP router, DHCP aside."""
     result = Capture({})
     command = "exec tcpdump -i access -nn -l -q ip and not port 67 and not port 68"
     running = {i: start(f"isp{i}", command) for i in TUNNELS}
-    for process in running.values():
-        assert process.stderr is not None
-        while "listening on" not in (line := process.stderr.readline()):
-            assert line, "tcpdump ended"
+    _wait_until_listening(running.values())
     try:
         yield result
     finally:
@@ -144,10 +155,7 @@ def watch(*places: tuple[str, str, str], options: str = "") -> Iterator[dict[tup
         # what it runs there.
         command = f"echo $$ >/tmp/watch-{interface}; exec tcpdump -i {interface} -nn -l -q -B 4096 {options} '{wanted}'"
         running[place, interface] = start(place, f"{command} >/tmp/watch-{interface}.txt")
-    for process in running.values():
-        assert process.stderr is not None
-        while "listening on" not in (line := process.stderr.readline()):
-            assert line, "tcpdump ended"
+    _wait_until_listening(running.values())
     try:
         yield seen
     finally:

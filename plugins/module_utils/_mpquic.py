@@ -64,6 +64,21 @@ def ask(module: AnsibleModule, arguments: list[str]) -> Answer:
     return Answer(rc, result)
 
 
+def shows_diff(module: AnsibleModule, found: dict[str, t.Any]) -> bool:
+    """Tell whether something changed, or would, and the operator asked to see it."""
+    return bool(found["changed"] and module._diff)  # pylint: disable=protected-access # noqa: SLF001
+
+
 def instance_arguments(module: AnsibleModule) -> list[str]:
     """Return the arguments that choose instances."""
     return [module.params["target"], "--instances", module.params["instances_dir"]]
+
+
+def conclude(module: AnsibleModule, result: dict[str, t.Any], problems: list[str], *, failed: bool) -> t.NoReturn:
+    """End a check or a fix. A fix warns of the problems that remain, and fails with them when a repair has failed."""
+    if module.params["mode"] == "fix" and not module.check_mode:
+        if failed:
+            module.fail_json(msg="; ".join(problems), **result)
+        for problem in problems:
+            module.warn(problem)
+    module.exit_json(**result)

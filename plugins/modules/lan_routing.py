@@ -143,9 +143,11 @@ from ansible_collections.mpquic.tunnel.plugins.module_utils._mpquic import (
     INSTANCE_ARGUMENTS,
     OK,
     Answer,
+    conclude,
     installed,
     instance_arguments,
     run,
+    shows_diff,
 )
 
 
@@ -187,10 +189,10 @@ def main() -> t.NoReturn:
         },
         supports_check_mode=True,
     )
-    mode = module.params["mode"]
-    answer = (
-        run(module, ["routing", mode, *instance_arguments(module)]) if installed(module) else prediction(module.params)
-    )
+    if installed(module):
+        answer = run(module, ["routing", module.params["mode"], *instance_arguments(module)])
+    else:
+        answer = prediction(module.params)
     found = answer.result
     result: dict[str, t.Any] = {
         "changed": found["changed"],
@@ -199,15 +201,11 @@ def main() -> t.NoReturn:
         "tunnels": found["tunnels"],
         "stale": found["stale"],
     }
-    if module._diff and found["changed"]:  # pylint: disable=protected-access # noqa: SLF001
+    if shows_diff(module, found):
         result["diff"] = difference(found)
     problems = remaining(found)
-    if mode == "fix" and not module.check_mode and problems:
-        if any(" fix_failed: " in problem for problem in problems):
-            module.fail_json(msg="; ".join(problems), **result)
-        for problem in problems:
-            module.warn(problem)
-    module.exit_json(**result)
+    failed = any(" fix_failed: " in problem for problem in problems)
+    conclude(module, result, problems, failed=failed)
 
 
 if __name__ == "__main__":

@@ -146,7 +146,12 @@ actions:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.mpquic.tunnel.plugins.module_utils._mpquic import COMMAND_ARGUMENTS, installed, run
+from ansible_collections.mpquic.tunnel.plugins.module_utils._mpquic import (
+    COMMAND_ARGUMENTS,
+    installed,
+    run,
+    shows_diff,
+)
 
 NEW_DEVICE_MTU = 1300
 
@@ -192,7 +197,7 @@ def main() -> t.NoReturn:
     )
     found = run(module, arguments(module.params)).result if installed(module) else prediction(module.params)
     result: dict[str, t.Any] = {"changed": found["changed"], "device": found["after"], "actions": found["actions"]}
-    if module._diff and found["changed"]:  # pylint: disable=protected-access # noqa: SLF001
+    if shows_diff(module, found):
         result["diff"] = {"before": found["before"] or {}, "after": found["after"] or {}}
     module.exit_json(**result)
 

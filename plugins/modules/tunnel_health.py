@@ -182,6 +182,7 @@ from ansible_collections.mpquic.tunnel.plugins.module_utils._mpquic import (
     installed,
     instance_arguments,
     run,
+    shows_diff,
 )
 
 
@@ -221,7 +222,7 @@ def main() -> t.NoReturn:
         module.exit_json(changed=False, healthy=False, degraded=None, tunnels=[])
     found = run(module, arguments(module)).result
     result: dict[str, t.Any] = {key: found[key] for key in ("changed", "healthy", "degraded", "tunnels")}
-    if module._diff and found["changed"]:  # pylint: disable=protected-access # noqa: SLF001
+    if shows_diff(module, found):
         result["diff"] = difference(found)
     module.exit_json(**result)
 

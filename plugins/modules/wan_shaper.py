@@ -120,8 +120,10 @@ from ansible_collections.mpquic.tunnel.plugins.module_utils._mpquic import (
     COMMAND_ARGUMENTS,
     OK,
     Answer,
+    conclude,
     installed,
     run,
+    shows_diff,
 )
 
 
@@ -167,9 +169,8 @@ def main() -> t.NoReturn:
         },
         supports_check_mode=True,
     )
-    mode = module.params["mode"]
     if installed(module):
-        answer = run(module, ["shaper", mode, "--file", module.params["file"]])
+        answer = run(module, ["shaper", module.params["mode"], "--file", module.params["file"]])
     else:
         answer = prediction(module.params)
     found = answer.result
@@ -179,16 +180,12 @@ def main() -> t.NoReturn:
         "degraded": found["degraded"],
         "interfaces": found["interfaces"],
     }
-    if module._diff and found["changed"]:  # pylint: disable=protected-access # noqa: SLF001
+    if shows_diff(module, found):
         result["diff"] = difference(found)
     problems = remaining(found)
-    if mode == "fix" and not module.check_mode and problems:
-        lines = [f"{problem['code']}: {problem['message']}" for problem in problems]
-        if any(problem["code"] == "fix_failed" for problem in problems):
-            module.fail_json(msg="; ".join(lines), **result)
-        for line in lines:
-            module.warn(line)
-    module.exit_json(**result)
+    lines = [f"{problem['code']}: {problem['message']}" for problem in problems]
+    failed = any(problem["code"] == "fix_failed" for problem in problems)
+    conclude(module, result, lines, failed=failed)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from foreign import QUIC_GO, REFERENCE_CLIENT, REFERENCE_SERVER, Party, Program, Stack
-from wan import OUTER, PORT, until
+from wan import OUTER, PORT, made, until
 from world import CLIENT, CLIENT_LAN, ECHO_PORT, SERVER, TUN_MTU, World
 
 if TYPE_CHECKING:
@@ -42,16 +42,12 @@ print("all")
 @pytest.fixture(scope="module")
 def world(peer: Party) -> Iterator[World]:
     """Run our server with a peer of each kind."""
-    world = World()
-    try:
-        world.make()
+    with made(World()) as world:
         keyed = {"name": "keyed", "pins": [peer.pin], "allowed": [f"{KEYED}/32"]}
         world.configure("server", peers=[keyed], legacy_peers=[LEGACY])
         world.start("server")
         world.wait_state("server", "listening")
         yield world
-    finally:
-        world.close()
 
 
 def client(world: World, *, ids: int = 4, **plan: Any) -> Program:

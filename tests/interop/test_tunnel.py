@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from foreign import QUIC_GO, QUICHE, Party, Program, Stack
-from wan import ADDRESS, OUTER, PORT, sh, until
+from wan import ADDRESS, OUTER, PORT, made, sh, until
 from world import CLIENT, CLIENT_6, CLIENT_LAN, ECHO_PORT, OWN, SERVER, SERVER_6, STRANGERS, TUN_MTU, World
 
 if TYPE_CHECKING:
@@ -32,9 +32,7 @@ DONE = {"kind": "application", "by_peer": False, "code": 0, "reason": "done"}
 @pytest.fixture(scope="module")
 def world(us: Party, peer: Party) -> Iterator[World]:
     """Run our server, which knows two keys."""
-    world = World()
-    try:
-        world.make()
+    with made(World()) as world:
         peers = [
             {"name": "foreign", "pins": [peer.pin], "allowed": OWN},
             {"name": "victim", "pins": [us.pin], "allowed": [f"{VICTIM}/32"]},
@@ -43,8 +41,6 @@ def world(us: Party, peer: Party) -> Iterator[World]:
         world.start("server")
         world.wait_state("server", "listening")
         yield world
-    finally:
-        world.close()
 
 
 def client(world: World, stack: Stack, identity: Party | None, **plan: Any) -> Program:

@@ -196,12 +196,9 @@ class Net:
 @contextlib.contextmanager
 def network(folder: Path, qualities: Sequence[Quality]) -> Iterator[Net]:
     """Make a network, and remove it in the end."""
-    net = Net(folder)
-    try:
+    with contextlib.closing(Net(folder)) as net:
         net.make(qualities)
         yield net
-    finally:
-        net.close()
 
 
 def remove_stale() -> None:

@@ -7,7 +7,7 @@ import re
 import shutil
 
 import pytest
-from conftest import INVENTORY, WEB, instances, out, play, recap, run, wait_for, watch
+from conftest import INVENTORY, WEB, instances, matching, out, play, recap, run, wait_for, watch
 from flows import WEB6, flow, result, server
 from links import ENDS, LAN, VPS_TUN
 from test_flows import SIZE_OF_CALL, ends
@@ -28,8 +28,7 @@ LOOKS = (
 
 def traces(host: str) -> list[str]:
     """Return every line about a host that names the class ``bk``, its addresses, table, mark or place in the shaper."""
-    lines = [line for look in LOOKS for line in out(host, f"{look} || true").splitlines()]
-    return [line[:300] for line in lines if TRACES.search(line)]
+    return matching(host, LOOKS, TRACES)
 
 
 @pytest.fixture(scope="module")

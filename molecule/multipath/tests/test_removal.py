@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from conftest import instances, out
+from conftest import instances, matching
 from paths import ENDS, NAME, apply, ensure, others, recipe
 
 TRACES = re.compile(r"\bmp1\b|10\.200\.17\.|fd6d:7071:1:1:|fd00:6:|\b47001\b|\b45017\b|172\.16\.6\.")
@@ -25,8 +25,7 @@ LOOKS = (
 
 def traces(host: str) -> list[str]:
     """Return every line about a host that names the tunnel, its addresses, port or table, or its LAN."""
-    lines = [line for look in LOOKS for line in out(host, f"{look} 2>/dev/null || true").splitlines()]
-    return [line[:300] for line in lines if TRACES.search(line)]
+    return matching(host, LOOKS, TRACES)
 
 
 @pytest.fixture(scope="module")

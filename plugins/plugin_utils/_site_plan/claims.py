@@ -30,6 +30,11 @@ class Claim:
     own: bool = False
 
 
+def of_key(entries: Iterable[LanTunnel | ClassLink], key: str) -> list[Claim]:
+    """Return what each entry has for a key."""
+    return [Claim(getattr(entry, key), key, entry.where, entry) for entry in entries]
+
+
 def of_tunnel(tunnel: LanTunnel) -> Iterator[Claim]:
     """Yield the networks of a tunnel that takes all of a LAN."""
     yield Claim(tunnel.tun_cidr, "tun_cidr", tunnel.where, tunnel)
@@ -74,6 +79,12 @@ def same(claims: Iterable[Claim], problems: Problems, quiet: Callable[[Claim, Cl
         other = first.setdefault(claim.value, claim)
         if other is not claim and not quiet(other, claim):
             problems.clash(at(claim), claim.value, f"already used by {other.where}")
+
+
+def refuse_overlaps(claims: Sequence[Claim], problems: Problems, quiet: Callable[[Claim, Claim], bool]) -> None:
+    """Record every network that overlaps one of an earlier claim, unless ``quiet`` says that this is told elsewhere."""
+    for a, b in overlapping(claims, quiet):
+        problems.clash(at(b), b.value, f"overlaps {a.key} {a.value} of {a.where}")
 
 
 def overlapping(claims: Sequence[Claim], quiet: Callable[[Claim, Claim], bool]) -> Iterator[tuple[Claim, Claim]]:

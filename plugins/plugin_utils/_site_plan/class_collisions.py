@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.claims import (
     Claim,
     at,
+    of_key,
     of_link_lans,
     of_link_tuns,
     of_tunnel,
@@ -31,8 +32,7 @@ _LONGEST_PEER = 64
 
 def of_client(client: Client, problems: Problems) -> None:
     """Compare what is on one client."""
-    ids = (Claim(link.id, "id", link.where, link) for link in client.links)
-    same(ids, problems, lambda _a, _b: False)
+    same(of_key(client.links, "id"), problems, lambda _a, _b: False)
     _wans(client, problems)
     for link in client.links:
         for item in link.classes:
@@ -49,20 +49,18 @@ def of_server(clients: Sequence[Client], problems: Problems) -> None:
     for members in instances.values():
         _share(members, problems)
     # One link speaks for those that share its instance.
-    leaders = [members[0] for members in instances.values()]
+    leaders = [members[0][1] for members in instances.values()]
     owners = {id(link): client for client in clients for link in client.links}
 
     def of_one_client(a: Claim, b: Claim) -> bool:
         return owners.get(id(a.entry), a) is owners.get(id(b.entry), b)
 
-    ids = (Claim(link.id, "id", link.where, link) for _client, link in leaders)
-    same(ids, problems, of_one_client)
+    same(of_key(leaders, "id"), problems, of_one_client)
     tunnels = [tunnel for client in clients for tunnel in client.tunnels]
     for key, of_link in (("port", "port"), ("tun_name", "server_tun")):
-        claims = [Claim(getattr(tunnel, key), key, tunnel.where, tunnel) for tunnel in tunnels]
-        claims += [Claim(getattr(link, of_link), of_link, link.where, link) for _client, link in leaders]
+        claims = [*of_key(tunnels, key), *of_key(leaders, of_link)]
         same(claims, problems, lambda a, b: not isinstance(b.entry, ClassLink) or same_number(a, b))
-    _networks(clients, [link for _client, link in leaders], of_one_client, problems)
+    _networks(clients, leaders, of_one_client, problems)
 
 
 def networks(client: Client) -> Iterator[Claim]:

@@ -17,14 +17,18 @@ from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import (
 )
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.class_model import ClassLink
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Rates
-from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import one_line
 
 if TYPE_CHECKING:
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Tunnel
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import Problems
 
 VARIABLE = "mpquic_class_tunnels"
-REQUIRED = ("id", "wan", "classes")
+#: What each is, as messages say it.
+REQUIRED = {
+    "id": "the link's number",
+    "wan": "the interface it leaves by",
+    "classes": "a list of classes such as {name: df, default: true}",
+}
 OPTIONAL = (
     "suffix",
     "lans",
@@ -52,12 +56,9 @@ def read(
     problems: Problems,
 ) -> tuple[ClassLink, ...]:
     """Read the class links of a client. ``tunnels`` are its others, None when some of these could not be read."""
-    where = f"{host}: {VARIABLE}"
-    entries = variables.get(VARIABLE, [])
-    if not isinstance(entries, Sequence) or isinstance(entries, str):
-        problems.unexpected(where, entries, "a list of links such as {id: 1, wan: enp7s7, classes: [...]}")
-        return ()
-    found = (_link(entry, f"{where}[{index}]", wans, tunnels, problems) for index, entry in enumerate(entries))
+    expected = "a list of links such as {id: 1, wan: enp7s7, classes: [...]}"
+    entries = keys.entries(variables.get(VARIABLE, []), f"{host}: {VARIABLE}", expected, problems)
+    found = (_link(entry, where, wans, tunnels, problems) for where, entry in entries)
     return tuple(link for link in found if link)
 
 
@@ -68,17 +69,10 @@ def _link(
     if not isinstance(entry, Mapping):
         problems.unexpected(where, entry, "a mapping with the keys id, wan and classes")
         return None
-    if "id" in entry:
-        where = f"{where} (id {one_line(entry['id'])})"
-    keys.refuse_unknown(entry, where, REQUIRED + OPTIONAL, problems)
+    where = keys.with_id(entry, where)
+    keys.refuse_unknown(entry, where, (*REQUIRED, *OPTIONAL), problems)
     errors_before = len(problems.errors)
-    for key, expected in (
-        ("id", "the link's number"),
-        ("wan", "the interface it leaves by"),
-        ("classes", "a list of classes such as {name: df, default: true}"),
-    ):
-        if key not in entry:
-            problems.missing(f"{where}: {key}", expected)
+    keys.require(entry, where, REQUIRED, problems)
     fields = _fields(entry, where, problems)
     of_wan = [tunnel for tunnel in tunnels or () if tunnel.wan == fields["wan"]]
     fields["rates"] = wans.get(str(fields["wan"]), Rates())
@@ -100,9 +94,7 @@ def _link(
 
 def _fields(entry: Mapping[str, Any], where: str, problems: Problems) -> dict[str, Any]:
     """Read the values that need no others, and put the numbering's defaults in place of those that are not there."""
-    # An id that is wrong is reported once; 1 stands in so that the other keys are read too.
-    number = values.integer(entry["id"], f"{where}: id", numbering.LINK_IDS, problems) if "id" in entry else None
-    n = number or numbering.LINK_IDS[0]
+    n = keys.number(entry, where, numbering.LINK_IDS, problems)
     fields: dict[str, Any] = {
         "id": n,
         "wan": None,
@@ -117,11 +109,9 @@ def _fields(entry: Mapping[str, Any], where: str, problems: Problems) -> dict[st
         fields["wan"] = values.interface(entry["wan"], f"{where}: wan", problems)
     if "server_tun" in entry:
         fields["server_tun"] = values.instance_name(entry["server_tun"], f"{where}: server_tun", problems)
-    for key, allowed in (("port", keys.PORTS), ("first", _FIRSTS), ("tun_mtu", keys.MTUS)):
-        if key in entry:
-            fields[key] = values.integer(entry[key], f"{where}: {key}", allowed, problems)
-    if "log_level" in entry:
-        fields["log_level"] = values.choice(entry["log_level"], f"{where}: log_level", keys.LOG_LEVELS, problems)
+    integers = {"port": keys.PORTS, "first": _FIRSTS, "tun_mtu": keys.MTUS}
+    fields |= keys.given(entry, where, values.integer, integers, problems)
+    fields |= keys.given(entry, where, values.choice, {"log_level": keys.LOG_LEVELS}, problems)
     return fields
 
 

@@ -133,15 +133,14 @@ def _class(entry: object, position: int, number: int, link: Around, problems: Pr
         "nat": True,
         "number": number,
     }
-    for key, allowed in (
-        ("number", numbering.CLASS_NUMBERS),
-        ("priority", _SHAPER_PRIORITIES),
-        ("share", _SHARES),
-        ("table", keys.TABLES),
-        ("rule_priority", keys.PRIORITIES),
-    ):
-        if key in entry:
-            fields[key] = values.integer(entry[key], f"{where}: {key}", allowed, problems)
+    integers = {
+        "number": numbering.CLASS_NUMBERS,
+        "priority": _SHAPER_PRIORITIES,
+        "share": _SHARES,
+        "table": keys.TABLES,
+        "rule_priority": keys.PRIORITIES,
+    }
+    fields |= keys.given(entry, where, values.integer, integers, problems)
     for key in ("default", "nat"):
         if key in entry:
             fields[key] = values.boolean(entry[key], f"{where}: {key}", problems)

@@ -11,8 +11,9 @@ from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import cl
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.claims import (
     Claim,
     at,
+    of_key,
     of_tunnel,
-    overlapping,
+    refuse_overlaps,
     same,
     same_number,
 )
@@ -70,8 +71,7 @@ def _interfaces(client: Client, problems: Problems) -> None:
         wans.setdefault(link.wan, link.where)
     for path in (path for tunnel in client.multipaths for path in tunnel.paths):
         wans.setdefault(path.wan, path.where)
-    of_lans = (*client.tunnels, *client.multipaths)
-    lans = [Claim(tunnel.lan, "lan", tunnel.where, tunnel) for tunnel in of_lans]
+    lans = of_key((*client.tunnels, *client.multipaths), "lan")
     lans += [Claim(lan.interface, lan.key, link.where, link) for link in client.links for lan in link.lans if lan.own]
     first_lans: dict[str, str] = {}
     for lan in lans:
@@ -86,8 +86,7 @@ def _interfaces(client: Client, problems: Problems) -> None:
 
 def _tuns(client: Client) -> Iterator[Claim]:
     """Yield the TUN devices of a client."""
-    for tunnel in (*client.tunnels, *client.multipaths):
-        yield Claim(tunnel.tun_name, "tun_name", tunnel.where, tunnel)
+    yield from of_key((*client.tunnels, *client.multipaths), "tun_name")
     for link in client.links:
         for item in link.classes:
             yield Claim(item.tun_name, "name and suffix", item.where, link)
@@ -97,9 +96,9 @@ def _numbers(client: Client, problems: Problems) -> None:
     """Check what must be unique on one client."""
     items = [(item, link) for link in client.links for item in link.classes]
     for key, of_class in (("table", "table"), ("priority", "rule_priority")):
-        claims = [Claim(getattr(tunnel, key), key, tunnel.where, tunnel) for tunnel in client.tunnels]
+        claims = of_key(client.tunnels, key)
         claims += [Claim(getattr(item, of_class), of_class, item.where, link) for item, link in items]
-        claims += [Claim(getattr(tunnel, of_class), of_class, tunnel.where, tunnel) for tunnel in client.multipaths]
+        claims += of_key(client.multipaths, of_class)
         same(claims, problems, same_number)
     # Two tunnels are told apart on their VPS.
     same(_tuns(client), problems, lambda a, b: a.key == b.key == "tun_name" or same_number(a, b))
@@ -119,13 +118,11 @@ def _prefixes_of_one(tunnel: LanTunnel, problems: Problems) -> None:
 def _of_server(clients: Sequence[Client], problems: Problems) -> None:
     """Compare the tunnels of one VPS."""
     tunnels = [tunnel for client in clients for tunnel in client.tunnels]
-    same((Claim(tunnel.id, "id", tunnel.where, tunnel) for tunnel in tunnels), problems, lambda _a, _b: False)
+    same(of_key(tunnels, "id"), problems, lambda _a, _b: False)
     for key in ("port", "tun_name"):
-        claims = (Claim(getattr(tunnel, key), key, tunnel.where, tunnel) for tunnel in tunnels)
-        same(claims, problems, same_number)
+        same(of_key(tunnels, key), problems, same_number)
     networks = [claim for tunnel in tunnels for claim in of_tunnel(tunnel)]
-    for a, b in overlapping(networks, lambda a, b: a.entry is b.entry or same_number(a, b)):
-        problems.clash(at(b), b.value, f"overlaps {a.key} {a.value} of {a.where}")
+    refuse_overlaps(networks, problems, lambda a, b: a.entry is b.entry or same_number(a, b))
 
 
 def _covers_server(claims: Iterable[Claim], addresses: Iterable[IPAddress], name: str, problems: Problems) -> None:

@@ -37,7 +37,12 @@ VARIABLES = (
     "mpquic_bind_address",
     *trust.VARIABLES,
 )
-REQUIRED = ("id", "wan", "lan")
+#: What each is, as messages say it.
+REQUIRED = {
+    "id": "the tunnel's number",
+    "wan": "the interface it leaves by",
+    "lan": "the interface of its LAN",
+}
 OPTIONAL = (
     "lan_cidrs",
     "port",
@@ -156,12 +161,9 @@ def _tunnels(
         if class_inventory.VARIABLE not in variables and multipath_inventory.VARIABLE not in variables:
             problems.missing(where, expected)
         return ()
-    entries = variables["mpquic_tunnels"]
-    if not isinstance(entries, Sequence) or isinstance(entries, str):
-        problems.unexpected(where, entries, expected)
-        return ()
-    read_entries = (_tunnel(entry, f"{where}[{index}]", wans, problems) for index, entry in enumerate(entries))
-    return tuple(tunnel for tunnel in read_entries if tunnel)
+    entries = keys.entries(variables["mpquic_tunnels"], where, expected, problems)
+    found = (_tunnel(entry, place, wans, problems) for place, entry in entries)
+    return tuple(tunnel for tunnel in found if tunnel)
 
 
 def _tunnel(entry: object, where: str, wans: Mapping[str, Rates], problems: Problems) -> Tunnel | None:
@@ -169,17 +171,10 @@ def _tunnel(entry: object, where: str, wans: Mapping[str, Rates], problems: Prob
     if not isinstance(entry, Mapping):
         problems.unexpected(where, entry, "a mapping with the keys id, wan and lan")
         return None
-    if "id" in entry:
-        where = f"{where} (id {one_line(entry['id'])})"
-    keys.refuse_unknown(entry, where, REQUIRED + OPTIONAL, problems)
+    where = keys.with_id(entry, where)
+    keys.refuse_unknown(entry, where, (*REQUIRED, *OPTIONAL), problems)
     errors_before = len(problems.errors)
-    for key, expected in (
-        ("id", "the tunnel's number"),
-        ("wan", "the interface it leaves by"),
-        ("lan", "the interface of its LAN"),
-    ):
-        if key not in entry:
-            problems.missing(f"{where}: {key}", expected)
+    keys.require(entry, where, REQUIRED, problems)
     fields = _fields(entry, where, problems)
     keys.needs_of_ipv6(fields, numbering.tun_network6, where, problems)
     fields["budget"] = keys.budget(entry, where, problems)
@@ -189,9 +184,7 @@ def _tunnel(entry: object, where: str, wans: Mapping[str, Rates], problems: Prob
 
 def _fields(entry: Mapping[str, Any], where: str, problems: Problems) -> dict[str, Any]:
     """Read every value that is given, and put the numbering's defaults in place of the others."""
-    # An id that is wrong is reported once; 1 stands in so that the other keys are read too.
-    number = values.integer(entry["id"], f"{where}: id", numbering.IDS, problems) if "id" in entry else None
-    i = number or numbering.IDS[0]
+    i = keys.number(entry, where, numbering.IDS, problems)
     fields: dict[str, Any] = {
         "id": i,
         "lan_cidrs": (numbering.lan_network(i),),
@@ -206,19 +199,10 @@ def _fields(entry: Mapping[str, Any], where: str, problems: Problems) -> dict[st
     for key in ("wan", "lan", "tun_name"):
         if key in entry:
             fields[key] = values.interface(entry[key], f"{where}: {key}", problems)
-    for key, allowed in (
-        ("port", keys.PORTS),
-        ("tun_mtu", keys.MTUS),
-        ("table", keys.TABLES),
-        ("priority", keys.PRIORITIES),
-    ):
-        if key in entry:
-            fields[key] = values.integer(entry[key], f"{where}: {key}", allowed, problems)
-    if "log_level" in entry:
-        fields["log_level"] = values.choice(entry["log_level"], f"{where}: log_level", keys.LOG_LEVELS, problems)
-    for key, kind in (("tun_cidr", keys.TUN), ("tun_cidr6", keys.TUN6)):
-        if key in entry:
-            fields[key] = values.network(entry[key], f"{where}: {key}", kind, problems)
+    integers = {"port": keys.PORTS, "tun_mtu": keys.MTUS, "table": keys.TABLES, "priority": keys.PRIORITIES}
+    fields |= keys.given(entry, where, values.integer, integers, problems)
+    fields |= keys.given(entry, where, values.choice, {"log_level": keys.LOG_LEVELS}, problems)
+    fields |= keys.given(entry, where, values.network, {"tun_cidr": keys.TUN, "tun_cidr6": keys.TUN6}, problems)
     if "lan_cidrs" in entry:
         fields["lan_cidrs"] = keys.lan_cidrs(entry["lan_cidrs"], f"{where}: lan_cidrs", problems)
     return fields

@@ -4,17 +4,20 @@
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import values
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Budget, Rates
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import one_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.addresses import IPNetwork
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import Problems
+
+_Kind = TypeVar("_Kind")
 
 RATES = ("rate", "rate_up", "rate_down")
 BUDGET = ("budget_rate", "budget_packets")
@@ -35,6 +38,26 @@ _LANS = values.Networks({4: range(8, 33), 6: range(16, 129)}, "172.16.1.0/30")
 _BUDGET_PACKETS = range(1, 10**9 + 1)
 
 
+def entries(value: object, where: str, expected: str, problems: Problems) -> list[tuple[str, object]]:
+    """Return the entries of a list, each behind its place."""
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        problems.unexpected(where, value, expected)
+        return []
+    return [(f"{where}[{index}]", entry) for index, entry in enumerate(value)]
+
+
+def with_id(entry: Mapping[str, Any], where: str) -> str:
+    """Return how messages call an entry of a list: by its id as well, right or wrong, if it has one."""
+    return f"{where} (id {one_line(entry['id'])})" if "id" in entry else where
+
+
+def require(entry: Mapping[str, Any], where: str, required: Mapping[str, str], problems: Problems) -> None:
+    """Record every key that an entry lacks; ``required`` says what is expected of each."""
+    for key, expected in required.items():
+        if key not in entry:
+            problems.missing(f"{where}: {key}", expected)
+
+
 def refuse_unknown(entry: Mapping[str, Any], where: str, known: Sequence[str], problems: Problems) -> None:
     """Record every key that an entry should not have."""
     for key in entry:
@@ -44,13 +67,30 @@ def refuse_unknown(entry: Mapping[str, Any], where: str, known: Sequence[str], p
             problems.errors.append(f"{where}: {one_line(key)}: unknown key, {hint}")
 
 
+def number(entry: Mapping[str, Any], where: str, allowed: range, problems: Problems) -> int:
+    """Read the id of an entry. The first stands in for one that is wrong, so that the other keys are read too."""
+    found = values.integer(entry["id"], f"{where}: id", allowed, problems) if "id" in entry else None
+    return found or allowed[0]
+
+
+def given(
+    entry: Mapping[str, Any],
+    where: str,
+    read: Callable[[object, str, _Kind, Problems], object],
+    allowed: Mapping[str, _Kind],
+    problems: Problems,
+) -> dict[str, Any]:
+    """Read those of some keys that an entry has, with one of ``values``; ``allowed`` is what may stand in each."""
+    return {key: read(entry[key], f"{where}: {key}", kind, problems) for key, kind in allowed.items() if key in entry}
+
+
 def rates(entry: Mapping[str, Any], where: str, otherwise: Rates, problems: Problems) -> Rates:
     """Read the rates of an entry; ``rate`` is for both ways, the others are for one and come first."""
-    given = {key: values.rate(entry[key], f"{where}: {key}", problems) for key in RATES if key in entry}
-    both = given.get("rate")
+    found = {key: values.rate(entry[key], f"{where}: {key}", problems) for key in RATES if key in entry}
+    both = found.get("rate")
     return Rates(
-        up=given.get("rate_up") or both or otherwise.up,
-        down=given.get("rate_down") or both or otherwise.down,
+        up=found.get("rate_up") or both or otherwise.up,
+        down=found.get("rate_down") or both or otherwise.down,
     )
 
 

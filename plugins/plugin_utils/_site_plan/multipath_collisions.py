@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.claims import (
     Claim,
-    at,
+    of_key,
     of_link_lans,
     of_link_tuns,
     of_tunnel,
-    overlapping,
+    refuse_overlaps,
     same,
     same_number,
 )
@@ -45,14 +45,12 @@ def of_server(clients: Sequence[Client], problems: Problems) -> None:
     multipaths = [tunnel for client in clients for tunnel in client.multipaths]
     if not multipaths:
         return
-    same((Claim(tunnel.id, "id", tunnel.where, tunnel) for tunnel in multipaths), problems, lambda _a, _b: False)
+    same(of_key(multipaths, "id"), problems, lambda _a, _b: False)
     others = [tunnel for client in clients for tunnel in client.tunnels]
     # One link speaks for those that share its instance.
     leaders = [members[0][1] for members in by_port(clients).values()]
     for key, of_link in (("port", "port"), ("tun_name", "server_tun")):
-        claims = [Claim(getattr(tunnel, key), key, tunnel.where, tunnel) for tunnel in others]
-        claims += [Claim(getattr(link, of_link), of_link, link.where, link) for link in leaders]
-        claims += [Claim(getattr(tunnel, key), key, tunnel.where, tunnel) for tunnel in multipaths]
+        claims = [*of_key(others, key), *of_key(leaders, of_link), *of_key(multipaths, key)]
         same(claims, problems, lambda a, b: not _is_multipath(b) or same_number(a, b))
     claims = [claim for tunnel in others for claim in of_tunnel(tunnel)]
     claims += [claim for link in leaders for claim in of_link_tuns(link)]
@@ -68,8 +66,7 @@ def of_server(clients: Sequence[Client], problems: Problems) -> None:
         owner = link_owners.get(id(a.entry)) if a.interface is not None else None
         return owner is not None and owner is owners[id(b.entry)]
 
-    for a, b in overlapping(claims, quiet):
-        problems.clash(at(b), b.value, f"overlaps {a.key} {a.value} of {a.where}")
+    refuse_overlaps(claims, problems, quiet)
 
 
 def _is_multipath(claim: Claim) -> bool:
@@ -80,8 +77,7 @@ def _classified_lans(client: Client, problems: Problems) -> None:
     """Check that no class link takes what a multipath tunnel is for, behind NAT or not."""
     claims = [claim for link in client.links for claim in of_link_lans(link) if claim.own]
     claims += [claim for tunnel in client.multipaths for claim in of_tunnel(tunnel)]
-    for a, b in overlapping(claims, lambda a, b: _is_multipath(a) or not _is_multipath(b)):
-        problems.clash(at(b), b.value, f"overlaps {a.key} {a.value} of {a.where}")
+    refuse_overlaps(claims, problems, lambda a, b: _is_multipath(a) or not _is_multipath(b))
 
 
 def _unheld(client: Client, tunnel: MultipathTunnel, problems: Problems) -> None:

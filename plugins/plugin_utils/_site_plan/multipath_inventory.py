@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import (
@@ -14,14 +14,19 @@ from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import (
     values,
 )
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.multipath_model import MultipathTunnel
-from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import one_line
 
 if TYPE_CHECKING:
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Rates
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import Problems
 
 VARIABLE = "mpquic_multipath_tunnels"
-REQUIRED = ("id", "lan", "lan_cidrs", "paths")
+#: What each is, as messages say it.
+REQUIRED = {
+    "id": "the tunnel's number",
+    "lan": "the interface of its LAN",
+    "lan_cidrs": "the prefixes behind it such as [172.16.6.0/30]",
+    "paths": "the WANs it leaves by such as [{wan: enp7s3}, {wan: enp7s4}]",
+}
 OPTIONAL = (
     "policy",
     "dataplane",
@@ -43,13 +48,9 @@ def read(
     host: str, variables: Mapping[str, Any], wans: Mapping[str, Rates], problems: Problems
 ) -> tuple[MultipathTunnel, ...]:
     """Read the multipath tunnels of a client. ``wans`` is what is known of its WANs."""
-    where = f"{host}: {VARIABLE}"
-    entries = variables.get(VARIABLE, [])
-    if not isinstance(entries, Sequence) or isinstance(entries, str):
-        expected = "a list of tunnels such as {id: 1, lan: enp7s2, lan_cidrs: [172.16.6.0/30], paths: [...]}"
-        problems.unexpected(where, entries, expected)
-        return ()
-    found = (_tunnel(entry, f"{where}[{index}]", wans, problems) for index, entry in enumerate(entries))
+    expected = "a list of tunnels such as {id: 1, lan: enp7s2, lan_cidrs: [172.16.6.0/30], paths: [...]}"
+    entries = keys.entries(variables.get(VARIABLE, []), f"{host}: {VARIABLE}", expected, problems)
+    found = (_tunnel(entry, where, wans, problems) for where, entry in entries)
     return tuple(tunnel for tunnel in found if tunnel)
 
 
@@ -58,18 +59,10 @@ def _tunnel(entry: object, where: str, wans: Mapping[str, Rates], problems: Prob
     if not isinstance(entry, Mapping):
         problems.unexpected(where, entry, f"a mapping with the keys {', '.join(REQUIRED)}")
         return None
-    if "id" in entry:
-        where = f"{where} (id {one_line(entry['id'])})"
-    keys.refuse_unknown(entry, where, REQUIRED + OPTIONAL, problems)
+    where = keys.with_id(entry, where)
+    keys.refuse_unknown(entry, where, (*REQUIRED, *OPTIONAL), problems)
     errors_before = len(problems.errors)
-    for key, expected in (
-        ("id", "the tunnel's number"),
-        ("lan", "the interface of its LAN"),
-        ("lan_cidrs", "the prefixes behind it such as [172.16.6.0/30]"),
-        ("paths", "the WANs it leaves by such as [{wan: enp7s3}, {wan: enp7s4}]"),
-    ):
-        if key not in entry:
-            problems.missing(f"{where}: {key}", expected)
+    keys.require(entry, where, REQUIRED, problems)
     fields = _fields(entry, where, problems)
     keys.needs_of_ipv6(fields, numbering.multipath_network6, where, problems)
     fields["budget"] = keys.budget(entry, where, problems)
@@ -88,10 +81,7 @@ def _tunnel(entry: object, where: str, wans: Mapping[str, Rates], problems: Prob
 
 def _fields(entry: Mapping[str, Any], where: str, problems: Problems) -> dict[str, Any]:
     """Read the values that need no others, and put the numbering's defaults in place of those that are not there."""
-    # An id that is wrong is reported once; 1 stands in so that the other keys are read too.
-    allowed = numbering.MULTIPATH_IDS
-    number = values.integer(entry["id"], f"{where}: id", allowed, problems) if "id" in entry else None
-    n = number or allowed[0]
+    n = keys.number(entry, where, numbering.MULTIPATH_IDS, problems)
     fields: dict[str, Any] = {
         "id": n,
         "lan": None,
@@ -112,19 +102,15 @@ def _fields(entry: Mapping[str, Any], where: str, problems: Problems) -> dict[st
         fields["lan_cidrs"] = keys.lan_cidrs(entry["lan_cidrs"], f"{where}: lan_cidrs", problems)
     if "tun_name" in entry:
         fields["tun_name"] = values.instance_name(entry["tun_name"], f"{where}: tun_name", problems)
-    for key, numbers in (
-        ("port", keys.PORTS),
-        ("tun_mtu", keys.MTUS),
-        ("table", keys.TABLES),
-        ("rule_priority", keys.PRIORITIES),
-        ("telemetry_interval", _INTERVALS),
-    ):
-        if key in entry:
-            fields[key] = values.integer(entry[key], f"{where}: {key}", numbers, problems)
-    for key, words in (("log_level", keys.LOG_LEVELS), ("policy", dataplane.POLICIES)):
-        if key in entry:
-            fields[key] = values.choice(entry[key], f"{where}: {key}", words, problems)
-    for key, kind in (("tun_cidr", keys.TUN), ("tun_cidr6", keys.TUN6)):
-        if key in entry:
-            fields[key] = values.network(entry[key], f"{where}: {key}", kind, problems)
+    integers = {
+        "port": keys.PORTS,
+        "tun_mtu": keys.MTUS,
+        "table": keys.TABLES,
+        "rule_priority": keys.PRIORITIES,
+        "telemetry_interval": _INTERVALS,
+    }
+    fields |= keys.given(entry, where, values.integer, integers, problems)
+    words = {"log_level": keys.LOG_LEVELS, "policy": dataplane.POLICIES}
+    fields |= keys.given(entry, where, values.choice, words, problems)
+    fields |= keys.given(entry, where, values.network, {"tun_cidr": keys.TUN, "tun_cidr6": keys.TUN6}, problems)
     return fields

@@ -53,9 +53,8 @@ def _path(entry: object, tunnel: str, place: str, wans: Mapping[str, Rates], pro
         fields["wan"] = values.interface(entry["wan"], f"{where}: wan", problems)
     else:
         problems.missing(f"{where}: wan", "the interface it leaves by")
-    for key, allowed in (("priority", _PRIORITIES), ("weight", _WEIGHTS), ("connections", _CONNECTIONS)):
-        if key in entry:
-            fields[key] = values.integer(entry[key], f"{where}: {key}", allowed, problems)
+    integers = {"priority": _PRIORITIES, "weight": _WEIGHTS, "connections": _CONNECTIONS}
+    fields |= keys.given(entry, where, values.integer, integers, problems)
     fields["name"] = fields["wan"]
     if "name" in entry:
         fields["name"] = _name(entry["name"], f"{where}: name", problems)

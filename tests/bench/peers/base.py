@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tests.bench.shell import Process, inside, last_line, started, succeeds, wait_until
+from tests.bench.shell import Process, inside, last_line, run, started, succeeds, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -53,9 +53,9 @@ class Peer(ABC):
     def prepare(self) -> None:  # noqa: B027 - most need nothing
         """Get what it needs. Raises UnavailableError when that cannot be had here."""
 
-    @abstractmethod
     def version(self) -> str:
-        """Return which version is measured."""
+        """Return which version is measured: dpkg's, unless the peer is of no package."""
+        return run("dpkg-query", "-W", "-f", "${Version}", self.package)
 
     @abstractmethod
     def tunnel(

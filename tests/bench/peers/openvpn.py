@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.bench.peers.base import MTU, Peer, Tunnel, carried, inner
-from tests.bench.shell import Process, inside, run
+from tests.bench.shell import Process, inside
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,10 +27,6 @@ class OpenVpn(Peer):
     name = "openvpn"
     label = "OpenVPN"
     package = "openvpn"
-
-    def version(self) -> str:
-        """Ask dpkg."""
-        return run("dpkg-query", "-W", "-f", "${Version}", self.package)
 
     @contextlib.contextmanager
     def tunnel(self, ends: Ends, where: Path, number: int = 1, rate: str | None = None) -> Iterator[Tunnel]:

@@ -29,10 +29,6 @@ class WireguardGo(Peer):
     label = "wireguard-go, Debian 12"
     package = "wireguard-go"
 
-    def version(self) -> str:
-        """Ask dpkg."""
-        return run("dpkg-query", "-W", "-f", "${Version}", self.package)
-
     def program(self) -> Path:
         """Return the program to run."""
         return Path("/usr/bin/wireguard-go")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,11 +18,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def netns(tmp_path: Path) -> Iterator[Namespace]:
-    namespace = Namespace(tmp_path)
-    try:
+    with closing(Namespace(tmp_path)) as namespace:
         yield namespace
-    finally:
-        namespace.close()
 
 
 @pytest.fixture

@@ -119,11 +119,8 @@ def kept(netns: Namespace) -> Iterator[Keeper]:
     ):
         netns.ip(f"tuntap add {name} {kind}")
     netns.ip("link add dummy type veth peer name peer")
-    found = Keeper(netns)
-    try:
+    with contextlib.closing(Keeper(netns)) as found:
         yield found
-    finally:
-        found.close()
 
 
 def mtus(netns: Namespace) -> dict[str, int]:

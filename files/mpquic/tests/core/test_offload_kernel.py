@@ -11,6 +11,7 @@ import os
 import random
 import struct
 from collections import Counter
+from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -28,11 +29,8 @@ pytestmark = [pytest.mark.netns, pytest.mark.skipif(os.geteuid() != 0, reason="n
 
 @pytest.fixture(scope="module")
 def kernel() -> Iterator[Kernel]:
-    found = Kernel()
-    try:
+    with closing(Kernel()) as found:
         yield found
-    finally:
-        found.close()
 
 
 #: No operation, three times, and the end of the list: IPv4 options that nobody acts on.

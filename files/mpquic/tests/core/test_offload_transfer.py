@@ -10,6 +10,7 @@ import selectors
 import socket
 import time
 from collections import Counter
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -106,20 +107,14 @@ class Pair:
 
 @pytest.fixture
 def pair(request: pytest.FixtureRequest) -> Iterator[Pair]:
-    found = Pair(plain=getattr(request, "param", False))
-    try:
+    with closing(Pair(plain=getattr(request, "param", False))) as found:
         yield found
-    finally:
-        found.close()
 
 
 @pytest.fixture
 def kernel() -> Iterator[Kernel]:
-    found = Kernel()
-    try:
+    with closing(Kernel()) as found:
         yield found
-    finally:
-        found.close()
 
 
 class Flow:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from multiwan import MultiWan
-from wan import Wan
+from wan import Wan, made
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -15,29 +15,17 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def wan() -> Iterator[Wan]:
-    world = Wan()
-    try:
-        world.make()
+    with made(Wan()) as world:
         yield world
-    finally:
-        world.close()
 
 
 @pytest.fixture
 def wans() -> Iterator[MultiWan]:
-    world = MultiWan()
-    try:
-        world.make()
+    with made(MultiWan()) as world:
         yield world
-    finally:
-        world.close()
 
 
 @pytest.fixture
 def sixteen() -> Iterator[MultiWan]:
-    world = MultiWan(16)
-    try:
-        world.make()
+    with made(MultiWan(16)) as world:
         yield world
-    finally:
-        world.close()

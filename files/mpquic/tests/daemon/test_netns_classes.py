@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from routed import CEILING, RoutedWan
-from wan import NOBODY, PORT, TUN, sh, until
+from wan import NOBODY, PORT, TUN, made, sh, until
 
 sys.path.append(str(Path(__file__).parents[1] / "hostile"))
 
@@ -126,12 +126,8 @@ class TwoClasses(RoutedWan):
 
 @pytest.fixture
 def wan() -> Iterator[TwoClasses]:
-    world = TwoClasses()
-    try:
-        world.make()
+    with made(TwoClasses()) as world:
         yield world
-    finally:
-        world.close()
 
 
 def listen(sock: socket.socket, seconds: float = 1.0) -> list[tuple[str, int]]:

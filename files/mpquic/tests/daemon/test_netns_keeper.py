@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from routed import AROUND, CEILING, RoutedWan
-from wan import ADDRESS, NOBODY, TUN, sh, until
+from wan import ADDRESS, NOBODY, TUN, made, sh, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,12 +65,8 @@ class KeptWan(RoutedWan):
 
 @pytest.fixture
 def wan() -> Iterator[KeptWan]:
-    world = KeptWan()
-    try:
-        world.make()
+    with made(KeptWan()) as world:
         yield world
-    finally:
-        world.close()
 
 
 def fitted(wan: KeptWan, path: int, seconds: float = 10) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from routed import AROUND, CEILING, FAR6, RoutedWan, Stream
-from wan import ADDRESS, OTHER, TUN, sh, until
+from wan import ADDRESS, OTHER, TUN, made, sh, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,12 +21,8 @@ ENDS = tuple(ADDRESS)
 
 @pytest.fixture
 def wan() -> Iterator[RoutedWan]:
-    world = RoutedWan()
-    try:
-        world.make()
+    with made(RoutedWan()) as world:
         yield world
-    finally:
-        world.close()
 
 
 def fitted(wan: RoutedWan, mtu: int, seconds: float = 3) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -13,7 +14,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 import yaml
@@ -23,8 +24,9 @@ from mpquic.quic import spki_pin
 from mpquic.quic.selftest import _self_signed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
+_World = TypeVar("_World", bound="Wan")
 TUN = "mpq9"
 PORT = 45009
 NOBODY = 65534
@@ -231,6 +233,14 @@ class Wan:
         for name in self.ns.values():
             sh(f"ip netns del {name}", check=False)
         shutil.rmtree(self.folder)
+
+
+@contextlib.contextmanager
+def made(world: _World) -> Iterator[_World]:
+    """Make a world, and close it at the end however much of it was made."""
+    with contextlib.closing(world):
+        world.make()
+        yield world
 
 
 def command(*arguments: object) -> tuple[int, Any]:

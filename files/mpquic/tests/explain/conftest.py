@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,12 +16,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def bare(tmp_path: Path) -> Iterator[Site]:
-    with namespace():
-        site = Site(tmp_path)
-        try:
-            yield site
-        finally:
-            site.close()
+    with namespace(), closing(Site(tmp_path)) as site:
+        yield site
 
 
 @pytest.fixture

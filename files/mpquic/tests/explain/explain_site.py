@@ -78,6 +78,13 @@ def ip_batch(option: str, *commands: str) -> None:
     subprocess.run(["ip", option, "-batch", "-"], input="\n".join(commands), check=True, text=True)
 
 
+def lead(cidr: str, lan: str, tun: str, table: int, priority: int) -> None:
+    """Lead what comes in from a LAN into a tunnel, and nowhere else."""
+    ip(f"rule add priority {priority} from {cidr} iif {lan} lookup {table} protocol 109")
+    ip(f"route add default dev {tun} metric 10 table {table} proto 109")
+    ip(f"route add unreachable default metric 4278198272 table {table} proto 109")
+
+
 def nft(text: str) -> None:
     done = subprocess.run(["nft", "-f", "-"], input=text, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -175,9 +182,7 @@ class Site:
             tls_server_pin=PIN,
             lan_routing={"cidrs": ["172.16.1.0/30"], "interface": "enp7s2", "table": 45001, "priority": 501},
         )
-        ip("rule add priority 501 from 172.16.1.0/30 iif enp7s2 lookup 45001 protocol 109")
-        ip("route add default dev mpq1 metric 10 table 45001 proto 109")
-        ip("route add unreachable default metric 4278198272 table 45001 proto 109")
+        lead("172.16.1.0/30", "enp7s2", "mpq1", 45001, 501)
 
     def classes(self, matches: dict[str, list[dict[str, Any]]], default: str = "df5") -> None:
         """Plan and load classes: each has the matches given, in the order given."""

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
-from explain_site import PIN, UP, Site, ip, namespace, nft
+from explain_site import PIN, UP, Site, lead, namespace, nft
 from mpquic.host.explain import path
 from mpquic.host.explain.packet import parse
 from nft_table import render
@@ -32,32 +34,26 @@ def told(**states):
 @pytest.fixture
 def site(tmp_path):
     """Make a client that leads a LAN into a tunnel with two WANs, of which only the first is there."""
-    with namespace():
-        host = Site(tmp_path)
-        try:
-            nft(render(NFT))
-            host.tun("lan0", "172.16.6.1/30")
-            host.tun("wan1", "100.64.1.10/24")
-            host.tun("mp1", "10.200.17.1/30")
-            host.instance(
-                "mp1",
-                role="client",
-                multipath_enabled=True,
-                multipath_paths=[
-                    {"name": name, "bind_ip": f"if:{name}", "remote_addr": "203.0.113.10", "remote_port": 45017}
-                    for name in PATHS
-                ],
-                tun_name="mp1",
-                tun_cidr="10.200.17.1/30",
-                tls_server_pin=PIN,
-                lan_routing={"cidrs": ["172.16.6.0/30"], "interface": "lan0", "table": 47001, "priority": 401},
-            )
-            ip("rule add priority 401 from 172.16.6.0/30 iif lan0 lookup 47001 protocol 109")
-            ip("route add default dev mp1 metric 10 table 47001 proto 109")
-            ip("route add unreachable default metric 4278198272 table 47001 proto 109")
-            yield host
-        finally:
-            host.close()
+    with namespace(), closing(Site(tmp_path)) as host:
+        nft(render(NFT))
+        host.tun("lan0", "172.16.6.1/30")
+        host.tun("wan1", "100.64.1.10/24")
+        host.tun("mp1", "10.200.17.1/30")
+        host.instance(
+            "mp1",
+            role="client",
+            multipath_enabled=True,
+            multipath_paths=[
+                {"name": name, "bind_ip": f"if:{name}", "remote_addr": "203.0.113.10", "remote_port": 45017}
+                for name in PATHS
+            ],
+            tun_name="mp1",
+            tun_cidr="10.200.17.1/30",
+            tls_server_pin=PIN,
+            lan_routing={"cidrs": ["172.16.6.0/30"], "interface": "lan0", "table": 47001, "priority": 401},
+        )
+        lead("172.16.6.0/30", "lan0", "mp1", 47001, 401)
+        yield host
 
 
 def explain(site):

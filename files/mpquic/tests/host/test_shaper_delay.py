@@ -21,10 +21,11 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parents[1] / "cli_host"))
 
 from host_netns import Namespace, eventually
+from shaper_link import LINK
 
 pytestmark = pytest.mark.netns
 
-RATE = 20_000_000
+RATE = LINK["rate"]
 SECONDS = 2.0
 CALL, BULK = 9001, 9002
 # Payload of a packet of the flood, and what is around it as tc counts it.
@@ -38,18 +39,6 @@ table ip shapertest {{
     }}
 }}
 """
-LINK = {
-    "name": "mt1",
-    "on": "if:wan7",
-    "rate": RATE,
-    "inner": 0x100,
-    "default": True,
-    "classes": [
-        {"name": "cr5", "minor": 0x101, "priority": 0, "share": 30},
-        {"name": "bk5", "minor": 0x102, "priority": 2, "share": 65},
-        {"name": "rest", "minor": 0x1FF, "priority": 7, "share": 5},
-    ],
-}
 
 
 @pytest.fixture

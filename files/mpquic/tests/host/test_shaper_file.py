@@ -9,23 +9,9 @@ import pytest
 import yaml
 from mpquic.host.errors import ConfigError
 from mpquic.host.shaper import document
+from shaper_link import LINK
 
-GOOD = {
-    "links": [
-        {
-            "name": "mt1",
-            "on": "if:wan7",
-            "rate": 20_000_000,
-            "inner": 0x100,
-            "default": True,
-            "classes": [
-                {"name": "cr5", "minor": 0x101, "priority": 0, "share": 30},
-                {"name": "bk5", "minor": 0x102, "priority": 2, "share": 65},
-                {"name": "rest", "minor": 0x1FF, "priority": 7, "share": 5},
-            ],
-        }
-    ]
-}
+GOOD = {"links": [LINK]}
 
 
 @pytest.fixture

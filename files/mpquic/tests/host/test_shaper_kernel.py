@@ -10,6 +10,7 @@ import re
 import socket
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,21 +20,9 @@ import yaml
 sys.path.insert(0, str(Path(__file__).parents[1] / "cli_host"))
 
 from host_netns import Namespace
+from shaper_link import LINK
 
 pytestmark = pytest.mark.netns
-
-LINK = {
-    "name": "mt1",
-    "on": "if:wan7",
-    "rate": 20_000_000,
-    "inner": 0x100,
-    "default": True,
-    "classes": [
-        {"name": "cr5", "minor": 0x101, "priority": 0, "share": 30},
-        {"name": "bk5", "minor": 0x102, "priority": 2, "share": 65},
-        {"name": "rest", "minor": 0x1FF, "priority": 7, "share": 5},
-    ],
-}
 
 
 CLASS = re.compile(r"class htb (\S+) .*?(?:prio (\d) )?rate (\S+)bit ceil (\S+)bit")
@@ -99,13 +88,10 @@ class Host(Namespace):
 
 @pytest.fixture
 def host(tmp_path):
-    namespace = Host(tmp_path)
-    try:
+    with closing(Host(tmp_path)) as namespace:
         namespace.veth("wan7", "192.0.2.1/24")
         namespace.veth("wan8", "198.51.100.1/24")
         yield namespace
-    finally:
-        namespace.close()
 
 
 def link(**changes):

@@ -16,6 +16,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "daemon"))
 
 from hosts import Hosts
+from wan import made
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,12 +35,8 @@ def full() -> bool:
 @pytest.fixture(scope="module")
 def hosts() -> Iterator[Hosts]:
     """Daemons start slowly: the tests of a module share theirs, and judge what has changed since they began."""
-    world = Hosts()
-    try:
-        world.make()
+    with made(Hosts()) as world:
         yield world
-    finally:
-        world.close()
 
 
 @pytest.fixture

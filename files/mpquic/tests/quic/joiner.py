@@ -7,9 +7,8 @@ import functools
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
+from listener import Listener
 from mpquic.core import messages, wire
-from mpquic.core.capsules import CapsuleReader
-from mpquic.core.connection import Closed, ControlData
 from mpquic.core.messages import Confirm, Hello, Join, Joined, PolicyUpdate, Refused
 from mpquic.core.multipath import policy_wire
 from mpquic.core.multipath.policy import PathSpec, Policy, TrafficClass
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from mpquic.core.messages import Message
     from mpquic.core.types import Address, Network
     from mpquic.quic import Identity
 
@@ -41,21 +39,18 @@ def policy(*numbers: int, generation: int = 1, classes: Sequence[TrafficClass] =
     return Policy(generation, tuple(paths), tuple(classes))
 
 
-class Joiner:
+class Joiner(Listener):
     """One connection of a client."""
 
     def __init__(self, place: Place, endpoint: ClientEndpoint, address: Address) -> None:
+        super().__init__(endpoint.connect(SERVER, place.now))
         self.place = place
         self.address = address
-        self.link = endpoint.connect(SERVER, place.now)
         self.id = place.random.randbytes(messages.ID_LENGTH)
-        self.heard: list[Message] = []
-        self.closed: Closed | None = None
         #: DATAGRAM payloads that came.
         self.got: list[bytes] = []
         #: Nothing passes.
         self.cut = False
-        self._reader = CapsuleReader()
 
     def join(
         self,
@@ -103,12 +98,7 @@ class Joiner:
         """Take a datagram of the server."""
         now = self.place.now
         self.got += self.link.open(arrivals(SERVER, data), now)
-        for event in self.link.events():
-            if isinstance(event, ControlData):
-                found = [messages.decode(kind, value) for kind, value in self._reader.feed(event.data)]
-                self.heard += [message for message in found if message is not None]
-            elif isinstance(event, Closed):
-                self.closed = event
+        self.listen()
 
 
 class Place(Simulation):

@@ -6,15 +6,13 @@ from __future__ import annotations
 from ipaddress import ip_network
 from typing import TYPE_CHECKING
 
+from listener import Listener
 from mpquic.core import messages
-from mpquic.core.capsules import CapsuleReader
-from mpquic.core.connection import Closed, ControlData
 from mpquic.core.messages import Confirm, Hello, Register, Registered
 from simulation import PREFIXES, SERVER, arrivals
 
 if TYPE_CHECKING:
     from mpquic.core.guest import Guest
-    from mpquic.core.messages import Message
     from mpquic.core.server import ServerTunnel
     from mpquic.core.types import Address
     from mpquic.quic import ClientEndpoint
@@ -28,7 +26,7 @@ CONFIRM = Confirm(ID).encode()
 FOREIGN = Register(ID, 0, (ip_network("10.200.9.1/32"),)).encode()
 
 
-class Visitor:
+class Visitor(Listener):
     """A connection of its own to the server of a simulation, beside whatever goes on there."""
 
     def __init__(
@@ -38,11 +36,8 @@ class Visitor:
         assert world.server is not None
         self.server: ServerTunnel = world.server
         self.address = address
-        self.heard: list[Message] = []
-        self.closed: Closed | None = None
         self._world = world
-        self._reader = CapsuleReader()
-        self.link = (endpoint or world.client_endpoint).connect(SERVER, world.now)
+        super().__init__((endpoint or world.client_endpoint).connect(SERVER, world.now))
         before = set(self.server._board.guests)
         self.carry()
         (self.guest,) = self.server._board.guests - before or {None}
@@ -58,12 +53,7 @@ class Visitor:
         frames = self.server.receive(arrivals(self.address, *[data for data, _to in sealed]), now)
         answers = [data for data, to in self.server.flush(now) if to == self.address]
         self.link.open(arrivals(SERVER, *answers), now)
-        for event in self.link.events():
-            if isinstance(event, ControlData):
-                found = [messages.decode(kind, value) for kind, value in self._reader.feed(event.data)]
-                self.heard += [message for message in found if message is not None]
-            elif isinstance(event, Closed):
-                self.closed = event
+        self.listen()
         return [b"".join(frame) for frame in frames]
 
     def say(self, *words: bytes) -> None:

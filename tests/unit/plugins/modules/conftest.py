@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +27,8 @@ COMMAND = str(Path(sys.executable).parent / "mpquic")
 
 @pytest.fixture
 def netns(tmp_path: Path) -> Iterator[Namespace]:
-    namespace = Namespace(tmp_path)
-    try:
+    with closing(Namespace(tmp_path)) as namespace:
         yield namespace
-    finally:
-        namespace.close()
 
 
 @pytest.fixture

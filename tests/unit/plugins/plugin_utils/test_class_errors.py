@@ -6,10 +6,10 @@ from __future__ import annotations
 import copy
 
 import pytest
-from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import site_plan
 from class_sites import BK, CLASSES, CR, DF, MARKED, WAN5, classified, link, many, with_class
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from verdicts import refused, verdict, warned
 
 LINK = "client1: mpquic_class_tunnels[0] (id 1)"
 OTHER = "client1: mpquic_class_tunnels[1] (id 2)"
@@ -33,24 +33,6 @@ PROTOCOL = "expected a protocol number from 0 to 255 or one of icmp, tcp, udp, g
 SAME_LAN = "which has the same LAN"
 CLASS_KEY_LIST = "name, default, match, priority, share, outer_dscp, nat, number, table, rule_priority"
 SHAPER = "the shaper of enp7s7 (mpquic_wans) knows classes by it"
-
-
-def found(site):
-    groups, hostvars = site
-    plan = site_plan(groups, hostvars)
-    assert bool(plan["errors"]) != bool(plan["hosts"])
-    assert all("\n" not in line for line in plan["errors"] + plan["warnings"])
-    return plan
-
-
-def refused(site):
-    return found(site)["errors"]
-
-
-def warned(site):
-    plan = found(site)
-    assert plan["errors"] == []
-    return plan["warnings"]
 
 
 KEYS = [
@@ -231,7 +213,7 @@ KEYS = [
 
 @pytest.mark.parametrize(("values", "errors"), KEYS, ids=lambda value: str(value)[:60])
 def test_keys_of_a_link(values, errors):
-    assert refused(classified(link(**values))) == errors
+    assert refused(*classified(link(**values))) == errors
 
 
 CLASS_KEYS = [
@@ -280,11 +262,11 @@ CLASS_KEYS = [
 
 @pytest.mark.parametrize(("values", "errors"), CLASS_KEYS, ids=lambda value: str(value)[:60])
 def test_keys_of_a_class(values, errors):
-    assert refused(with_class(0, **values)) == errors
+    assert refused(*with_class(0, **values)) == errors
 
 
 def test_a_class_that_is_neither_the_default_nor_has_a_match():
-    assert refused(classified(link(classes=[{"name": "cr"}, DF]))) == [
+    assert refused(*classified(link(classes=[{"name": "cr"}, DF]))) == [
         f"{CR_AT}: match: not set, {MATCH_LIST}, or default: true"
     ]
 
@@ -329,7 +311,7 @@ MATCHES = [
 
 @pytest.mark.parametrize(("match", "errors"), MATCHES, ids=lambda value: str(value)[:60])
 def test_matches(match, errors):
-    assert refused(with_class(0, match=[match])) == errors
+    assert refused(*with_class(0, match=[match])) == errors
 
 
 @pytest.mark.parametrize(
@@ -365,39 +347,39 @@ def test_matches(match, errors):
 def test_no_links(value, errors):
     groups, hostvars = classified()
     hostvars["client1"]["mpquic_class_tunnels"] = value
-    assert refused((groups, hostvars)) == errors
+    assert refused(groups, hostvars) == errors
 
 
 def test_a_tunnel_that_cannot_be_read_makes_no_more_errors():
     groups, hostvars = classified()
     hostvars["client1"]["mpquic_tunnels"][4]["lan"] = 7
-    assert refused((groups, hostvars)) == [f"{TUNNEL5}: lan: found 7, {NAME}"]
+    assert refused(groups, hostvars) == [f"{TUNNEL5}: lan: found 7, {NAME}"]
 
 
 def test_the_shaper_has_to_know_classes_by_their_outside():
-    assert refused(classified(mpquic_wans=WAN5)) == [
+    assert refused(*classified(mpquic_wans=WAN5)) == [
         f"{LINK}: classes[1] (df): outer_dscp: found cs0 (0), expected another than that of classes[0] (cr), {SHAPER}",
         f"{BK_AT}: outer_dscp: found cs0 (0), expected another than that of classes[0] (cr), {SHAPER}",
     ]
     copied = [MARKED[0] | {"outer_dscp": "copy"}, *MARKED[1:]]
-    assert refused(classified(link(classes=copied), mpquic_wans=WAN5)) == [
+    assert refused(*classified(link(classes=copied), mpquic_wans=WAN5)) == [
         f"{CR_AT}: outer_dscp: found 'copy', expected a code point, {SHAPER}"
     ]
-    assert refused(classified(link(classes=copied))) == []
+    assert refused(*classified(link(classes=copied))) == []
 
 
 def test_a_code_point_that_two_classes_have_is_named_as_operators_know_it():
-    assert refused(classified(link(classes=[*MARKED[:2], BK | {"outer_dscp": 46}]), mpquic_wans=WAN5)) == [
+    assert refused(*classified(link(classes=[*MARKED[:2], BK | {"outer_dscp": 46}]), mpquic_wans=WAN5)) == [
         f"{BK_AT}: outer_dscp: found ef (46), expected another than that of classes[0] (cr), {SHAPER}"
     ]
     assert refused(
-        classified(link(classes=[CR | {"outer_dscp": 3}, DF, BK | {"outer_dscp": 3}]), mpquic_wans=WAN5)
+        *classified(link(classes=[CR | {"outer_dscp": 3}, DF, BK | {"outer_dscp": 3}]), mpquic_wans=WAN5)
     ) == [f"{BK_AT}: outer_dscp: found 3, expected another than that of classes[0] (cr), {SHAPER}"]
 
 
 def test_all_that_is_wrong_among_classes_that_could_be_read_is_told_at_once():
     classes = [CR | {"share": 60}, DF | {"share": 36}, DF | {"name": "cr"}]
-    assert refused(classified(link(classes=classes), link(wan="enp7s8", colour=1))) == [
+    assert refused(*classified(link(classes=classes), link(wan="enp7s8", colour=1))) == [
         f"{LINK}: classes[2] (cr): default: found True, expected one default class, as classes[1] (df) is",
         f"{LINK}: classes[2] (cr): name: found 'cr', already used by classes[0] (cr)",
         f"{LINK}: classes: found shares of 96 percent, expected at most 95 in all (5 are for what is in no class)",
@@ -444,14 +426,14 @@ LAN2 = {"lans": ["enp7s2"]}
     ids=lambda value: str(value)[:60],
 )
 def test_two_links_of_one_client(values, errors):
-    assert refused(classified(link(), link(**{"id": 2, **values}))) == errors
+    assert refused(*classified(link(), link(**{"id": 2, **values}))) == errors
 
 
 def test_two_links_on_one_wan():
     second = link(id=2, suffix="x", **LAN2)
-    assert warned(classified(link(), second)) == [f"{OTHER}: wan: enp7s7 also carries {LINK}"]
+    assert warned(*classified(link(), second)) == [f"{OTHER}: wan: enp7s7 also carries {LINK}"]
     shaped = [link(classes=MARKED), second | {"classes": MARKED}]
-    assert refused(classified(*shaped, mpquic_wans=WAN5)) == [
+    assert refused(*classified(*shaped, mpquic_wans=WAN5)) == [
         f"{OTHER}: wan: found 'enp7s7', already used by {LINK}, and the rates of a WAN (mpquic_wans) are for one link"
     ]
 
@@ -459,15 +441,15 @@ def test_two_links_on_one_wan():
 def test_a_class_that_has_the_name_of_another_interface():
     groups, hostvars = classified()
     hostvars["client1"]["mpquic_tunnels"][0]["tun_name"] = "df5"
-    assert refused((groups, hostvars)) == [
+    assert refused(groups, hostvars) == [
         f"{LINK}: classes[1] (df): name and suffix: found 'df5', already used by client1: mpquic_tunnels[0] (id 1)"
     ]
     hostvars["client1"]["mpquic_tunnels"][0] |= {"tun_name": "mpq1", "wan": "df5"}
-    assert refused((groups, hostvars)) == [
+    assert refused(groups, hostvars) == [
         f"{LINK}: classes[1] (df): name and suffix: found 'df5', already the wan of client1: mpquic_tunnels[0] (id 1)"
     ]
     reserved = link(classes=[{"name": "al", "default": True}], suffix="l")
-    assert refused(classified(reserved)) == [
+    assert refused(*classified(reserved)) == [
         f"{LINK}: classes[0]: name and suffix: found 'all', expected the name of an interface that carries traffic"
     ]
 
@@ -477,7 +459,7 @@ def test_the_vps_calls_a_class_by_a_name_that_the_daemon_takes():
     host = "c" * 61
     groups["mpquic_clients"] = [host]
     hostvars[host] = hostvars.pop("client1")
-    assert refused((groups, hostvars)) == [
+    assert refused(groups, hostvars) == [
         f"{host}: mpquic_class_tunnels[0] (id 1): classes[{n}] ({name}): name: found '{name}', expected at most"
         f" 64 characters in {host}.{name}5, as the VPS calls it"
         for n, name in enumerate(("cr", "df", "bk"))
@@ -488,7 +470,7 @@ def test_a_legacy_client_hides_its_lan():
     lan = {"name": "enp7s9", "cidrs": ["192.168.9.0/24"]}
     classes = [DF | {"nat": False}]
     site = classified(link(lans=[lan], classes=classes), mpquic_legacy_from=["198.51.100.0/24"])
-    assert refused(site) == [
+    assert refused(*site) == [
         f"{LINK}: classes[0] (df): nat: found False, expected true, because client1 is a legacy client"
     ]
 
@@ -521,7 +503,7 @@ def test_clients_that_share_a_server_instance(values, error):
     hostvars["client1"]["mpquic_class_tunnels"][0] |= values
     first = "client0: mpquic_class_tunnels[0] (id 1)"
     number = values.get("id", 1)
-    errors = refused((groups, hostvars))
+    errors = refused(groups, hostvars)
     assert errors[0] == f"client1: mpquic_class_tunnels[0] (id {number}): {error.format(first=first)}"
     if number == 1:
         assert len(errors) == 1
@@ -531,7 +513,7 @@ def test_one_network6_for_all_that_share_an_instance():
     groups, hostvars = many(3)
     hostvars["client1"]["mpquic_class_tunnels"][0]["network6"] = "fd00:1::/64"
     hostvars["client2"]["mpquic_class_tunnels"][0]["network6"] = "fd00:2::/64"
-    assert refused((groups, hostvars)) == [
+    assert refused(groups, hostvars) == [
         (
             "client2: mpquic_class_tunnels[0] (id 1): network6: found fd00:2::/64, expected fd00:1::/64 as"
             " client1: mpquic_class_tunnels[0] (id 1) has, whose port and TUN it shares"
@@ -542,9 +524,9 @@ def test_one_network6_for_all_that_share_an_instance():
 def test_the_way_down_to_several_clients_has_no_rate():
     groups, hostvars = many(2, classes=MARKED)
     hostvars["client1"]["mpquic_wans"] = {"wan0": {"rate_up": "5mbit"}}
-    assert refused((groups, hostvars)) == []
+    assert refused(groups, hostvars) == []
     hostvars["client1"]["mpquic_wans"] = {"wan0": {"rate_down": "5mbit"}}
-    assert refused((groups, hostvars)) == [
+    assert refused(groups, hostvars) == [
         (
             "client1: mpquic_class_tunnels[0] (id 1): wan: found a rate_down of wan0 (mpquic_wans), expected none:"
             " the VPS cannot tell its packets from those of client0: mpquic_class_tunnels[0] (id 1),"
@@ -556,7 +538,7 @@ def test_the_way_down_to_several_clients_has_no_rate():
 def test_lans_that_the_vps_routes_are_of_one_client():
     groups, hostvars = many(2, classes=[DF | {"nat": False}])
     second = "client1: mpquic_class_tunnels[0] (id 1)"
-    assert refused((groups, hostvars)) == [
+    assert refused(groups, hostvars) == [
         (
             f"{second}: lans[0]: found 192.168.1.0/24, overlaps lans[0] 192.168.1.0/24 of"
             " client0: mpquic_class_tunnels[0] (id 1)"
@@ -564,7 +546,7 @@ def test_lans_that_the_vps_routes_are_of_one_client():
     ]
     hostvars["client1"]["mpquic_tunnels"] = [{"id": 9, "wan": "w", "lan": "l", "lan_cidrs": ["192.168.1.0/25"]}]
     hostvars["client1"]["mpquic_class_tunnels"] = []
-    assert refused((groups, hostvars)) == [
+    assert refused(groups, hostvars) == [
         (
             "client0: mpquic_class_tunnels[0] (id 1): classes[0] (df): nat: found False, expected true, because"
             " 192.168.1.0/24 on lan0 is also of client1: mpquic_tunnels[0] (id 9), to which the VPS routes it"
@@ -583,7 +565,7 @@ def test_a_lan_of_one_who_shares_the_instance_of_another_number():
     hostvars["client1"]["mpquic_class_tunnels"][0] |= {"lans": lans["client1"], **second}
     # It has the number of the first link and meets the second.
     hostvars["client2"]["mpquic_class_tunnels"][0] |= {"lans": lans["client0"], **second, "id": 1}
-    assert refused((groups, hostvars)) == [
+    assert refused(groups, hostvars) == [
         (
             "client2: mpquic_class_tunnels[0] (id 1): lans[0]: found 192.168.9.0/24, overlaps lans[0] 192.168.9.0/24 of"
             " client0: mpquic_class_tunnels[0] (id 1)"
@@ -614,7 +596,7 @@ SHADOWS = [
 @pytest.mark.parametrize(("earlier", "later", "hidden"), SHADOWS, ids=lambda value: str(value)[:50])
 def test_a_match_that_an_earlier_class_hides(earlier, later, hidden):
     classes = [CR | {"match": [{"protocol": "esp"}, earlier]}, DF, BK | {"match": [later]}]
-    lines = warned(classified(link(classes=classes)))
+    lines = warned(*classified(link(classes=classes)))
     assert lines == [f"{LINK}: classes[2].match[0]: never matches, classes[0].match[1] takes all of it"] * hidden
 
 
@@ -622,26 +604,28 @@ def test_a_match_for_one_of_two_lans_does_not_hide_the_other():
     lans = ["enp7s1", "enp7s2"]
     for earlier, hidden in ((["enp7s1"], 0), (["enp7s2", "enp7s1"], 1)):
         classes = [CR | {"match": [{"lan": earlier}]}, DF, BK]
-        assert len(warned(classified(link(lans=lans, classes=classes)))) == hidden
+        assert len(warned(*classified(link(lans=lans, classes=classes)))) == hidden
 
 
 def test_a_match_for_one_family_does_not_hide_the_other():
     for cidrs, hidden in ((["192.168.9.0/24"], 1), (["192.168.9.0/24", "fd00:9::/64"], 0)):
         classes = [CR | {"match": [{"dst": "0.0.0.0/0"}]}, DF, BK]
         lans = [{"name": "enp7s9", "cidrs": cidrs}]
-        assert len(warned(classified(link(lans=lans, classes=classes)))) == hidden
+        assert len(warned(*classified(link(lans=lans, classes=classes)))) == hidden
 
 
 @pytest.mark.parametrize("match", [{"src": "192.0.2.0/24"}, {"dst": "2001:db8::/32"}, {"protocol": "icmpv6"}])
 def test_a_match_that_no_lan_sends(match):
-    assert warned(with_class(0, match=[match])) == [f"{MATCH}: never matches, no prefix of its LANs sends such packets"]
+    assert warned(*with_class(0, match=[match])) == [
+        f"{MATCH}: never matches, no prefix of its LANs sends such packets"
+    ]
 
 
 def test_two_errors_of_one_link_are_both_told():
     classes = copy.deepcopy(CLASSES)
     classes[0]["match"][0]["dscp"] = 64
     classes[2]["share"] = "half"
-    assert refused(classified(link(classes=classes, tun_mtu=1))) == [
+    assert refused(*classified(link(classes=classes, tun_mtu=1))) == [
         f"{LINK}: tun_mtu: found 1, expected an integer from 576 to 9000",
         f"{MATCH}: dscp[0]: found 64, {DSCP}".replace("dscp[0]", "dscp"),
         f"{BK_AT}: share: found 'half', expected an integer from 1 to 100",
@@ -662,8 +646,8 @@ IN_MATCH = ["lan", "protocol", "src", "dst", "sports", "dports", "dscp"]
 @given(st.sampled_from(LINK_KEYS), st.sampled_from(IN_CLASS), st.sampled_from(IN_MATCH), JUNK, st.integers(0, 2))
 def test_no_junk_raises(in_link, in_class, in_match, junk, depth):
     if depth == 0:
-        found(classified(link(**{in_link: junk})))
+        verdict(*classified(link(**{in_link: junk})))
     elif depth == 1:
-        found(with_class(0, **{in_class: junk}))
+        verdict(*with_class(0, **{in_class: junk}))
     else:
-        found(with_class(0, match=[{in_match: junk}]))
+        verdict(*with_class(0, match=[{in_match: junk}]))

@@ -16,15 +16,10 @@ from class_sites import BK, CLASSES, CR, DF, MARKED, WAN5, classified, link, man
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sites import reference
+from verdicts import plan_of
 
 PIN = "sha256:" + "ab" * 32
 ROUTED = {"name": "enp7s9", "cidrs": ["192.168.9.0/24", "fd00:9::/64"]}
-
-
-def plan_of(groups, hostvars):
-    plan = site_plan(groups, hostvars)
-    assert plan["errors"] == []
-    return plan["hosts"]
 
 
 def instances(host):

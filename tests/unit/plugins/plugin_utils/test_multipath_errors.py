@@ -6,12 +6,12 @@ from __future__ import annotations
 import copy
 
 import pytest
-from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import site_plan
 from class_sites import WAN5, link
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from multipath_sites import DATAPLANE, PATHS, multipath, tunnel, with_dataplane, with_path
 from sites import changed
+from verdicts import refused, verdict, warned
 
 VARIABLE = "client1: mpquic_multipath_tunnels"
 MP = f"{VARIABLE}[0] (id 1)"
@@ -25,24 +25,6 @@ LABEL = "expected 1 to 64 letters, digits, . _ -"
 PATH_LIST = "expected a list of at least one path such as [{wan: enp7s3}, {wan: enp7s4}]"
 KNOWN_PATHS = "expected one of its paths (enp7s3, enp7s4, enp7s5)"
 POLICY = "expected one of priority, failover, balanced"
-
-
-def found(site):
-    groups, hostvars = site
-    plan = site_plan(groups, hostvars)
-    assert bool(plan["errors"]) != bool(plan["hosts"])
-    assert all("\n" not in line for line in plan["errors"] + plan["warnings"])
-    return plan
-
-
-def refused(site):
-    return found(site)["errors"]
-
-
-def warned(site):
-    plan = found(site)
-    assert plan["errors"] == []
-    return plan["warnings"]
 
 
 KEYS = [
@@ -108,7 +90,7 @@ KEYS = [
 
 @pytest.mark.parametrize(("values", "errors"), KEYS, ids=lambda value: None)
 def test_a_wrong_key_is_named(values, errors):
-    assert refused(multipath(tunnel(**values))) == errors
+    assert refused(*multipath(tunnel(**values))) == errors
 
 
 PATH_KEYS = [
@@ -137,7 +119,7 @@ PATH_KEYS = [
 def test_a_wrong_key_of_a_path_is_named(values, errors):
     known = "wan, name, priority, weight, connections, rate, rate_up, rate_down"
     expected = errors or [f"{MP}: paths[1]: bind_ip: unknown key, expected one of {known}"]
-    assert refused(with_path(1, **values)) == expected
+    assert refused(*with_path(1, **values)) == expected
 
 
 CLASS = f"{MP}: dataplane: classes.calls"
@@ -234,32 +216,32 @@ def test_a_wrong_dataplane_is_named(values, errors):
     values = copy.deepcopy(values)
     if "calls" in values:
         values["classes"] = DATAPLANE["classes"] | {"calls": values.pop("calls")}
-    assert refused(with_dataplane(**values)) == errors
+    assert refused(*with_dataplane(**values)) == errors
 
 
 def test_many_paths_cannot_have_many_classes():
     paths = [{"wan": f"wan{n}", "connections": 5} for n in range(26)]
     classes = {f"c{n}": {} for n in range(8)}
     entry = tunnel(paths=paths, dataplane={"default_class": "c0", "classes": classes})
-    assert refused(multipath(entry)) == [
+    assert refused(*multipath(entry)) == [
         f"{MP}: dataplane: classes: found 8 for 130 connections, expected a product of at most 1024"
     ]
 
 
 def test_several_classes_need_a_default():
     dataplane = {key: DATAPLANE[key] for key in ("classes", "classifiers")}
-    assert refused(multipath(tunnel(dataplane=dataplane))) == [
+    assert refused(*multipath(tunnel(dataplane=dataplane))) == [
         f"{MP}: dataplane: default_class: not set, expected the class of what no classifier takes (calls, bulk, rest)"
     ]
 
 
 def test_what_is_not_set_is_named():
-    assert refused(multipath({"id": 1})) == [
+    assert refused(*multipath({"id": 1})) == [
         f"{MP}: lan: not set, expected the interface of its LAN",
         f"{MP}: lan_cidrs: not set, expected the prefixes behind it such as [172.16.6.0/30]",
         f"{MP}: paths: not set, expected the WANs it leaves by such as [{{wan: enp7s3}}, {{wan: enp7s4}}]",
     ]
-    assert refused(multipath(tunnel(paths=[{}]))) == [
+    assert refused(*multipath(tunnel(paths=[{}]))) == [
         f"{MP}: paths[0]: wan: not set, expected the interface it leaves by"
     ]
 
@@ -293,7 +275,7 @@ def second(**values):
     ],
 )
 def test_two_of_one_client_are_compared(values, error):
-    assert refused(multipath(tunnel(), second(**values))) == [error]
+    assert refused(*multipath(tunnel(), second(**values))) == [error]
 
 
 @pytest.mark.parametrize(
@@ -313,13 +295,13 @@ def test_those_of_two_clients_are_compared_on_their_vps(values, error):
     groups, hostvars = multipath()
     groups["mpquic_clients"].append("client2")
     hostvars["client2"] = {"mpquic_multipath_tunnels": [second(**values)]}
-    assert refused((groups, hostvars)) == [error]
+    assert refused(groups, hostvars) == [error]
     # Each on a VPS of its own they have nothing to do with each other.
     groups["mpquic_vps"].append("vps2")
     hostvars["vps2"] = {"mpquic_public_address": "203.0.113.11"}
     hostvars["client1"]["mpquic_server"] = "vps1"
     hostvars["client2"]["mpquic_server"] = "vps2"
-    assert warned((groups, hostvars)) == []
+    assert warned(groups, hostvars) == []
 
 
 BESIDE_LINK = [
@@ -339,7 +321,7 @@ BESIDE_LINK = [
 
 @pytest.mark.parametrize(("values", "of_link", "error"), BESIDE_LINK, ids=lambda value: None)
 def test_it_is_compared_with_class_links(values, of_link, error):
-    errors = refused(multipath(tunnel(**values), mpquic_class_tunnels=[link(**of_link)]))
+    errors = refused(*multipath(tunnel(**values), mpquic_class_tunnels=[link(**of_link)]))
     assert error in errors[0]
     # A link of another number has another network as well.
     assert len(errors) == (2 if "id" in values else 1)
@@ -352,74 +334,72 @@ def test_a_lan_that_another_client_shows_the_vps_is_not_behind_a_multipath_tunne
     classes = [{"name": "df", "default": True, "nat": False}]
     hostvars["client2"] = {"mpquic_class_tunnels": [{"id": 1, "wan": "wan0", "lans": [shown], "classes": classes}]}
     at = "client2: mpquic_class_tunnels[0] (id 1)"
-    assert refused((groups, hostvars)) == [
+    assert refused(groups, hostvars) == [
         f"{MP}: lan_cidrs: found 172.16.6.0/30, overlaps lans[0] 172.16.6.0/24 of {at}"
     ]
     # Behind NAT the VPS does not see it.
     classes[0]["nat"] = True
-    assert warned((groups, hostvars)) == []
+    assert warned(groups, hostvars) == []
 
 
 def test_neither_end_may_be_an_old_one():
     groups, hostvars = multipath()
     old = changed(hostvars, "client1", mpquic_legacy_from=["198.51.100.0/24"])
-    assert refused((groups, old)) == [
+    assert refused(groups, old) == [
         f"{MP}: found beside mpquic_legacy_from, expected a client that runs this collection"
     ]
     old = changed(hostvars, "vps1", mpquic_legacy_pin="sha256:" + "ab" * 32)
-    assert refused((groups, old)) == [
-        f"{MP}: its VPS vps1 has mpquic_legacy_pin, expected one that runs this collection"
-    ]
+    assert refused(groups, old) == [f"{MP}: its VPS vps1 has mpquic_legacy_pin, expected one that runs this collection"]
 
 
 def test_a_site_without_any_tunnel_is_told_of_all_kinds():
     groups, hostvars = multipath()
     del hostvars["client1"]["mpquic_tunnels"]
-    assert warned((groups, hostvars)) == []
+    assert warned(groups, hostvars) == []
     del hostvars["client1"]["mpquic_multipath_tunnels"]
-    assert refused((groups, hostvars))[0].startswith("client1: mpquic_tunnels: not set")
+    assert refused(groups, hostvars)[0].startswith("client1: mpquic_tunnels: not set")
 
 
 def test_the_name_of_the_variable_may_be_misspelt():
     groups, hostvars = multipath(mpquic_multipath_tunnel=[])
-    assert warned((groups, hostvars)) == [
+    assert warned(groups, hostvars) == [
         "client1: mpquic_multipath_tunnel: unknown variable, did you mean mpquic_multipath_tunnels?"
     ]
 
 
 def test_slips_are_mentioned():
-    assert warned(with_path(1, wan="enp7s3", name="again")) == [
+    assert warned(*with_path(1, wan="enp7s3", name="again")) == [
         f"{MP}: paths[1]: wan: enp7s3 is also that of paths[0]: they fail together"
     ]
-    assert warned(multipath(tunnel(paths=[{"wan": "enp7s3", "connections": 2}]))) == [
+    assert warned(*multipath(tunnel(paths=[{"wan": "enp7s3", "connections": 2}]))) == [
         f"{MP}: paths: enp7s3 is the only one, nothing can take over when it fails"
     ]
-    assert warned(with_dataplane(classifiers=DATAPLANE["classifiers"][:1])) == [
+    assert warned(*with_dataplane(classifiers=DATAPLANE["classifiers"][:1])) == [
         f"{MP}: dataplane: classes.bulk: no classifier has this class"
     ]
     copies = {"calls": {"duplicate": True, "duplicate_copies": 3, "excluded_paths": ["enp7s4"]}}
-    assert warned(with_dataplane(classes=DATAPLANE["classes"] | copies)) == [
+    assert warned(*with_dataplane(classes=DATAPLANE["classes"] | copies)) == [
         (
             f"{MP}: dataplane: classes.calls: duplicate: the paths that are not excluded leave by 2 WANs,"
             " so there are no 3 copies"
         )
     ]
     single = {"calls": {"duplicate_copies": 2}}
-    assert warned(with_dataplane(classes=DATAPLANE["classes"] | single)) == [
+    assert warned(*with_dataplane(classes=DATAPLANE["classes"] | single)) == [
         f"{MP}: dataplane: classes.calls: duplicate_copies: not used without duplicate: true"
     ]
 
 
 def test_an_entry_that_could_not_be_read_is_not_mentioned():
     for paths in ([{"wan": 7}, {"wan": "enp7s3"}, {"wan": "en p"}], [{"wan": "enp7s3"}] * 2 + [{"wan": 7}]):
-        assert found(multipath(tunnel(paths=paths)))["warnings"] == []
+        assert verdict(*multipath(tunnel(paths=paths)))["warnings"] == []
     unread = DATAPLANE["classes"] | {"calls": {"duplicate": 1, "duplicate_copies": 2}}
-    assert found(with_dataplane(classes=unread))["warnings"] == []
+    assert verdict(*with_dataplane(classes=unread))["warnings"] == []
 
 
 def test_an_entry_with_an_unknown_key_is_compared_with_others():
     paths = [*PATHS, {"wan": "enp7s3"}]
-    assert refused(multipath(tunnel(paths=paths, port=45001, polcy="priority"))) == [
+    assert refused(*multipath(tunnel(paths=paths, port=45001, polcy="priority"))) == [
         f"{MP}: polcy: unknown key, did you mean policy?",
         f"{MP}: paths[3]: name: found 'enp7s3', already used by paths[0]",
         f"{MP}: port: found 45001, already used by {TUNNEL1}",
@@ -428,33 +408,33 @@ def test_an_entry_with_an_unknown_key_is_compared_with_others():
 
 def test_a_path_is_listed_once():
     paths = [{"wan": "enp7s3"}, {"wan": "enp7s3"}, {"wan": "enp7s4"}]
-    assert refused(multipath(tunnel(paths=paths, dataplane={"classes": {"all": {"preferred_paths": ["lte"]}}}))) == [
+    assert refused(*multipath(tunnel(paths=paths, dataplane={"classes": {"all": {"preferred_paths": ["lte"]}}}))) == [
         f"{MP}: dataplane: classes.all: preferred_paths[0]: found 'lte', expected one of its paths (enp7s3, enp7s4)"
     ]
 
 
 def test_classifiers_that_never_match_are_mentioned():
     shadowed = [{"class": "calls", "protocol": "udp"}, {"class": "bulk", "protocol": "udp", "dst_ports": [53]}]
-    assert warned(with_dataplane(classifiers=shadowed)) == [
+    assert warned(*with_dataplane(classifiers=shadowed)) == [
         f"{MP}: dataplane: classifiers[1]: never matches, classifiers[0] takes all of it"
     ]
     foreign = [*DATAPLANE["classifiers"], {"class": "rest", "src_cidrs": ["172.16.5.0/30"]}]
-    assert warned(with_dataplane(classifiers=foreign)) == [
+    assert warned(*with_dataplane(classifiers=foreign)) == [
         f"{MP}: dataplane: classifiers[2]: never matches, no prefix of its LANs sends such packets"
     ]
     # What the client itself sends has the address of the TUN.
     own = [*DATAPLANE["classifiers"], {"class": "rest", "src_cidrs": ["10.200.17.1/32"]}]
-    assert warned(with_dataplane(classifiers=own)) == []
+    assert warned(*with_dataplane(classifiers=own)) == []
 
 
 def test_a_vps_that_may_send_more_than_a_shaped_wan_carries_is_mentioned():
     shaped = {"mpquic_class_tunnels": [link(classes=[{"name": "df", "default": True}])], "mpquic_wans": WAN5}
     paths = [*PATHS, {"wan": "enp7s7"}]
-    assert warned(multipath(tunnel(paths=paths), **shaped)) == [
+    assert warned(*multipath(tunnel(paths=paths), **shaped)) == [
         f"{MP}: paths[3]: rate_down: not set, the VPS may send 30mbit by enp7s7 beside the 30mbit of {LINK}"
     ]
     paths[3]["rate_down"] = "10mbit"
-    assert warned(multipath(tunnel(paths=paths), **shaped)) == []
+    assert warned(*multipath(tunnel(paths=paths), **shaped)) == []
 
 
 JUNK = st.recursive(
@@ -476,10 +456,10 @@ JUNK = st.recursive(
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from([*tunnel(), "dataplane", "policy", "tun_cidr6"]), JUNK)
 def test_nothing_makes_it_fail(key, value):
-    found(multipath(tunnel(**{key: value})))
+    verdict(*multipath(tunnel(**{key: value})))
 
 
 @settings(max_examples=150, deadline=None)
 @given(st.sampled_from([*DATAPLANE]), JUNK)
 def test_no_dataplane_makes_it_fail(key, value):
-    found(with_dataplane(**{key: value}))
+    verdict(*with_dataplane(**{key: value}))

@@ -9,16 +9,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import site_plan
 from class_sites import WAN5, link
 from multipath_sites import DATAPLANE, PATHS, multipath, tunnel, with_path
 from sites import changed, reference
-
-
-def hosts(site):
-    plan = site_plan(*site)
-    assert plan["errors"] == []
-    return plan["hosts"]
+from verdicts import plan_of
 
 
 def of(host, name="mp1"):
@@ -32,7 +26,7 @@ def path(wan, **values):
 
 
 def test_the_client_has_all_paths_and_the_server_is_told_by_it():
-    plan = hosts(multipath())
+    plan = plan_of(*multipath())
     client, server = of(plan["client1"]), of(plan["vps1"])
     assert client["config"] == {
         "role": "client",
@@ -69,9 +63,9 @@ def test_the_client_has_all_paths_and_the_server_is_told_by_it():
 
 def test_it_adds_to_the_plan_of_the_others_and_changes_nothing():
     groups, hostvars = multipath()
-    plan = hosts((groups, hostvars))
+    plan = plan_of(groups, hostvars)
     del hostvars["client1"]["mpquic_multipath_tunnels"]
-    without = hosts((groups, hostvars))
+    without = plan_of(groups, hostvars)
     for host in ("client1", "vps1"):
         own = [instance for instance in plan[host]["instances"] if instance["id"] != "mp1"]
         assert own == without[host]["instances"]
@@ -88,7 +82,7 @@ def test_it_adds_to_the_plan_of_the_others_and_changes_nothing():
 def test_it_may_be_the_only_tunnel_of_a_site():
     groups, hostvars = multipath()
     del hostvars["client1"]["mpquic_tunnels"]
-    plan = hosts((groups, hostvars))
+    plan = plan_of(groups, hostvars)
     assert plan["client1"]["peers"] == [{"name": "vps1", "address": "203.0.113.10"}]
     assert plan["vps1"]["peers"] == [{"name": "client1"}]
     assert plan["vps1"]["clients"] == ["client1"]
@@ -110,7 +104,7 @@ def test_every_key_goes_where_it_belongs():
         "table": 300,
         "rule_priority": 77,
     }
-    plan = hosts(multipath(tunnel(**values)))
+    plan = plan_of(*multipath(tunnel(**values)))
     client, server = of(plan["client1"], "wide"), of(plan["vps1"], "wide")
     expected = {"tun_name": "wide", "tun_mtu": 1300, "log_level": "debug", "telemetry_interval": 0}
     assert client["config"].items() >= expected.items() <= server["config"].items()
@@ -129,7 +123,7 @@ def test_every_key_goes_where_it_belongs():
 
 
 def test_ipv6_behind_it_gives_it_ipv6():
-    plan = hosts(multipath(tunnel(lan_cidrs=["172.16.6.0/30", "fd00:6::/64"])))
+    plan = plan_of(*multipath(tunnel(lan_cidrs=["172.16.6.0/30", "fd00:6::/64"])))
     client, server = of(plan["client1"]), of(plan["vps1"])
     assert client["config"]["tun_cidr6"] == client["env"]["TUN_CIDR6"] == "fd6d:7071:1:1::1/126"
     assert server["config"]["tun_cidr6"] == "fd6d:7071:1:1::2/126"
@@ -146,7 +140,7 @@ def test_a_path_has_the_rates_of_its_wan_unless_it_says_others():
     wans = {"enp7s3": {"rate": "20mbit"}, "enp7s4": {"rate_up": "10mbit", "rate_down": "50mbit"}}
     paths = copy.deepcopy(PATHS)
     paths[1] |= {"rate_down": "5mbit"}
-    plan = hosts(multipath(tunnel(paths=paths), mpquic_wans=wans))
+    plan = plan_of(*multipath(tunnel(paths=paths), mpquic_wans=wans))
     rates = [(entry.get("rate"), entry.get("rate_down")) for entry in of(plan["client1"])["config"]["multipath_paths"]]
     assert rates == [("20mbit", "20mbit"), ("10mbit", "5mbit"), (None, None)]
     assert "rate" not in of(plan["client1"])["config"]
@@ -154,7 +148,7 @@ def test_a_path_has_the_rates_of_its_wan_unless_it_says_others():
 
 
 def test_the_dataplane_is_that_of_the_inventory_in_one_form():
-    plan = hosts(multipath(tunnel(dataplane=DATAPLANE)))
+    plan = plan_of(*multipath(tunnel(dataplane=DATAPLANE)))
     assert of(plan["client1"])["config"]["dataplane"] == {
         "default_class": "rest",
         "classes": {
@@ -176,13 +170,13 @@ def test_the_dataplane_is_that_of_the_inventory_in_one_form():
 
 
 def test_one_class_is_the_default_class():
-    plan = hosts(multipath(tunnel(dataplane={"classes": {"All": None}})))
+    plan = plan_of(*multipath(tunnel(dataplane={"classes": {"All": None}})))
     assert of(plan["client1"])["config"]["dataplane"] == {"default_class": "All", "classes": {"All": {}}}
 
 
 @pytest.mark.parametrize("values", [{"weight": 7}, {"priority": 1}, {"wan": "enp7s8"}])
 def test_an_edit_of_a_path_changes_one_file_of_one_host(values):
-    before, after = hosts(multipath()), hosts(with_path(1, **values))
+    before, after = plan_of(*multipath()), plan_of(*with_path(1, **values))
     assert before["vps1"] == after["vps1"]
     differing = [
         a["id"] for a, b in zip(before["client1"]["instances"], after["client1"]["instances"], strict=True) if a != b
@@ -194,34 +188,34 @@ def test_an_edit_of_a_path_changes_one_file_of_one_host(values):
 
 def test_beside_class_tunnels_its_packets_are_in_the_rest_of_the_shaper():
     shaped = {"mpquic_class_tunnels": [link(classes=[{"name": "df", "default": True}])], "mpquic_wans": WAN5}
-    plan = hosts(multipath(tunnel(paths=[*PATHS, {"wan": "enp7s7"}]), **shaped))
+    plan = plan_of(*multipath(tunnel(paths=[*PATHS, {"wan": "enp7s7"}]), **shaped))
     mine = [packets for packets in plan["client1"]["nft"]["shape"] if packets["port"] == 45017]
     assert mine == [{"interface": "enp7s7", "port_key": "dport", "port": 45017, "dscp": None, "classid": "6d71:1ff"}]
     # Its port does not say there by which WAN a packet goes.
     assert 45017 not in [packets["port"] for packets in plan["vps1"]["nft"]["shape"]]
-    elsewhere = hosts(multipath(**shaped))
+    elsewhere = plan_of(*multipath(**shaped))
     assert 45017 not in [packets["port"] for packets in elsewhere["client1"]["nft"]["shape"]]
 
 
 def test_a_ca_vouches_for_it_as_for_others():
     ca = {"mpquic_ca_file": "/ca.pem", "mpquic_certificate_file": "/host.pem"}
     groups, hostvars = multipath()
-    plan = hosts((groups, changed(changed(hostvars, "client1", **ca), "vps1", **ca)))
+    plan = plan_of(groups, changed(changed(hostvars, "client1", **ca), "vps1", **ca))
     assert of(plan["client1"])["config"]["tls_server_name"] == "vps1"
     assert of(plan["vps1"])["config"]["peers"][0]["cert_names"] == ["client1"]
 
 
 def test_tunnels_come_in_the_order_of_their_ids():
     other = tunnel(id=2, lan="enp7s9", lan_cidrs=["192.168.9.0/24"])
-    plan = hosts(multipath(other, tunnel()))
+    plan = plan_of(*multipath(other, tunnel()))
     for host in ("client1", "vps1"):
         assert [instance["id"] for instance in plan[host]["instances"]][-2:] == ["mp1", "mp2"]
 
 
 def test_an_empty_list_is_none():
     groups, hostvars = reference()
-    without = hosts((groups, hostvars))
-    assert hosts((groups, changed(hostvars, "client1", mpquic_multipath_tunnels=[]))) == without
+    without = plan_of(groups, hostvars)
+    assert plan_of(groups, changed(hostvars, "client1", mpquic_multipath_tunnels=[])) == without
 
 
 def test_the_example_in_the_inventory_is_right():
@@ -240,5 +234,5 @@ def test_the_examples_of_the_page_are_right(index):
     dataplane = examples.pop()
     assert len(examples) == 4
     (entry,) = examples[index]["mpquic_multipath_tunnels"]
-    plan = hosts(multipath(entry | dataplane))
+    plan = plan_of(*multipath(entry | dataplane))
     assert of(plan["client1"])["config"]["dataplane"]["default_class"] == "rest"

@@ -12,12 +12,7 @@ from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import si
 from hypothesis import given
 from hypothesis import strategies as st
 from sites import LANS, WANS, changed, reference, sites
-
-
-def plan_of(groups, hostvars):
-    plan = site_plan(groups, hostvars)
-    assert plan["errors"] == []
-    return plan["hosts"]
+from verdicts import plan_of
 
 
 def test_the_reference_site_has_the_reference_numbers():

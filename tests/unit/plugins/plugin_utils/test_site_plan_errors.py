@@ -8,6 +8,7 @@ from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import si
 from hypothesis import given
 from hypothesis import strategies as st
 from sites import changed, reference, sites
+from verdicts import plan_of, refused, verdict
 
 LIST = "expected a list of at least one network such as [172.16.1.0/30]"
 ENTRY = "client1: mpquic_tunnels[1] (id 2)"
@@ -209,13 +210,6 @@ HOSTS = [
 ]
 
 
-def refused(groups, hostvars):
-    plan = site_plan(groups, hostvars)
-    assert plan["hosts"] == {}, "something is planned in spite of errors"
-    assert all("\n" not in line for line in plan["errors"])
-    return plan["errors"]
-
-
 @pytest.mark.parametrize(("values", "errors"), TUNNEL_KEYS, ids=lambda value: str(value)[:50])
 def test_keys_of_a_tunnel(values, errors):
     groups, hostvars = reference()
@@ -299,9 +293,8 @@ def test_clients_of_different_vps_may_use_the_same_numbers():
     hostvars["vps2"] = {"mpquic_public_address": "203.0.113.20"}
     hostvars["client2"] = hostvars["client1"] | {"mpquic_server": "vps2"}
     hostvars["client1"]["mpquic_server"] = "vps1"
-    plan = site_plan(groups, hostvars)
-    assert plan["errors"] == []
-    assert plan["hosts"]["vps1"]["instances"][0]["id"] == plan["hosts"]["vps2"]["instances"][0]["id"] == 1
+    hosts = plan_of(groups, hostvars)
+    assert hosts["vps1"]["instances"][0]["id"] == hosts["vps2"]["instances"][0]["id"] == 1
 
 
 JUNK = st.recursive(
@@ -332,9 +325,7 @@ def test_no_junk_raises(site, key, junk):
     for client in groups["mpquic_clients"]:
         for entry in hostvars[client]["mpquic_tunnels"]:
             entry[key] = junk
-    plan = site_plan(groups, hostvars)
-    assert all("\n" not in line for line in plan["errors"])
-    assert bool(plan["errors"]) != bool(plan["hosts"])
+    verdict(groups, hostvars)
 
 
 @given(JUNK, JUNK, JUNK, JUNK)
@@ -354,12 +345,12 @@ TRUST = ["mpquic_ca_file", "mpquic_certificate_file", "mpquic_legacy_from", "mpq
 @given(st.dictionaries(st.sampled_from(TRUST), JUNK), st.dictionaries(st.sampled_from(TRUST), JUNK))
 def test_no_junk_in_what_hosts_are_known_by_raises(client, server):
     groups, hostvars = reference()
-    plan = site_plan(groups, changed(changed(hostvars, "client1", **client), "vps1", **server))
-    assert all("\n" not in line for line in plan["errors"])
-    assert bool(plan["errors"]) != bool(plan["hosts"])
+    verdict(groups, changed(changed(hostvars, "client1", **client), "vps1", **server))
 
 
 def test_an_entry_with_an_unknown_key_is_compared_with_others():
     groups, hostvars = reference()
-    errors = site_plan(groups, changed(hostvars, "client1", 1, colour="red", port=45001))["errors"]
-    assert errors == [UNKNOWN, f"{ENTRY}: port: found 45001, already used by {FIRST}"]
+    assert refused(groups, changed(hostvars, "client1", 1, colour="red", port=45001)) == [
+        UNKNOWN,
+        f"{ENTRY}: port: found 45001, already used by {FIRST}",
+    ]

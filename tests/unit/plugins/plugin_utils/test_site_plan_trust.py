@@ -7,6 +7,7 @@ import pytest
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._peer_pins import peer_pins
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import site_plan
 from sites import changed, reference
+from verdicts import plan_of, refused
 
 PIN = "sha256:" + "ab" * 32
 OTHER = "sha256:" + "cd" * 32
@@ -14,20 +15,8 @@ ALLOWED = ["10.200.1.1/32", "172.16.1.0/30"]
 CA = {"mpquic_ca_file": "/pki/ca.pem"}
 
 
-def plan_of(groups, hostvars):
-    plan = site_plan(groups, hostvars)
-    assert plan["errors"] == []
-    return plan["hosts"]
-
-
 def first(hosts, host):
     return hosts[host]["instances"][0]["config"]
-
-
-def refused(groups, hostvars):
-    plan = site_plan(groups, hostvars)
-    assert plan["hosts"] == {}
-    return plan["errors"]
 
 
 def certified():

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mpquic.cli import exitcodes
@@ -27,6 +28,17 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
 def add_instances_argument(parser: argparse.ArgumentParser) -> None:
     """Add ``--instances``."""
     parser.add_argument("--instances", default=INSTANCES, metavar="DIR", help="instance files (default: %(default)s)")
+
+
+def add_run_dir_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--run-dir``."""
+    parser.add_argument(
+        "--run-dir",
+        type=Path,
+        default=Path("/run/mpquic"),
+        metavar="DIR",
+        help="control sockets (default: %(default)s)",
+    )
 
 
 def output(args: argparse.Namespace, result: dict[str, Any], lines: Iterable[str]) -> None:

@@ -34,13 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="instance files, with the rest of the plan beside their folder (default: %(default)s)",
     )
-    parser.add_argument(
-        "--run-dir",
-        type=Path,
-        default=Path("/run/mpquic"),
-        metavar="DIR",
-        help="control sockets (default: %(default)s)",
-    )
+    _host.add_run_dir_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -40,13 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="wait for a restarted tunnel (default: %(default)s)",
     )
-    parser.add_argument(
-        "--run-dir",
-        type=Path,
-        default=Path("/run/mpquic"),
-        metavar="DIR",
-        help="control sockets (default: %(default)s)",
-    )
+    _host.add_run_dir_argument(parser)
     _host.add_instances_argument(parser)
     _host.add_output_arguments(parser)
 

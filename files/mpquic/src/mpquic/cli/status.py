@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mpquic.cli import _host, exitcodes
 from mpquic.cli import _paths as paths
-from mpquic.cli import exitcodes
 from mpquic.cli._table import milliseconds, plain, size, spare_table, table
 from mpquic.io.answer import read_status
 
@@ -56,9 +56,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     parser.add_argument("instance", nargs="?", default="all", metavar="ID|all", help="one instance, or all (default)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument(
-        "--run-dir", type=Path, default=Path("/run/mpquic"), metavar="DIR", help="(default: %(default)s)"
-    )
+    _host.add_run_dir_argument(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -93,17 +93,37 @@ _FLAG = "true or false"
 _MOST = 255
 
 
+def _prefixes(example: str) -> Any:
+    """Bound a list of prefixes; messages show the example."""
+    return Field(
+        strict=False,
+        max_length=_MOST,
+        title=f"a prefix such as {example}",
+        description=f"a list of at most {_MOST} prefixes such as {example}",
+    )
+
+
+_PortRanges = Annotated[
+    tuple[_PortsField, ...],
+    Field(
+        strict=False,
+        max_length=_MOST,
+        title="a port from 1 to 65535, or a range such as 10000-20000",
+        description=f"a list of at most {_MOST} ports and ranges such as 10000-20000",
+    ),
+]
+_PathNames = Annotated[
+    tuple[LabelField, ...], Field(strict=False, title="the name of a path", description="a list of names of paths")
+]
+
+
 class DataplaneClass(Remembering):
     """How packets of one class share the paths; paths are named as in ``multipath_paths``."""
 
     # None: as multipath_policy.
     scheduler_policy: Annotated[SchedulingField | None, Field(description=SCHEDULING)] = None
-    preferred_paths: Annotated[
-        tuple[LabelField, ...], Field(strict=False, title="the name of a path", description="a list of names of paths")
-    ] = ()
-    excluded_paths: Annotated[
-        tuple[LabelField, ...], Field(strict=False, title="the name of a path", description="a list of names of paths")
-    ] = ()
+    preferred_paths: _PathNames = ()
+    excluded_paths: _PathNames = ()
     duplicate: Annotated[bool, Field(description=_FLAG)] = False
     duplicate_copies: Annotated[int, Field(ge=2, le=3, description="copies from 2 to 3")] = 2
     # Every packet by itself, not every flow, has a path; the far end puts them in order.
@@ -131,43 +151,11 @@ class Classifier(Remembering):
             description="udp, tcp, icmp, icmpv6, a number from 0 to 255, or a list of them",
         ),
     ] = ()
-    src_cidrs: Annotated[
-        tuple[Network, ...],
-        Field(
-            strict=False,
-            max_length=_MOST,
-            title="a prefix such as 172.16.4.0/30",
-            description="a list of at most 255 prefixes such as 172.16.4.0/30",
-        ),
-    ] = ()
-    dst_cidrs: Annotated[
-        tuple[Network, ...],
-        Field(
-            strict=False,
-            max_length=_MOST,
-            title="a prefix such as 198.51.100.0/24",
-            description="a list of at most 255 prefixes such as 198.51.100.0/24",
-        ),
-    ] = ()
+    src_cidrs: Annotated[tuple[Network, ...], _prefixes("172.16.4.0/30")] = ()
+    dst_cidrs: Annotated[tuple[Network, ...], _prefixes("198.51.100.0/24")] = ()
     # Inclusive ranges.
-    src_ports: Annotated[
-        tuple[_PortsField, ...],
-        Field(
-            strict=False,
-            max_length=_MOST,
-            title="a port from 1 to 65535, or a range such as 10000-20000",
-            description="a list of at most 255 ports and ranges such as 10000-20000",
-        ),
-    ] = ()
-    dst_ports: Annotated[
-        tuple[_PortsField, ...],
-        Field(
-            strict=False,
-            max_length=_MOST,
-            title="a port from 1 to 65535, or a range such as 10000-20000",
-            description="a list of at most 255 ports and ranges such as 10000-20000",
-        ),
-    ] = ()
+    src_ports: _PortRanges = ()
+    dst_ports: _PortRanges = ()
     dscp: Annotated[
         tuple[Annotated[int, Field(ge=0, le=63)], ...],
         BeforeValidator(one_or_more),

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
-from mpquic.host.errors import HostError
+from mpquic.host import programs
 
 FILE = Path("/etc/mpquic/mpquic.nft")
 _TABLE = ("inet", "mpquic")
+#: Seconds.
 _PATIENCE = 10
 
 
@@ -17,7 +17,7 @@ def missing() -> bool:
     """Tell whether this host should have the table and does not."""
     if not FILE.exists():
         return False
-    done = _nft("list", "table", *_TABLE)
+    done = programs.answer("nft", "list", "table", *_TABLE, patience=_PATIENCE)
     return done is not None and done.returncode != 0
 
 
@@ -28,15 +28,4 @@ def load() -> None:
         HostError: nft refuses the file or does not answer.
 
     """
-    done = _nft("-f", str(FILE))
-    if done is None or done.returncode != 0:
-        text = done.stderr.strip().splitlines()[:1] if done else ["nft does not answer"]
-        raise HostError(f"{FILE}: {text[0] if text else 'refused'}")
-
-
-def _nft(*arguments: str) -> subprocess.CompletedProcess[str] | None:
-    command = ["nft", *arguments]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=False)  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired):
-        return None
+    programs.demand("nft", "-f", str(FILE), patience=_PATIENCE, task=str(FILE), fault="refused")

@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import TYPE_CHECKING
 
-from mpquic.host.errors import HostError
+from mpquic.host import programs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 NOT_FOUND = "not-found"
 RUNNING = frozenset({"active", "activating", "reloading"})
+#: Seconds.
 _PATIENCE = 30
 
 
@@ -26,7 +26,7 @@ def states(instance_ids: Sequence[str]) -> dict[str, str] | None:
     if not instance_ids:
         return {}
     names = [unit(instance_id) for instance_id in instance_ids]
-    done = _systemctl("show", "--property=LoadState,ActiveState", *names)
+    done = programs.answer("systemctl", "show", "--property=LoadState,ActiveState", *names, patience=_PATIENCE)
     if done is None or done.returncode != 0:
         return None
     # One block of KEY=VALUE lines for each unit, in the order asked, blank lines between.
@@ -45,16 +45,6 @@ def restart(instance_ids: Sequence[str]) -> None:
 
     """
     names = [unit(instance_id) for instance_id in instance_ids]
-    _systemctl("reset-failed", *names)
-    done = _systemctl("restart", "--no-block", *names)
-    if done is None or done.returncode != 0:
-        text = done.stderr.strip().splitlines()[:1] if done else ["systemctl does not answer"]
-        raise HostError(f"restart {' '.join(names)}: {text[0] if text else 'failed'}")
-
-
-def _systemctl(*arguments: str) -> subprocess.CompletedProcess[str] | None:
-    command = ["systemctl", *arguments]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=False)  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired):
-        return None
+    programs.answer("systemctl", "reset-failed", *names, patience=_PATIENCE)
+    task = f"restart {' '.join(names)}"
+    programs.demand("systemctl", "restart", "--no-block", *names, patience=_PATIENCE, task=task, fault="failed")

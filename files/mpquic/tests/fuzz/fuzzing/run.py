@@ -9,6 +9,7 @@ import os
 import random
 import sys
 import time
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -65,20 +66,14 @@ class Report:
 def run(kind: type[Decoder], count: int, seed: int) -> Report:
     """Feed the samples as they are, then ``count`` inputs made of them. Raises FoundError."""
     rng = random.Random(f"{seed} {kind.name}")
-    decoder = kind(rng)
-    try:
+    with closing(kind(rng)) as decoder:
         return _run(decoder, rng, count)
-    finally:
-        decoder.close()
 
 
 def replay(kind: type[Decoder], items: Input) -> bool:
     """Feed one input; tell whether it was accepted. Raises FoundError."""
-    decoder = kind(random.Random(kind.name))
-    try:
+    with closing(kind(random.Random(kind.name))) as decoder:
         return _feed(decoder, decoder.prepare(items), 0)
-    finally:
-        decoder.close()
 
 
 def _run(decoder: Decoder, rng: random.Random, count: int) -> Report:
