@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from mpquic.core import wire
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 #: Independent spaces of sequence numbers.
 BUCKETS = 256
@@ -40,54 +40,48 @@ class Sequencer:
         self._next = [0] * BUCKETS
 
     def number(
-        self, payloads: Sequence[bytes], bucket: int, class_index: int, *, ordered: bool, copy: bool
+        self, batches: Iterable[tuple[int, list[bytes]]], class_index: int, *, ordered: bool, copy: bool
     ) -> list[bytes]:
-        """Return payloads of context 0 or 6 as payloads of context 2, with the next numbers of ``bucket`` (0 to 255).
+        """Return payloads of context 0 or 6 as payloads of context 2, numbered.
 
-        ``class_index`` is 0 to 15. ``ordered`` asks the receiver to wait for what was numbered before in this bucket,
-        ``copy`` says that the same payloads leave by another path, too.
+        Each batch comes with its bucket (0 to 255), whose next numbers it gets. ``class_index`` is 0 to 15. ``ordered``
+        asks the receiver to wait for what was numbered before in a bucket, ``copy`` says that the same payloads leave
+        by another path, too.
         """
         flags = class_index
         if ordered:
             flags |= wire.SEQUENCED_ORDERED
         if copy:
             flags |= wire.SEQUENCED_COPY
-        base = _CONTEXT | flags << 40 | bucket << 32
-        first = self._next[bucket]
-        count = len(payloads)
-        if count == 1:
-            self._next[bucket] = (first + 1) & _MASK
-            return [(base | first).to_bytes(HEAD) + payloads[0]]
-        if first + count <= NUMBERS:
-            numbers: Sequence[int] = range(base | first, (base | first) + count)
-        else:
-            numbers = [base | number & _MASK for number in range(first, first + count)]
-        self._next[bucket] = (first + count) & _MASK
-        return list(map(add, map(int.to_bytes, numbers, repeat(HEAD)), payloads))
+        start, following = _CONTEXT | flags << 40, self._next
+        numbered: list[bytes] = []
+        for bucket, payloads in batches:
+            first, base, count = following[bucket], start | bucket << 32, len(payloads)
+            following[bucket] = (first + count) & _MASK
+            if count == 1:
+                numbered.append((base | first).to_bytes(HEAD) + payloads[0])
+                continue
+            if first + count <= NUMBERS:
+                numbers: Sequence[int] = range(base | first, (base | first) + count)
+            else:
+                numbers = [base | number & _MASK for number in range(first, first + count)]
+            numbered += map(add, map(int.to_bytes, numbers, repeat(HEAD)), payloads)
+        return numbered
 
 
-#: Payloads that came one after the other with consecutive numbers of one bucket; or others, one after the other: what
-#: the first begins with (HEAD bytes as an integer), all without these bytes, and where the first is in what came.
-Run = tuple[int, list[bytes], int]
+def parts(payloads: Sequence[bytes]) -> tuple[list[int], list[bytes]]:
+    """Return what arrived in two parts: what each payload begins with (HEAD bytes as an integer), and what follows."""
+    return list(map(int.from_bytes, map(_take_head, payloads))), list(map(_take_rest, payloads))
 
 
-def runs(payloads: Sequence[bytes]) -> list[Run]:
-    """Return what arrived, in its order, in as few runs as may be."""
-    heads = list(map(int.from_bytes, map(_take_head, payloads)))
-    if not heads:
-        return []
-    rests = list(map(_take_rest, payloads))
-    following = heads[0]
-    if (following & _MASK) + len(heads) <= NUMBERS and heads == list(range(following, following + len(heads))):
+def run(heads: Sequence[int], start: int) -> int:
+    """Return where the run ends that begins at ``start``: consecutive numbers of one bucket with the same flags."""
+    head, end = heads[start], len(heads)
+    if heads[-1] == head + end - 1 - start and heads[start:] == list(range(head, heads[-1] + 1)):
         # One flow that is alone: nothing to look for.
-        return [(following, rests, 0)]
-    found: list[Run] = []
-    start = 0
-    for at, head in enumerate(heads):
-        if head != following:
-            found.append((heads[start], rests[start:at], start))
-            start = at
+        return min(end, start + NUMBERS - (head & _MASK))
+    for at in range(start + 1, end):
         # The number after the last of a bucket is not the first of the next bucket.
-        following = head + 1 if head & _MASK != _MASK else -1
-    found.append((heads[start], rests[start:], start))
-    return found
+        if heads[at] != head + at - start or not heads[at] & _MASK:
+            return at
+    return end
