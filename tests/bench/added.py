@@ -72,7 +72,7 @@ class _Sink:
 
 def _sum(data: bytes) -> int:
     """Return the folded sum of 16-bit words (RFC 1071)."""
-    total = sum(struct.unpack(f">{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f">{len(data) // 2}H", data))
     total = (total & 0xFFFF) + (total >> 16)
     return (total & 0xFFFF) + (total >> 16)
 

@@ -11,6 +11,7 @@ from mpquic.core.ackclock import AckClock
 from mpquic.core.fit import Fit
 from mpquic.core.icmp import TooBig
 from mpquic.core.lane import Lane
+from mpquic.core.multipath.flowtable import quick_key
 from mpquic.core.multipath.health import PathHealth, State
 from mpquic.core.multipath.policy import PathSpec, Policy, TrafficClass
 from mpquic.core.multipath.spreader import Spreader
@@ -95,8 +96,9 @@ class End:
 
     def share(self, packet: Packet, now: float, size: int = 0) -> Sent:
         """Send one packet with so many bytes behind it."""
-        (share,) = self.spreader.spread([bytes(packet) + bytes(size)], 0, now)
-        (flow,) = share.flows
+        data, table = bytes(packet) + bytes(size), self.spreader._table
+        (share,) = self.spreader.spread([data], 0, now)
+        flow = table.known.get(quick_key(data, 0)) or table.flow(data, 0)
         return Sent(flow, share.way, share.way.paths, share.way.ordered)
 
     def hear(self, packet: bytes, class_index: int, path: int, now: float) -> None:

@@ -86,7 +86,7 @@ def test_any_batches(
         payloads = []
         for bucket, index, ordered, packets in flows:
             bodies = [b"\0%d" % each for each in range(count, count + packets)]
-            payloads += sequencer.number([(bucket, bodies)], index, ordered=ordered, copy=False)
+            payloads += sequencer.number(bodies, [bucket], [packets], index, ordered=ordered, copy=False)
             count += packets
         payloads = spoil(payloads + _OTHERS[at % 4 : at % 4 + 1], faults)
         for taker in (short, plain):
@@ -96,16 +96,15 @@ def test_any_batches(
 
 def test_many_flows_are_handed_on_in_one_piece() -> None:
     taker = Taker(Receiver)
-    sequencer = Sequencer()
+    sequencer, bodies = Sequencer(), [b"\0%d" % bucket for bucket in range(200)]
     for now in (1.0, 1.1):
-        flows = [(bucket, [b"\0%d" % bucket]) for bucket in range(200)]
-        payloads = sequencer.number(flows, 1, ordered=False, copy=False)
+        payloads = sequencer.number(bodies, range(200), range(1, 201), 1, ordered=False, copy=False)
         taker.take(1, payloads, now)
         assert taker.taken[-1] == {1: [payload[7:] for payload in payloads]}
     following = [int.from_bytes(payload[:7]) + 1 for payload in payloads]
     assert [head == taker.receiver._expected[head >> 32 & 0xFF] for head in following] == [True] * 200
     # A server that began anew numbers from 0 on.
     taker.receiver.restart()
-    taker.take(1, Sequencer().number(flows, 1, ordered=False, copy=False), 1.2)
-    assert taker.taken[-1] == {1: [body for _bucket, (body,) in flows]}
+    taker.take(1, Sequencer().number(bodies, range(200), range(1, 201), 1, ordered=False, copy=False), 1.2)
+    assert taker.taken[-1] == {1: bodies}
     assert not taker.drops

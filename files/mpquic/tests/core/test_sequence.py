@@ -34,30 +34,42 @@ def told(payloads: list[bytes]) -> list[tuple[int, int, list[bytes]]]:
 
 def test_layout() -> None:
     sequencer = Sequencer()
-    assert sequencer.number([(0xAB, _PAYLOADS)], 3, ordered=True, copy=False) == [
+    assert sequencer.number(_PAYLOADS, [0xAB], [3], 3, ordered=True, copy=False) == [
         bytes.fromhex("02 13 ab 00000000") + _PAYLOADS[0],
         bytes.fromhex("02 13 ab 00000001") + _PAYLOADS[1],
         bytes.fromhex("02 13 ab 00000002") + _PAYLOADS[2],
     ]
-    assert sequencer.number([(0xAB, _PAYLOADS[:1])], 15, ordered=False, copy=True) == [
+    assert sequencer.number(_PAYLOADS[:1], [0xAB], [1], 15, ordered=False, copy=True) == [
         bytes.fromhex("02 2f ab 00000003") + _PAYLOADS[0]
     ]
-    assert sequencer.number([(0xAC, _PAYLOADS[:1])], 0, ordered=False, copy=False) == [
+    assert sequencer.number(_PAYLOADS[:1], [0xAC], [1], 0, ordered=False, copy=False) == [
         bytes.fromhex("02 00 ac 00000000") + _PAYLOADS[0]
     ]
     assert HEAD + wire.OVERHEAD == wire.SEQUENCED_OVERHEAD
 
 
+def test_each_bucket_has_numbers_of_its_own() -> None:
+    sequencer = Sequencer()
+    sequencer._next[9] = NUMBERS - 1
+    # Of four reads the first was cut in two, the second refused, and the last two are of one bucket.
+    payloads = [b"\x06%d" % number for number in range(4)]
+    found = sequencer.number(payloads, [7, 8, 9, 9], [2, 2, 3, 4], 1, ordered=False, copy=False)
+    heads = ["020107" + "00000000", "020107" + "00000001", "020109" + "ffffffff", "020109" + "00000000"]
+    assert found == [bytes.fromhex(head) + payload for head, payload in zip(heads, payloads, strict=True)]
+    assert [sequencer._next[bucket] for bucket in (7, 8, 9)] == [2, 0, 1]
+    assert sequencer.number([], [7, 8], [0, 0], 1, ordered=False, copy=False) == []
+
+
 def test_numbers_wrap_inside_a_batch() -> None:
     sequencer = Sequencer()
     sequencer._next = [NUMBERS - 2] * BUCKETS
-    found = sequencer.number([(255, _PAYLOADS)], 15, ordered=True, copy=True)
+    found = sequencer.number(_PAYLOADS, [255], [3], 15, ordered=True, copy=True)
     assert [payload[:HEAD].hex() for payload in found] == [
         "023fff" + "fffffffe",
         "023fff" + "ffffffff",
         "023fff00000000",
     ]
-    assert sequencer.number([(255, _PAYLOADS[:1])], 0, ordered=False, copy=False)[0][3:7] == b"\0\0\0\x01"
+    assert sequencer.number(_PAYLOADS[:1], [255], [1], 0, ordered=False, copy=False)[0][3:7] == b"\0\0\0\x01"
 
 
 def test_a_flow_alone_is_one_run() -> None:

@@ -36,19 +36,18 @@ class Sender:
         Counted and dropped: packets for which no path is there (``no_path``).
         """
         counters, classes = self._counters, self._tally.by_index
-        ingress, drops = codec.ingress, counters.drops
+        ingress, number, drops = codec.ingress, self._sequencer.number, counters.drops
         batches: dict[Path, list[bytes]] = {}
-        for way, flows, taken in self._spreader.spread(reads, codec.header, now):
+        for way, buckets, taken in self._spreader.spread(reads, codec.header, now):
             index, paths = way.class_index, way.paths
             tally, copies = classes[index], len(paths) - 1
+            ends: list[int] = []
+            payloads = ingress(taken, drops, ends)
             if not paths:
-                count = sum([len(ingress(some, drops)) for some in taken])
-                drops["no_path"] += count
-                tally.tx_err += count
+                drops["no_path"] += len(payloads)
+                tally.tx_err += len(payloads)
                 continue
-            # One flow after the other: what was numbered makes room for what is next.
-            each = ((flow.bucket, ingress(some, drops)) for flow, some in zip(flows, taken, strict=True))
-            payloads = self._sequencer.number(each, index, ordered=way.ordered, copy=copies > 0)
+            payloads = number(payloads, buckets, ends, index, ordered=way.ordered, copy=copies > 0)
             if not payloads:
                 continue
             count = len(payloads)

@@ -39,34 +39,52 @@ class Sequencer:
         """Start every bucket at 0."""
         self._next = [0] * BUCKETS
 
-    def number(
-        self, batches: Iterable[tuple[int, list[bytes]]], class_index: int, *, ordered: bool, copy: bool
+    def number(  # noqa: PLR0913 - what there is to know about payloads
+        self,
+        payloads: Sequence[bytes],
+        buckets: Sequence[int],
+        ends: Sequence[int],
+        class_index: int,
+        *,
+        ordered: bool,
+        copy: bool,
     ) -> list[bytes]:
-        """Return payloads of context 0 or 6 as payloads of context 2, numbered.
+        """Return payloads of context 0 or 6 as payloads of context 2, with the next numbers of their buckets.
 
-        Each batch comes with its bucket (0 to 255), whose next numbers it gets. ``class_index`` is 0 to 15. ``ordered``
-        asks the receiver to wait for what was numbered before in a bucket, ``copy`` says that the same payloads leave
-        by another path, too.
+        The payloads up to the first of ``ends`` are of the first of ``buckets`` (0 to 255), and so on. ``class_index``
+        is 0 to 15. ``ordered`` asks the receiver to wait for what was numbered before in a bucket, ``copy`` says that
+        the same payloads leave by another path, too.
         """
         flags = class_index
         if ordered:
             flags |= wire.SEQUENCED_ORDERED
         if copy:
             flags |= wire.SEQUENCED_COPY
-        start, following = _CONTEXT | flags << 40, self._next
+        base, following = _CONTEXT | flags << 40, self._next
+        if len(set(buckets)) == 1:
+            return list(map(add, self._heads(base, buckets[0], len(payloads)), payloads))
         numbered: list[bytes] = []
-        for bucket, payloads in batches:
-            first, base, count = following[bucket], start | bucket << 32, len(payloads)
-            following[bucket] = (first + count) & _MASK
-            if count == 1:
-                numbered.append((base | first).to_bytes(HEAD) + payloads[0])
-                continue
-            if first + count <= NUMBERS:
-                numbers: Sequence[int] = range(base | first, (base | first) + count)
+        start = 0
+        for bucket, end in zip(buckets, ends, strict=True):
+            if end == start + 1:
+                first = following[bucket]
+                following[bucket] = first + 1 & _MASK
+                numbered.append((base | bucket << 32 | first).to_bytes(HEAD) + payloads[start])
             else:
-                numbers = [base | number & _MASK for number in range(first, first + count)]
-            numbered += map(add, map(int.to_bytes, numbers, repeat(HEAD)), payloads)
+                numbered += map(add, self._heads(base, bucket, end - start), payloads[start:end])
+            start = end
         return numbered
+
+    def _heads(self, base: int, bucket: int, count: int) -> Iterable[bytes]:
+        """Return the heads with the next so many numbers of a bucket."""
+        first = self._next[bucket]
+        self._next[bucket] = first + count & _MASK
+        base |= bucket << 32
+        if first + count <= NUMBERS:
+            numbers: Sequence[int] = range(base | first, (base | first) + count)
+        else:
+            numbers = [base | number & _MASK for number in range(first, first + count)]
+        return map(int.to_bytes, numbers, repeat(HEAD))
 
 
 def parts(payloads: Sequence[bytes]) -> tuple[list[int], list[bytes]]:

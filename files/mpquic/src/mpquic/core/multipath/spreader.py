@@ -40,9 +40,9 @@ class Share(NamedTuple):
     """What some reads of the TUN have in common: the way of their flows."""
 
     way: Way
-    #: The flows, and what was read of each, in order, as they were given to spread().
-    flows: list[Flow]
-    reads: list[list[bytes]]
+    #: The bucket of each read, and the reads, flow by flow in order, as they were given to spread().
+    buckets: list[int]
+    reads: list[bytes]
 
 
 class Spreader:
@@ -159,7 +159,19 @@ class Spreader:
         for flow, reads in gathered.items():
             if flow.placed != state or now >= flow.until:
                 self._place(flow, now)
-            octets = len(reads[0]) if len(reads) == 1 else sum(map(len, reads))
+            way = flow.way
+            share = shares.get(way)
+            if share is None:
+                share = shares[way] = Share(way, [], [])
+            _way, buckets, together = share
+            if len(reads) == 1:
+                octets = len(reads[0])
+                buckets.append(flow.bucket)
+                together.append(reads[0])
+            else:
+                octets = sum(map(len, reads))
+                buckets += [flow.bucket] * len(reads)
+                together += reads
             if flow.octets:
                 flow.octets += octets
             else:
@@ -168,13 +180,6 @@ class Spreader:
             flow.last = now
             if flow.used < used_up:
                 table.remember(flow)
-            way = flow.way
-            share = shares.get(way)
-            if share is None:
-                shares[way] = Share(way, [flow], [reads])
-            else:
-                share.flows.append(flow)
-                share.reads.append(reads)
         return list(shares.values())
 
     def _place(self, flow: Flow, now: float) -> None:
