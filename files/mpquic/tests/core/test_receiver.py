@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 
 #: A flow's bucket, its class, whether it is ordered, and how many packets of it follow each other.
 _RUNS = st.lists(st.tuples(st.integers(7, 9), st.integers(0, 1), st.booleans(), st.integers(1, 3)), max_size=12)
-#: Cut out, said twice, or swapped with the next: what and where.
-_FAULTS = st.lists(st.tuples(st.sampled_from(["lose", "double", "swap"]), st.integers(0, 40)), max_size=4)
+#: Lost, said twice, swapped with the next, or in a later batch: what and where.
+_FAULTS = st.lists(
+    st.tuples(st.sampled_from(["lose", "double", "swap", "late", "late"]), st.integers(0, 40)), max_size=4
+)
 _OTHERS = [b"\x05other", b"\x02cut", bytes([wire.CONTEXT_STATUS, 7])]
 
 
@@ -54,15 +56,19 @@ class Taker:
 
 
 def spoil(payloads: list[bytes], faults: list[tuple[str, int]]) -> list[bytes]:
+    """Let happen what happens on the way; return what comes later."""
+    late = []
     for fault, where in faults:
         if where + 1 < len(payloads):
             if fault == "lose":
                 del payloads[where]
             elif fault == "double":
                 payloads.insert(where, payloads[where])
+            elif fault == "late":
+                late.append(payloads.pop(where))
             else:
                 payloads[where : where + 2] = payloads[where + 1], payloads[where]
-    return payloads
+    return late
 
 
 class Plain(Receiver):
@@ -81,6 +87,7 @@ def test_any_batches(
 ) -> None:
     short, plain = Taker(Receiver), Taker(Plain)
     sequencer, count = Sequencer(), 0
+    late: list[bytes] = []
     sequencer._next = [begin] * len(sequencer._next)
     for at, (number, flows, faults) in enumerate(batches):
         payloads = []
@@ -88,7 +95,8 @@ def test_any_batches(
             bodies = [b"\0%d" % each for each in range(count, count + packets)]
             payloads += sequencer.number(bodies, [bucket], [packets], index, ordered=ordered, copy=False)
             count += packets
-        payloads = spoil(payloads + _OTHERS[at % 4 : at % 4 + 1], faults)
+        payloads += [*late, *_OTHERS[at % 4 : at % 4 + 1]]
+        late = spoil(payloads, faults)
         for taker in (short, plain):
             taker.take(number, payloads, 1.0 + at / 100)
         assert short.known() == plain.known()
@@ -108,3 +116,18 @@ def test_many_flows_are_handed_on_in_one_piece() -> None:
     taker.take(1, Sequencer().number(bodies, range(200), range(1, 201), 1, ordered=False, copy=False), 1.2)
     assert taker.taken[-1] == {1: bodies}
     assert not taker.drops
+
+
+def test_what_comes_late_comes_once() -> None:
+    taker, sequencer = Taker(Receiver), Sequencer()
+    payloads = [sequencer.number([b"\0%d" % each], [7], [1], 0, ordered=False, copy=False)[0] for each in range(6)]
+    others = [sequencer.number([b"\0other%d" % each], [8], [1], 0, ordered=False, copy=False)[0] for each in range(2)]
+    # While one is missing, nothing is taken as expected: what is known of the others would no longer be right.
+    first, missed, *rest = payloads
+    for number, batch in ((1, [first]), (1, [rest[0], others[0]]), (1, [rest[1], others[1], rest[2]]), (2, [missed])):
+        taker.take(number, batch, 1.0)
+    taker.take(2, [missed], 1.0)
+    taker.take(1, [rest[3], rest[2]], 1.0)
+    handed = [body for taken in taker.taken for body in taken.get(0, [])]
+    assert sorted(handed) == sorted([payload[7:] for payload in payloads + others])
+    assert taker.drops == {"duplicate": 2}
