@@ -70,19 +70,25 @@ class _Sink:
         return [], len(payloads)
 
 
+def _sum(data: bytes) -> int:
+    """Return the folded sum of 16-bit words (RFC 1071)."""
+    total: int = sum(struct.unpack(f">{len(data) // 2}H", data))
+    total = (total & 0xFFFF) + (total >> 16)
+    return (total & 0xFFFF) + (total >> 16)
+
+
 def _packet(protocol: int, port: int, body: int) -> bytes:
     """Return an IPv4 packet as it is read from a device with offload, its transport checksum still to be completed."""
     header = 20 if protocol == _TCP else 8
     segments = body > _STEP
     addresses = bytes([10, 81, 1, 2, 10, 81, 2, 2])
+    pseudo = _sum(addresses + struct.pack(">HH", protocol, header + body))
     if protocol == _TCP:
-        transport = struct.pack(">HHIIBBHHH", port, 443, 1, 1, 5 << 4, 0x10, 501, 0, 0)
+        transport = struct.pack(">HHIIBBHHH", port, 443, 1, 1, 5 << 4, 0x10, 501, pseudo, 0)
     else:
-        transport = struct.pack(">HHHH", port, 443, header + body, 0)
+        transport = struct.pack(">HHHH", port, 443, header + body, pseudo)
     ip = struct.pack(">BBHHHBBH8s", 0x45, 0, 20 + header + body, 1, 0x4000, 64, protocol, 0, addresses)
-    total = sum(struct.unpack(">10H", ip))
-    total = (total & 0xFFFF) + (total >> 16)
-    ip = ip[:10] + struct.pack(">H", 0xFFFF - ((total & 0xFFFF) + (total >> 16))) + ip[12:]
+    ip = ip[:10] + struct.pack(">H", 0xFFFF - _sum(ip)) + ip[12:]
     checksum = 16 if protocol == _TCP else 6
     head = struct.pack(
         "<BBHHHH", 1, 1 if segments else 0, 20 + header if segments else 0, _STEP if segments else 0, 20, checksum

@@ -11,6 +11,7 @@ from mpquic.core.ackclock import AckClock
 from mpquic.core.fit import Fit
 from mpquic.core.icmp import TooBig
 from mpquic.core.lane import Lane
+from mpquic.core.multipath.flowtable import quick_key
 from mpquic.core.multipath.health import PathHealth, State
 from mpquic.core.multipath.policy import PathSpec, Policy, TrafficClass
 from mpquic.core.multipath.spreader import Spreader
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from random import Random
 
     from mpquic.core.connection import Connection
+    from mpquic.core.multipath.conversation import Flow
     from mpquic.core.multipath.policy import Rule
-    from mpquic.core.multipath.spreader import Share
+    from mpquic.core.multipath.way import Way
 
 BALANCED = TrafficClass("default", "balanced")
 
@@ -55,6 +57,18 @@ def policy(*specs: PathSpec, classes: Sequence[TrafficClass] = (BALANCED,), rule
     return Policy(1, specs, tuple(classes), 0, tuple(rules))
 
 
+@dataclass(frozen=True)
+class Sent:
+    """Where a packet went."""
+
+    flow: Flow
+    way: Way
+    #: The path that carries it, then those that carry copies.
+    paths: tuple[Path, ...]
+    #: The receiver is to wait a moment for what was numbered before.
+    ordered: bool
+
+
 class End:
     """A spreader and its paths."""
 
@@ -80,10 +94,17 @@ class End:
         health.state, health.since, health.fails = state, now, fails
         self.spreader.refresh(now)
 
-    def share(self, packet: Packet, now: float) -> Share:
-        """Send one packet."""
-        (share,) = self.spreader.spread([bytes(packet)], 0, now)
-        return share
+    def share(self, packet: Packet, now: float, size: int = 0) -> Sent:
+        """Send one packet with so many bytes behind it."""
+        data, table = bytes(packet) + bytes(size), self.spreader._table
+        (share,) = self.spreader.spread([data], 0, now)
+        flow = table.known.get(quick_key(data, 0)) or table.flow(data, 0)
+        return Sent(flow, share.way, share.way.paths, share.way.ordered)
+
+    def hear(self, packet: bytes, class_index: int, path: int, now: float) -> None:
+        """Take note that the peer sent this packet."""
+        frames = [(bytes(10), packet)]
+        self.spreader.heard(frames, 10, class_index, self.paths[path], now)
 
     def numbers(self, packet: Packet, now: float) -> tuple[int, ...]:
         """Send one packet; return the numbers of its paths."""
@@ -137,7 +158,7 @@ class Links:
             for sender in senders:
                 if sender.from_ <= self.now - 10 < sender.until:
                     size = max(1, int(sender.rate * self.STEP / 8))
-                    (share,) = self.end.spreader.spread([bytes(sender.packet) + bytes(size)], 0, self.now)
+                    share = self.end.share(sender.packet, self.now, size)
                     number = share.paths[0].number
                     on[number].append(sender)
                     sender.ordered += [self.now - 10] if share.ordered else []

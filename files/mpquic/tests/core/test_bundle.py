@@ -184,7 +184,7 @@ def test_what_is_no_payload_of_several_paths_is_refused() -> None:
     bundle, path = net.ends[SERVER], net.paths[SERVER][1]
     packet = Talk(4000).packet(CLIENT)
     strange = [b"\0" + packet, b"\x06" + packet, b"\x40\x00" + packet, b"", b"\x02\x00\x01"]
-    inner = Sequencer().number([b"\x05" + packet, b"", b"\0" + packet[:-1]], 1, 0, ordered=False, copy=False)
+    inner = Sequencer().number([b"\x05" + packet, b"", b"\0" + packet[:-1]], [1], [3], 0, ordered=False, copy=False)
     assert bundle.accept(path, strange + inner, net.now) == []
     assert net.counters[SERVER].drops == {"context": 4, "malformed": 3, "inner_length": 1}
     assert path.rx_err == 8
@@ -195,7 +195,9 @@ def test_what_comes_again_unasked_is_told_apart() -> None:
     net = Net(policy(spec(1)), {1: Link()})
     net.connect()
     bundle, path, talk = net.ends[SERVER], net.paths[SERVER][1], Talk(4000)
-    payloads = Sequencer().number([b"\0" + talk.packet(CLIENT) for _ in range(3)], 1, 0, ordered=False, copy=False)
+    payloads = Sequencer().number(
+        [b"\0" + talk.packet(CLIENT) for _ in range(3)], [1], [3], 0, ordered=False, copy=False
+    )
     assert len(bundle.accept(path, payloads[:2], net.now)) == 2
     assert len(bundle.accept(path, payloads, net.now)) == 1
     assert net.counters[SERVER].drops == {"duplicate": 2}
@@ -206,7 +208,7 @@ def test_what_comes_again_unasked_is_told_apart() -> None:
 def test_a_class_that_this_end_does_not_know_yet_is_carried() -> None:
     net = Net(policy(spec(1)), {1: Link()})
     net.connect()
-    payloads = Sequencer().number([b"\0" + Talk(4000).packet(CLIENT)], 1, 15, ordered=False, copy=False)
+    payloads = Sequencer().number([b"\0" + Talk(4000).packet(CLIENT)], [1], [1], 15, ordered=False, copy=False)
     assert len(net.ends[SERVER].accept(net.paths[SERVER][1], payloads, net.now)) == 1
 
 
@@ -214,7 +216,9 @@ def test_what_waits_is_let_go_when_one_path_is_left() -> None:
     net = Net(policy(spec(1), spec(2), classes=[_SPRAY]), {1: Link(), 2: Link(delay=(0.2, 0.2))})
     net.connect()
     bundle, talk = net.ends[SERVER], Talk(4000)
-    payloads = Sequencer().number([b"\0" + talk.packet(CLIENT) for _ in range(4)], 1, 0, ordered=True, copy=False)
+    payloads = Sequencer().number(
+        [b"\0" + talk.packet(CLIENT) for _ in range(4)], [1], [4], 0, ordered=True, copy=False
+    )
     net.written[SERVER] += [(0, frame) for frame in bundle.accept(net.paths[SERVER][1], payloads[:1], net.now)]
     assert bundle.accept(net.paths[SERVER][1], payloads[2:], net.now) == []
     assert bundle.deadline() < net.now + 0.0501
@@ -255,7 +259,9 @@ def test_a_restart_loses_nothing_that_waits() -> None:
     net = Net(policy(spec(1), spec(2), classes=[_SPRAY]), {1: Link(), 2: Link(delay=(0.2, 0.2))})
     net.connect()
     bundle, talk = net.ends[CLIENT], Talk(4000)
-    payloads = Sequencer().number([b"\0" + talk.packet(SERVER) for _ in range(4)], 1, 0, ordered=True, copy=False)
+    payloads = Sequencer().number(
+        [b"\0" + talk.packet(SERVER) for _ in range(4)], [1], [4], 0, ordered=True, copy=False
+    )
     bundle.accept(net.paths[CLIENT][1], payloads[:1], net.now)
     assert bundle.accept(net.paths[CLIENT][1], payloads[2:], net.now) == []
     bundle.restart(net.now)

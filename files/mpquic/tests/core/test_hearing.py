@@ -22,7 +22,7 @@ def server(*classes: TrafficClass, **weights: int) -> End:
 
 
 def hear(end: End, packet: Packet, class_index: int, path: int, now: float) -> None:
-    end.spreader.heard(bytes(10) + bytes(packet), 10, class_index, end.paths[path], now)
+    end.hear(bytes(packet), class_index, path, now)
 
 
 def elsewhere(end: End, number: int) -> int:
@@ -108,7 +108,7 @@ def test_copies_come_by_any_path_and_move_nothing() -> None:
 def test_any_bytes(data: bytes, class_index: int) -> None:
     end = server()
     for now in (1.0, 1.1, 1.3):
-        end.spreader.heard(data, 0, class_index, end.paths[1 + int(10 * now) % 3], now)
+        end.hear(data, class_index, 1 + int(10 * now) % 3, now)
 
 
 def test_what_was_heard_is_bounded() -> None:

@@ -155,6 +155,18 @@ def test_one_giant_is_one_write() -> None:
         assert merged(cut([whole])) == [whole]
 
 
+def test_it_is_told_where_the_packets_of_each_read_end() -> None:
+    lone, giant = Packet(body=b"one").read(), replace(Packet(), body=bytes(3000)).read(1236)
+    ends: list[int] = []
+    drops: Counter[str] = Counter()
+    assert len(CODEC.ingress([lone, giant, b"", lone], drops, ends)) == 5
+    assert (ends, drops.total()) == ([1, 4, 4, 5], 1)
+    ends.clear()
+    packet = bytes(Packet())
+    assert len(BareCodec().ingress([packet, packet[:9], packet], drops, ends)) == 2
+    assert (ends, drops.total()) == ([1, 1, 2], 2)
+
+
 @st.composite
 def traffic(draw: st.DrawFn) -> list[bytes]:
     """Payloads of a few flows, interleaved, with holes, and with packets that are merged with nothing."""

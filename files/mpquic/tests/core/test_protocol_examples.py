@@ -89,8 +89,8 @@ def test_a_policy_is_written_and_read_like_that(blocks: dict[str, bytes]) -> Non
 
 def test_a_payload_is_numbered_like_that(blocks: dict[str, bytes]) -> None:
     sequencer = Sequencer()
-    sequencer.number([b"\0"] * 258, 0x17, 0, ordered=False, copy=False)
-    assert sequencer.number([blocks["udp-complete"]], 0x17, 1, ordered=False, copy=True) == [blocks["sequenced"]]
+    sequencer.number([b"\0"] * 258, [0x17], [258], 0, ordered=False, copy=False)
+    assert sequencer.number([blocks["udp-complete"]], [0x17], [1], 1, ordered=False, copy=True) == [blocks["sequenced"]]
     assert len(blocks["sequenced"]) == len(blocks["udp-complete"]) + wire.SEQUENCED_OVERHEAD - wire.OVERHEAD
     bundle = Bundle(POLICY, Counters(), 0.0, server=True)
     lane = Lane(Counters(), front=wire.SEQUENCED_OVERHEAD)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 from mpquic.core import wire
-from mpquic.core.multipath.sequence import BUCKETS, HEAD, NUMBERS, Sequencer, runs
+from mpquic.core.multipath.sequence import BUCKETS, HEAD, NUMBERS, Sequencer, parts, run
 
 _PAYLOADS = [b"\x06one", b"\x00two", b"\x06three"]
 
@@ -16,6 +16,17 @@ def numbered(numbers: list[int], *, bucket: int = 7, flags: int = 0) -> list[byt
     return [bytes([2, flags, bucket]) + number.to_bytes(4, "big") + b"\x00%d" % number for number in numbers]
 
 
+def runs(payloads: list[bytes]) -> list[tuple[int, list[bytes], int]]:
+    """Return the runs: the first head, what follows the heads, and where the first is."""
+    heads, rests = parts(payloads)
+    found, at = [], 0
+    while at < len(heads):
+        end = run(heads, at)
+        found.append((heads[at], rests[at:end], at))
+        at = end
+    return found
+
+
 def told(payloads: list[bytes]) -> list[tuple[int, int, list[bytes]]]:
     """Return the runs: what is before the number, the first number, and the rests."""
     return [(head >> 32, head & 0xFFFFFFFF, rests) for head, rests, _start in runs(payloads)]
@@ -23,30 +34,42 @@ def told(payloads: list[bytes]) -> list[tuple[int, int, list[bytes]]]:
 
 def test_layout() -> None:
     sequencer = Sequencer()
-    assert sequencer.number(_PAYLOADS, 0xAB, 3, ordered=True, copy=False) == [
+    assert sequencer.number(_PAYLOADS, [0xAB], [3], 3, ordered=True, copy=False) == [
         bytes.fromhex("02 13 ab 00000000") + _PAYLOADS[0],
         bytes.fromhex("02 13 ab 00000001") + _PAYLOADS[1],
         bytes.fromhex("02 13 ab 00000002") + _PAYLOADS[2],
     ]
-    assert sequencer.number(_PAYLOADS[:1], 0xAB, 15, ordered=False, copy=True) == [
+    assert sequencer.number(_PAYLOADS[:1], [0xAB], [1], 15, ordered=False, copy=True) == [
         bytes.fromhex("02 2f ab 00000003") + _PAYLOADS[0]
     ]
-    assert sequencer.number(_PAYLOADS[:1], 0xAC, 0, ordered=False, copy=False) == [
+    assert sequencer.number(_PAYLOADS[:1], [0xAC], [1], 0, ordered=False, copy=False) == [
         bytes.fromhex("02 00 ac 00000000") + _PAYLOADS[0]
     ]
     assert HEAD + wire.OVERHEAD == wire.SEQUENCED_OVERHEAD
 
 
+def test_each_bucket_has_numbers_of_its_own() -> None:
+    sequencer = Sequencer()
+    sequencer._next[9] = NUMBERS - 1
+    # Of four reads the first was cut in two, the second refused, and the last two are of one bucket.
+    payloads = [b"\x06%d" % number for number in range(4)]
+    found = sequencer.number(payloads, [7, 8, 9, 9], [2, 2, 3, 4], 1, ordered=False, copy=False)
+    heads = ["020107" + "00000000", "020107" + "00000001", "020109" + "ffffffff", "020109" + "00000000"]
+    assert found == [bytes.fromhex(head) + payload for head, payload in zip(heads, payloads, strict=True)]
+    assert [sequencer._next[bucket] for bucket in (7, 8, 9)] == [2, 0, 1]
+    assert sequencer.number([], [7, 8], [0, 0], 1, ordered=False, copy=False) == []
+
+
 def test_numbers_wrap_inside_a_batch() -> None:
     sequencer = Sequencer()
     sequencer._next = [NUMBERS - 2] * BUCKETS
-    found = sequencer.number(_PAYLOADS, 255, 15, ordered=True, copy=True)
+    found = sequencer.number(_PAYLOADS, [255], [3], 15, ordered=True, copy=True)
     assert [payload[:HEAD].hex() for payload in found] == [
         "023fff" + "fffffffe",
         "023fff" + "ffffffff",
         "023fff00000000",
     ]
-    assert sequencer.number(_PAYLOADS[:1], 255, 0, ordered=False, copy=False)[0][3:7] == b"\0\0\0\x01"
+    assert sequencer.number(_PAYLOADS[:1], [255], [1], 0, ordered=False, copy=False)[0][3:7] == b"\0\0\0\x01"
 
 
 def test_a_flow_alone_is_one_run() -> None:
@@ -73,7 +96,7 @@ def test_the_last_number_of_a_bucket_is_not_followed_by_the_next_bucket_s_first(
         (0x020008, 0, [payload[HEAD:] for payload in payloads[2:]]),
     ]
     wrapped = numbered([NUMBERS - 1, 0])
-    assert [run[:2] for run in told(wrapped)] == [(0x020007, NUMBERS - 1), (0x020007, 0)]
+    assert [each[:2] for each in told(wrapped)] == [(0x020007, NUMBERS - 1), (0x020007, 0)]
 
 
 def test_other_contexts_and_cut_heads_are_kept_whole() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -12,10 +13,19 @@ from hypothesis import strategies as st
 from mpquic.core.multipath.health import State
 from mpquic.core.multipath.policy import Rule, Scheduling, TrafficClass
 from packets import UDP, Packet
-from spreading import End, Timed, flows, make_path, policy, spec
+from spreading import End, Sent, Timed, flows, make_path, policy, spec
+
+if TYPE_CHECKING:
+    from mpquic.core.path import Path
 
 BACK = Packet(source="10.81.2.2", target="10.81.1.2", ports=(443, 40000))
 ICMP = 1
+
+
+def dealt_out(sent: Sent, sizes: list[int]) -> list[Path]:
+    """Return the paths of packets of a sprayed class."""
+    assert sent.way.dealer is not None
+    return sent.way.dealer.deal(sizes)
 
 
 def test_reads_are_gathered_by_flow_in_order() -> None:
@@ -24,8 +34,10 @@ def test_reads_are_gathered_by_flow_in_order() -> None:
     reads = [bytes(10) + bytes(replace(each, body=body)) for each, body in
              ((first, b"1"), (second, b"2"), (first, b"3"), (first, b"4"), (second, b"5"))]  # fmt: skip
     shares = end.spreader.spread(reads, 10, 1.0)
-    assert [[read[-1:] for read in share.reads] for share in shares] == [[b"1", b"3", b"4"], [b"2", b"5"]]
-    assert [len(share.reads) for share in end.spreader.spread(reads[:1], 10, 1.0)] == [1]
+    assert [read[-1:] for share in shares for read in share.reads] == [b"1", b"3", b"4", b"2", b"5"]
+    found = [share.buckets.count(end.share(each, 1.0).flow.bucket) for share in shares for each in (first, second)]
+    assert sorted(found)[-2:] == [2, 3]
+    assert [share.reads for share in end.spreader.spread(reads[:1], 10, 1.0)] == [reads[:1]]
 
 
 def test_without_a_path_there_is_none() -> None:
@@ -64,7 +76,7 @@ def test_the_server_uses_the_path_of_a_flow_that_the_client_does() -> None:
     for packet in flows(300):
         answer = replace(packet, source=packet.target, target=packet.source, ports=packet.ports[::-1])
         share = client.share(packet, 1.0)
-        server.spreader.heard(bytes(packet), 0, share.flow.class_index, server.paths[share.paths[0].number], 1.0)
+        server.hear(bytes(packet), share.flow.class_index, share.paths[0].number, 1.0)
         assert server.numbers(answer, 1.0) == (share.paths[0].number,)
 
 
@@ -216,13 +228,13 @@ def test_a_sprayed_class_uses_all_paths_in_order() -> None:
     share = end.share(Packet(), 1.0)
     assert share.ordered
     assert len(share.paths) == 1
-    dealt = Counter(path.number for path in end.spreader.deal(share, [1000] * 300, 1.0))
+    dealt = Counter(path.number for path in dealt_out(share, [1000] * 300))
     assert dealt[1] == pytest.approx(200, abs=10)
     end.set(1, State.DOWN, 2.0)
     share = end.share(Packet(), 2.0)
     # What is under way may still be overtaken; later nothing can be.
     assert share.ordered
-    assert {path.number for path in end.spreader.deal(share, [1000] * 9, 2.0)} == {2}
+    assert {path.number for path in dealt_out(share, [1000] * 9)} == {2}
     assert [end.share(Packet(), now).ordered for now in (2.04, 2.06, 3.0)] == [True, False, False]
     end.set(1, State.UP, 4.0)
     assert end.share(Packet(), 4.1).ordered
@@ -248,7 +260,7 @@ def test_ipv6_passes_over_narrow_paths_while_there_is_another(one: TrafficClass)
         found = set()
         for packet in packets:
             share = end.share(packet, now)
-            dealt = end.spreader.deal(share, [6000] * 20, now) if one.spray else share.paths
+            dealt = dealt_out(share, [6000] * 20) if one.spray else share.paths
             found |= {path.number for path in dealt}
         return found
 
@@ -283,7 +295,7 @@ def test_a_path_that_the_class_may_not_use_is_none_for_ipv6() -> None:
 def test_the_answer_avoids_a_path_that_is_narrow_this_way_only() -> None:
     end = End({1: 1, 2: 1}, TrafficClass("default", "failover"), turned=True)
     ask = Packet(**V6)
-    end.spreader.heard(bytes(ask), 0, 0, end.paths[1], 1.0)
+    end.hear(bytes(ask), 0, 1, 1.0)
     answer = replace(ask, source=ask.target, target=ask.source, ports=ask.ports[::-1])
     assert end.numbers(answer, 1.0) == (1,)
     end.paths[1].lane.narrow = True
@@ -352,5 +364,5 @@ def test_whatever_happens_packets_go_where_they_may(changes, scheduling, copies,
                 clean = [path for path in used if path is not share.flow.shadow]
                 assert len({path.link for path in clean}) == len(clean)
                 assert len(clean) == min(1 if spray else copies, len({path.link for path in alive.values()}))
-                dealt = end.spreader.deal(share, [100] * 20, now) if spray else []
+                dealt = dealt_out(share, [100] * 20) if spray else []
                 assert set(dealt) <= set(alive.values())

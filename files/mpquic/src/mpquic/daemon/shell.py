@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _LOG = logging.getLogger("mpquic")
 
-#: Batches each way before the event loop gets its turn, shared by all sockets.
+#: Batches each way before the event loop gets its turn, shared by the sockets that are readable.
 _TURNS = 4
 #: Sizes that a handshake may go through before the own link takes one.
 _SENDS = 4
@@ -52,9 +52,8 @@ class Shell(ABC):
         self._notify = notify
         #: The sockets that are open.
         self.sockets: dict[Port, UdpSocket] = {}
-        #: What is read with the TUN when that is readable: the only socket, where there is one.
-        self._only: tuple[Port, UdpSocket] | None = None
-        self._turns = _TURNS
+        #: The socket that was readable last. It is read with the TUN when that is readable.
+        self._latest: tuple[Port, UdpSocket] | None = None
         self._device = Device(self, self._pump)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
@@ -115,9 +114,11 @@ class Shell(ABC):
 
         Takes the socket that is readable, None for the TUN.
         """
-        source = readable or self._only
+        # A bulk transfer comes by one path: its socket is served as if there were no others until another one speaks.
+        alone = readable is None or readable == self._latest
+        source = self._latest = readable or self._latest
         now = self.loop.time()
-        for _turn in range(self._turns):
+        for _turn in range(_TURNS if alone else max(1, _TURNS // len(self.sockets))):
             arrived = source is not None and self._from_udp(*source, now)
             if not self._from_tun(now) and not arrived:
                 break
@@ -206,7 +207,6 @@ class Shell(ABC):
         """Serve a port by this socket from now on."""
         self.detach_udp(port)
         self.sockets[port] = udp
-        self._count_sockets()
         self.loop.add_reader(udp.fileno(), self._pump, (port, udp))
 
     def detach_udp(self, port: Port) -> None:
@@ -215,11 +215,8 @@ class Shell(ABC):
         if udp is not None:
             self.loop.remove_reader(udp.fileno())
             udp.close()
-            self._count_sockets()
-
-    def _count_sockets(self) -> None:
-        self._only = next(iter(self.sockets.items())) if len(self.sockets) == 1 else None
-        self._turns = max(1, _TURNS // max(1, len(self.sockets)))
+            if self._latest == (port, udp):
+                self._latest = None
 
     # --- telling ----------------------------------------------------------------------------------------------------
 

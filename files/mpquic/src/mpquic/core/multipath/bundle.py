@@ -21,7 +21,7 @@ from mpquic.core.offload import BareCodec
 from mpquic.core.types import Change
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from mpquic.core.multipath.policy import Policy
     from mpquic.core.offload import Codec
@@ -79,7 +79,6 @@ class Bundle:
                 self.monitor.add(path)
         self._tally.configure(policy)
         self._patience.configure(policy)
-        self._sender.configure(policy)
         self._spreader.configure(policy, self.paths, now)
         self._follow(now)
 
@@ -187,19 +186,7 @@ class Bundle:
             if path is not None:
                 path.rx_err += len(payloads) - packets
                 if self._server:
-                    self._learn(path, class_index, frames, now)
-
-    def _learn(self, path: Path, class_index: int, frames: Iterable[Frame], now: float) -> None:
-        """Let the spreader know which flows the client sends in which class."""
-        heard, at = self._spreader.heard, self._codec.header
-        for frame in frames:
-            # All headers of a packet are in one buffer: with the vnet header in front of them, or behind it.
-            first = frame[0]
-            missing = at - len(first)
-            if missing < 0:
-                heard(bytes(first), at, class_index, path, now)
-            else:
-                heard(bytes(frame[1]), missing, class_index, path, now)
+                    self._spreader.heard(frames, self._codec.header, class_index, path, now)
 
     def _hear(self, path: Path, payload: bytes, now: float) -> None:
         self.monitor.hear(path, payload, now)

@@ -7,8 +7,11 @@ import math
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+from mpquic.core.multipath.way import NOWHERE
+
 if TYPE_CHECKING:
     from mpquic.core.multipath.fields import Fields
+    from mpquic.core.multipath.way import Way
     from mpquic.core.path import Path
 
 #: Octets of a packet that are the same throughout a flow.
@@ -30,18 +33,16 @@ class Flow:
         "last",
         "moves",
         "octets",
-        "ordered",
         "ordered_until",
         "path",
-        "paths",
         "pinned",
         "placed",
         "rate",
-        "reads",
         "settled",
         "shadow",
         "until",
         "used",
+        "way",
         "windows",
     )
 
@@ -56,9 +57,9 @@ class Flow:
         #: Index in the policy's classes, and the version of the policy by which it was found.
         self.class_index = 0
         self.classified = -1
-        #: Where it goes now, None for nowhere; with the paths of copies; and of which state of the paths that comes.
+        #: Where it goes now, None for nowhere; all there is to say of that; and of which state of the paths it comes.
         self.path: Path | None = None
-        self.paths: tuple[Path, ...] = ()
+        self.way: Way = NOWHERE
         self.placed = -1
         #: The path it was assigned to, and the one that its hash alone chose then.
         self.home: Path | None = None
@@ -67,15 +68,12 @@ class Flow:
         self.pinned = False
         #: The suspected path it left, which gets copies for a moment.
         self.shadow: Path | None = None
-        #: Whether the receiver is to wait for what was numbered before, until when, and when to look at all this again.
-        self.ordered = False
+        #: Until when the receiver is to wait for what was numbered before, and when to look at all this again.
         self.ordered_until = -math.inf
         self.until = math.inf
         #: When it was sent last, and how many conversations there had been when it was marked as used.
         self.last = -math.inf
         self.used = 0
-        #: Reads of the TUN that are being gathered.
-        self.reads: list[bytes] | None = None
         #: Bytes read from the TUN since rates were measured last.
         self.octets = 0
         #: Bits per second, smoothed, while it is an elephant; and for how many measurements it has been one.

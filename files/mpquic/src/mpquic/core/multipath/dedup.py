@@ -72,6 +72,10 @@ class Dedup:
                 return None
         return self._one_by_one(bucket, first, count)
 
+    def complete(self, bucket: int, following: int) -> bool:
+        """Tell whether everything before the number ``following`` was received, and nothing from it on."""
+        return self.following[bucket] == following and not self._missing[bucket]
+
     def _one_by_one(self, bucket: int, first: int, count: int) -> list[range]:
         """Note numbers of which some are behind the largest."""
         new: list[range] = []

@@ -133,7 +133,7 @@ def _bounded(keys: list[Key], table: dict[Key, Any]) -> None:
         keys.clear()
 
 
-def quick_key(data: bytes, at: int) -> Key:
+def quick_key(data: bytes | bytearray | memoryview, at: int) -> Key:
     """Return the octets by which the packet at ``data[at:]`` may be known.
 
     Raises IndexError or struct.error when it is too short to be known by any.

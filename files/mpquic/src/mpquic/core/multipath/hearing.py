@@ -14,9 +14,12 @@ from mpquic.core.multipath.fields import fields
 from mpquic.core.multipath.flowtable import quick_key
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mpquic.core.multipath.conversation import Conversation
     from mpquic.core.multipath.flowtable import FlowTable
     from mpquic.core.path import Path
+    from mpquic.core.types import Frame
 
 #: Seconds without a packet by the old path until a conversation counts as moved: late ones come in between.
 STEADY = 0.1
@@ -28,23 +31,33 @@ class Hearing:
     def __init__(self, table: FlowTable) -> None:
         """Begin with nothing heard."""
         self._table = table
-        self._ears = table.ears
 
-    def heard(self, data: bytes, at: int, class_index: int, path: Path, now: float) -> None:
+    def heard(self, frames: Iterable[Frame], at: int, class_index: int, path: Path, now: float) -> None:
         """See Spreader.heard()."""
-        try:
-            ear = self._ears.get(quick_key(data, at))
-        except (IndexError, struct.error):
-            ear = None
-        if ear is not None and ear.class_index == class_index:
+        table, known = self._table, self._table.ears.get
+        used_up = table.made - table.patience
+        for frame in frames:
+            # All headers of a packet are in one buffer: with the vnet header in front of them, or behind it.
+            data, start = frame[0], at
+            if len(data) <= at:
+                data, start = frame[1], at - len(data)
+            try:
+                ear = known(quick_key(data, start))
+            except (IndexError, struct.error):
+                ear = None
+            if ear is None or ear.class_index != class_index:
+                self._other(bytes(data), start, class_index, path, now)
+                continue
             conversation = ear.conversation
             if conversation.came_by is path:
                 conversation.other = None
             else:
                 _comes(conversation, path, now)
-            if self._table.made - ear.used > self._table.patience:
-                self._table.remember(ear)
-            return
+            if ear.used < used_up:
+                table.remember(ear)
+
+    def _other(self, data: bytes, at: int, class_index: int, path: Path, now: float) -> None:
+        """Take note of a packet that is not known, or is known to come in another class."""
         packet = fields(data, at)
         if packet is None:
             return

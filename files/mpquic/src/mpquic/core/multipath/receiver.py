@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from mpquic.core import wire
 from mpquic.core.multipath.dedup import Dedup
 from mpquic.core.multipath.reorder import Reorder
-from mpquic.core.multipath.sequence import NUMBERS, runs
+from mpquic.core.multipath.sequence import BUCKETS, NUMBERS, parts, run
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -23,6 +23,8 @@ _SEQUENCED = wire.CONTEXT_SEQUENCED
 _ORDERED = wire.SEQUENCED_ORDERED << 40
 _COPY = wire.SEQUENCED_COPY << 40
 _NUMBER = NUMBERS - 1
+#: No head is that.
+_NONE = -1
 _STATUS = bytes([wire.CONTEXT_STATUS])
 #: How a payload begins that has no whole head.
 _CUT = {b"", bytes([wire.CONTEXT_SEQUENCED])}
@@ -31,7 +33,7 @@ _CUT = {b"", bytes([wire.CONTEXT_SEQUENCED])}
 class Receiver:
     """Takes the payloads of all paths."""
 
-    __slots__ = ("_dedup", "_drops", "_hear", "_tally", "reorder")
+    __slots__ = ("_dedup", "_drops", "_expected", "_hear", "_tally", "reorder")
 
     def __init__(
         self,
@@ -49,11 +51,15 @@ class Receiver:
         self._hear = hear
         self._dedup = Dedup()
         self.reorder = Reorder(patience)
+        #: By bucket, the head that goes on where the last one ended, while nothing is missing and nothing waits. What
+        #: comes as expected is known to ``_dedup`` only once something else comes.
+        self._expected = [_NONE] * BUCKETS
 
     def restart(self) -> None:
         """Let go what is held, and forget what came: the other end numbers anew."""
         self.reorder.release()
         self._dedup.clear()
+        self._expected = [_NONE] * BUCKETS
 
     def receive(self, path: Path, payloads: Sequence[bytes], now: float) -> None:
         """Take what came by ``path``. What may be handed on is in ``reorder.ready`` then.
@@ -61,27 +67,67 @@ class Receiver:
         Counted: ``duplicate`` numbers that came before and were not sent as copies, ``stale`` numbers too old to know,
         ``context`` other payloads than those of contexts 2 and 4, ``malformed`` such without a whole head.
         """
-        reorder, dedup, classes = self.reorder, self._dedup, self._tally.by_index
-        note, put, following = dedup.note, reorder.put, dedup.following
         counters = path.counters
         counters.rx_packets += len(payloads)
         counters.rx_bytes += sum(map(len, payloads)) - wire.SEQUENCED_OVERHEAD * len(payloads)
-        for head, bodies, start in runs(payloads):
-            if head >> 48 != _SEQUENCED:
-                self._other(path, payloads[start : start + len(bodies)], now)
-                continue
-            bucket, first, class_index = head >> 32 & 0xFF, head & _NUMBER, head >> 40 & wire.SEQUENCED_CLASS
-            floor = following[bucket]
-            new = note(bucket, first, len(bodies))
-            if new is not None:
-                self._some(path, head, bodies, new, floor, now)
-                continue
-            classes[class_index].rx_packets += len(bodies)
-            if bucket in reorder.busy or (first != floor and head & _ORDERED):
-                ordered = head & _ORDERED != 0
+        heads, bodies = parts(payloads)
+        if not heads:
+            return
+        if run(heads, 0) == len(heads):
+            self._run(path, payloads, heads[0], bodies, now)
+            return
+        at = self._take_expected(heads, bodies)
+        while at < len(heads):
+            end = run(heads, at)
+            self._run(path, payloads[at:end], heads[at], bodies[at:end], now)
+            at = end
+
+    def _take_expected(self, heads: Sequence[int], bodies: list[bytes]) -> int:
+        """Take what goes on where its bucket ended, packets of many flows in order; return where other heads begin."""
+        expected = self._expected
+        start = kind = 0
+        at = len(heads)
+        for place, head in enumerate(heads):
+            bucket = head >> 32 & 0xFF
+            if head != expected[bucket]:
+                at = place
+                break
+            expected[bucket] = head + 1
+            if head >> 40 != kind:
+                self._put(kind, bodies[start:place])
+                start, kind = place, head >> 40
+        self._put(kind, bodies[start:at])
+        return at
+
+    def _put(self, kind: int, bodies: list[bytes]) -> None:
+        """Hand on what was expected; ``kind`` is the upper part of its heads."""
+        if bodies:
+            index = kind & wire.SEQUENCED_CLASS
+            self._tally.by_index[index].rx_packets += len(bodies)
+            self.reorder.put(index, bodies)
+
+    def _run(self, path: Path, payloads: Sequence[bytes], head: int, bodies: list[bytes], now: float) -> None:
+        """Take payloads with consecutive numbers, the first with this head; ``bodies`` is what follows the heads."""
+        if head >> 48 != _SEQUENCED:
+            self._other(path, payloads, now)
+            return
+        reorder, dedup = self.reorder, self._dedup
+        bucket, first, class_index = head >> 32 & 0xFF, head & _NUMBER, head >> 40 & wire.SEQUENCED_CLASS
+        expected = self._expected[bucket]
+        if expected != _NONE:
+            dedup.following[bucket] = expected & _NUMBER
+        floor, ordered = dedup.following[bucket], head & _ORDERED != 0
+        new = dedup.note(bucket, first, len(bodies))
+        if new is not None:
+            self._some(path, head, bodies, new, floor, now)
+        else:
+            self._tally.by_index[class_index].rx_packets += len(bodies)
+            if bucket in reorder.busy or (first != floor and ordered):
                 reorder.push(bucket, floor, first, bodies, class_index, now=now, ordered=ordered, path=path.number)
             else:
-                put(class_index, bodies)
+                reorder.put(class_index, bodies)
+        plain = bucket not in reorder.busy and dedup.complete(bucket, first + len(bodies))
+        self._expected[bucket] = head + len(bodies) if plain else _NONE
 
     def _some(  # noqa: PLR0913, PLR0917 - all that is known about a run
         self, path: Path, head: int, bodies: list[bytes], new: Sequence[range], floor: int, now: float

@@ -17,6 +17,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from mpquic.core.multipath.health import RANK_PROBATION, UNUSABLE
+from mpquic.core.multipath.way import Way
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -141,7 +142,7 @@ def _best(choices: Sequence[_Choice], value: int) -> int:
 class Plan:
     """What the state of the paths means for one class."""
 
-    __slots__ = ("_dealer", "_groups", "_tiers", "copies", "spray", "weights")
+    __slots__ = ("_groups", "_tiers", "_ways", "copies", "dealer", "spray", "weights")
 
     def __init__(
         self,
@@ -165,7 +166,9 @@ class Plan:
         self.weights: Mapping[Path, float] = self._tiers[0].weights if self._tiers else {}
         if self._tiers and before is not None and before._tiers:  # noqa: SLF001 - of the same class
             self._tiers[0].inherit(before._tiers[0])  # noqa: SLF001
-        self._dealer = Dealer(self.weights) if one.spray and self._tiers else None
+        #: Deals the packets of a sprayed class out, None while there is no path.
+        self.dealer = Dealer(self.weights) if one.spray and self._tiers else None
+        self._ways: dict[tuple[int, tuple[Path, ...], bool], Way] = {}
 
     def choose(self, value: int) -> Path | None:
         """Return the path of a flow with this hash, None when there is none at all."""
@@ -188,10 +191,12 @@ class Plan:
                 links.add(other.link)
         return tuple(found)
 
-    def deal(self, sizes: Sequence[int]) -> list[Path]:
-        """Return the path of each packet of a sprayed class; there is a path, and ``sizes`` are bytes."""
-        assert self._dealer is not None
-        return self._dealer.deal(sizes)
+    def way(self, class_index: int, paths: tuple[Path, ...], *, ordered: bool) -> Way:
+        """Return what says that flows of this plan go by these paths, always the same."""
+        way = self._ways.get((class_index, paths, ordered))
+        if way is None:
+            way = self._ways[class_index, paths, ordered] = Way(class_index, paths, self.dealer, ordered=ordered)
+        return way
 
 
 class Dealer:

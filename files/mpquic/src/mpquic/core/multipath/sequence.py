@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from mpquic.core import wire
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 #: Independent spaces of sequence numbers.
 BUCKETS = 256
@@ -39,55 +39,67 @@ class Sequencer:
         """Start every bucket at 0."""
         self._next = [0] * BUCKETS
 
-    def number(
-        self, payloads: Sequence[bytes], bucket: int, class_index: int, *, ordered: bool, copy: bool
+    def number(  # noqa: PLR0913 - what there is to know about payloads
+        self,
+        payloads: Sequence[bytes],
+        buckets: Sequence[int],
+        ends: Sequence[int],
+        class_index: int,
+        *,
+        ordered: bool,
+        copy: bool,
     ) -> list[bytes]:
-        """Return payloads of context 0 or 6 as payloads of context 2, with the next numbers of ``bucket`` (0 to 255).
+        """Return payloads of context 0 or 6 as payloads of context 2, with the next numbers of their buckets.
 
-        ``class_index`` is 0 to 15. ``ordered`` asks the receiver to wait for what was numbered before in this bucket,
-        ``copy`` says that the same payloads leave by another path, too.
+        The payloads up to the first of ``ends`` are of the first of ``buckets`` (0 to 255), and so on. ``class_index``
+        is 0 to 15. ``ordered`` asks the receiver to wait for what was numbered before in a bucket, ``copy`` says that
+        the same payloads leave by another path, too.
         """
         flags = class_index
         if ordered:
             flags |= wire.SEQUENCED_ORDERED
         if copy:
             flags |= wire.SEQUENCED_COPY
-        base = _CONTEXT | flags << 40 | bucket << 32
+        base, following = _CONTEXT | flags << 40, self._next
+        if len(set(buckets)) == 1:
+            return list(map(add, self._heads(base, buckets[0], len(payloads)), payloads))
+        numbered: list[bytes] = []
+        start = 0
+        for bucket, end in zip(buckets, ends, strict=True):
+            if end == start + 1:
+                first = following[bucket]
+                following[bucket] = first + 1 & _MASK
+                numbered.append((base | bucket << 32 | first).to_bytes(HEAD) + payloads[start])
+            else:
+                numbered += map(add, self._heads(base, bucket, end - start), payloads[start:end])
+            start = end
+        return numbered
+
+    def _heads(self, base: int, bucket: int, count: int) -> Iterable[bytes]:
+        """Return the heads with the next so many numbers of a bucket."""
         first = self._next[bucket]
-        count = len(payloads)
-        if count == 1:
-            self._next[bucket] = (first + 1) & _MASK
-            return [(base | first).to_bytes(HEAD) + payloads[0]]
+        self._next[bucket] = first + count & _MASK
+        base |= bucket << 32
         if first + count <= NUMBERS:
             numbers: Sequence[int] = range(base | first, (base | first) + count)
         else:
             numbers = [base | number & _MASK for number in range(first, first + count)]
-        self._next[bucket] = (first + count) & _MASK
-        return list(map(add, map(int.to_bytes, numbers, repeat(HEAD)), payloads))
+        return map(int.to_bytes, numbers, repeat(HEAD))
 
 
-#: Payloads that came one after the other with consecutive numbers of one bucket; or others, one after the other: what
-#: the first begins with (HEAD bytes as an integer), all without these bytes, and where the first is in what came.
-Run = tuple[int, list[bytes], int]
+def parts(payloads: Sequence[bytes]) -> tuple[list[int], list[bytes]]:
+    """Return what arrived in two parts: what each payload begins with (HEAD bytes as an integer), and what follows."""
+    return list(map(int.from_bytes, map(_take_head, payloads))), list(map(_take_rest, payloads))
 
 
-def runs(payloads: Sequence[bytes]) -> list[Run]:
-    """Return what arrived, in its order, in as few runs as may be."""
-    heads = list(map(int.from_bytes, map(_take_head, payloads)))
-    if not heads:
-        return []
-    rests = list(map(_take_rest, payloads))
-    following = heads[0]
-    if (following & _MASK) + len(heads) <= NUMBERS and heads == list(range(following, following + len(heads))):
+def run(heads: Sequence[int], start: int) -> int:
+    """Return where the run ends that begins at ``start``: consecutive numbers of one bucket with the same flags."""
+    head, end = heads[start], len(heads)
+    if heads[-1] == head + end - 1 - start and heads[start:] == list(range(head, heads[-1] + 1)):
         # One flow that is alone: nothing to look for.
-        return [(following, rests, 0)]
-    found: list[Run] = []
-    start = 0
-    for at, head in enumerate(heads):
-        if head != following:
-            found.append((heads[start], rests[start:at], start))
-            start = at
+        return min(end, start + NUMBERS - (head & _MASK))
+    for at in range(start + 1, end):
         # The number after the last of a bucket is not the first of the next bucket.
-        following = head + 1 if head & _MASK != _MASK else -1
-    found.append((heads[start], rests[start:], start))
-    return found
+        if heads[at] != head + at - start or not heads[at] & _MASK:
+            return at
+    return end

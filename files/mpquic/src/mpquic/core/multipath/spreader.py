@@ -15,11 +15,13 @@ from mpquic.core.multipath.rebalance import Rebalancer
 from mpquic.core.multipath.scheduler import GOOD, Plan, rank
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mpquic.core.multipath.conversation import Flow
     from mpquic.core.multipath.policy import Policy
+    from mpquic.core.multipath.way import Way
     from mpquic.core.path import Path
+    from mpquic.core.types import Frame
 
 #: Seconds between two measurements of rates.
 TICK = 0.25
@@ -35,16 +37,12 @@ _UNKNOWN_RTT = 0.5
 
 
 class Share(NamedTuple):
-    """What some reads of the TUN have in common: their flow, and with it the way."""
+    """What some reads of the TUN have in common: the way of their flows."""
 
-    flow: Flow
-    #: In order, as they were given to spread().
+    way: Way
+    #: The bucket of each read, and the reads, flow by flow in order, as they were given to spread().
+    buckets: list[int]
     reads: list[bytes]
-    #: The path that carries them, then those that carry copies: on distinct links, and a suspected path that the flow
-    #: has just left. Empty when no path is usable. Of a sprayed class deal() tells the paths, and there are no copies.
-    paths: tuple[Path, ...]
-    #: The receiver is to wait a moment for what was numbered before.
-    ordered: bool
 
 
 class Spreader:
@@ -92,13 +90,14 @@ class Spreader:
         self._state += 1
 
     def spread(self, reads: Sequence[bytes], at: int, now: float) -> list[Share]:
-        """Return one share per flow, in the order of their first reads; packets begin at ``at`` of their read."""
+        """Return one share per way, flows in the order of their first reads; packets begin at ``at`` of their read."""
         if self._narrow != _narrow(self._paths):
             # Nobody tells when the MTU of a path becomes known, and what a narrow one refuses is answered.
             self.refresh(now)
         table = self._table
         known = table.known.get
-        touched: list[Flow] = []
+        gathered: dict[Flow, list[bytes]] = {}
+        gathering = gathered.get
         for read in reads:
             try:
                 flow = known(quick_key(read, at))
@@ -106,26 +105,22 @@ class Spreader:
                 flow = None
             if flow is None:
                 flow = table.flow(read, at)
-            if flow.reads is None:
-                flow.reads = [read]
-                touched.append(flow)
+            others = gathering(flow)
+            if others is None:
+                gathered[flow] = [read]
             else:
-                flow.reads.append(read)
+                others.append(read)
         if not self._active and not self._rebalancer:
             self._since = now
-        return [self._share(flow, now) for flow in touched]
+        return self._shares(gathered, now)
 
-    def deal(self, share: Share, sizes: Sequence[int], now: float) -> list[Path]:  # noqa: ARG002
-        """Return the path of each payload of a share of a sprayed class; ``sizes`` are their bytes."""
-        return self._plan(share.flow).deal(sizes)
-
-    def heard(self, data: bytes, at: int, class_index: int, path: Path, now: float) -> None:
-        """Take note that the peer sent the IP packet at ``data[at:]`` in this class and by this path.
+    def heard(self, frames: Iterable[Frame], at: int, class_index: int, path: Path, now: float) -> None:
+        """Take note of packets that the peer sent in this class and by this path, each at ``at`` of its frame.
 
         The answers get that class, and that path where it is as good as others.
         """
         if class_index < len(self._policy.classes):
-            self._hearing.heard(data, at, class_index, path, now)
+            self._hearing.heard(frames, at, class_index, path, now)
 
     def fire(self, now: float) -> None:
         """Measure rates and move what is too much for its path, when that is due."""
@@ -156,18 +151,36 @@ class Spreader:
 
     # --- one flow ---------------------------------------------------------------------------------------------------
 
-    def _share(self, flow: Flow, now: float) -> Share:
-        """Return what was gathered of a flow, and where it goes."""
-        reads, flow.reads = flow.reads or [], None
-        if flow.placed != self._state or now >= flow.until:
-            self._place(flow, now)
-        if not flow.octets:
-            self._active.append(flow)
-        flow.octets += sum(map(len, reads))
-        flow.last = now
-        if self._table.made - flow.used > self._table.patience:
-            self._table.remember(flow)
-        return Share(flow, reads, flow.paths, flow.ordered)
+    def _shares(self, gathered: Mapping[Flow, list[bytes]], now: float) -> list[Share]:
+        """Return what was gathered of flows, and where it goes."""
+        table, state, active = self._table, self._state, self._active
+        used_up = table.made - table.patience
+        shares: dict[Way, Share] = {}
+        for flow, reads in gathered.items():
+            if flow.placed != state or now >= flow.until:
+                self._place(flow, now)
+            way = flow.way
+            share = shares.get(way)
+            if share is None:
+                share = shares[way] = Share(way, [], [])
+            _way, buckets, together = share
+            if len(reads) == 1:
+                octets = len(reads[0])
+                buckets.append(flow.bucket)
+                together.append(reads[0])
+            else:
+                octets = sum(map(len, reads))
+                buckets += [flow.bucket] * len(reads)
+                together += reads
+            if flow.octets:
+                flow.octets += octets
+            else:
+                flow.octets = octets
+                active.append(flow)
+            flow.last = now
+            if flow.used < used_up:
+                table.remember(flow)
+        return list(shares.values())
 
     def _place(self, flow: Flow, now: float) -> None:
         """Find the path of a flow anew."""
@@ -198,45 +211,38 @@ class Spreader:
     def _send(self, flow: Flow, path: Path | None, now: float) -> None:
         """Let a flow take this path from now on, and settle what else its packets need."""
         plan = self._plan(flow)
-        before, flow.path = flow.path, path
+        way, (before, flow.path) = flow.way, (flow.path, path)
         if before is not path and before is not None and path is not None:
             flow.shadow = before if before in self._suspected else None
             if rank(before) <= GOOD and now - flow.last < _LINGERING + _rtt(before):
                 spread = abs(_rtt(before) - _rtt(path))
                 flow.ordered_until = now + max(ORDERED, ORDERED_SPREAD * spread)
         if path is None:
-            flow.paths, flow.ordered, flow.until = (), False, math.inf
+            flow.way, flow.until = plan.way(flow.class_index, (), ordered=False), math.inf
             return
         sprayed = plan.spray and len(plan.weights) > 1
-        if flow.ordered and flow.until == math.inf and not sprayed:
+        if way.ordered and flow.until == math.inf and not sprayed:
             # It was sprayed until now, or a path was doubtful.
             flow.ordered_until = max(flow.ordered_until, now + ORDERED)
         if plan.copies > 1:
             paths = plan.with_copies(flow.hash, path)
-            if flow.paths and now - flow.last < _LINGERING + max(map(_rtt, flow.paths)):
-                self._keep_order(flow, paths, now)
-            flow.paths = paths
+            if way.paths and now - flow.last < _LINGERING + max(map(_rtt, way.paths)):
+                _keep_order(flow, way.paths, paths, now)
             # Nobody tells when a suspected path lets packets through again.
             doubtful = any(other in self._suspected for other in paths)
         else:
-            flow.paths, doubtful = (path,), False
-        flow.ordered, flow.until = sprayed or doubtful, math.inf
-        if now < flow.ordered_until and not flow.ordered:
-            flow.ordered, flow.until = True, flow.ordered_until
+            paths, doubtful = (path,), False
+        ordered, flow.until = sprayed or doubtful, math.inf
+        if now < flow.ordered_until and not ordered:
+            ordered, flow.until = True, flow.ordered_until
         if flow.shadow is not None:
             ends = self._suspected.get(flow.shadow, -math.inf) + SHADOW
-            if now < ends and flow.shadow not in flow.paths:
-                flow.paths = (*flow.paths, flow.shadow)
+            if now < ends and flow.shadow not in paths:
+                paths = (*paths, flow.shadow)
                 flow.until = min(flow.until, ends)
             else:
                 flow.shadow = None
-
-    def _keep_order(self, flow: Flow, paths: tuple[Path, ...], now: float) -> None:
-        """Have the order kept for a moment if a path begins to carry copies: it could overtake what others carry."""
-        joined = [_rtt(path) for path in paths if path not in flow.paths]
-        if joined:
-            spread = max(map(_rtt, flow.paths)) - min(joined)
-            flow.ordered_until = max(flow.ordered_until, now + max(ORDERED, ORDERED_SPREAD * spread))
+        flow.way = plan.way(flow.class_index, paths, ordered=ordered)
 
     def _choices(self, flow: Flow) -> Mapping[Path, float]:
         """Return where an elephant may go."""
@@ -263,6 +269,14 @@ def _home(flow: Flow, plan: Plan) -> Path | None:
         # A path came, or weights changed.
         flow.home = flow.chosen = choice
     return flow.home
+
+
+def _keep_order(flow: Flow, before: Sequence[Path], paths: Sequence[Path], now: float) -> None:
+    """Have the order kept for a moment if a path begins to carry copies: it could overtake what others carry."""
+    joined = [_rtt(path) for path in paths if path not in before]
+    if joined:
+        spread = max(map(_rtt, before)) - min(joined)
+        flow.ordered_until = max(flow.ordered_until, now + max(ORDERED, ORDERED_SPREAD * spread))
 
 
 def _narrow(paths: Mapping[int, Path]) -> frozenset[Path]:

@@ -30,8 +30,11 @@ class Codec(Protocol):
     #: Bytes of a payload before the IP packet.
     front: int
 
-    def ingress(self, reads: Sequence[bytes], drops: Counter[str]) -> list[bytes]:
-        """Return the DATAGRAM payloads, context id included, of what was read from the device, in order."""
+    def ingress(self, reads: Sequence[bytes], drops: Counter[str], ends: list[int] | None = None) -> list[bytes]:
+        """Return the DATAGRAM payloads, context id included, of what was read from the device, in order.
+
+        ``ends`` gets how many there are after each read.
+        """
 
     def egress(self, payloads: Sequence[bytes], drops: Counter[str], gate: Gate) -> tuple[list[Frame], int, int]:
         """Return what to write to the device for those of a peer's payloads that ``gate`` lets pass.

@@ -23,9 +23,15 @@ class BareCodec:
     header = 0
     front = wire.OVERHEAD
 
-    def ingress(self, reads: Sequence[bytes], drops: Counter[str]) -> list[bytes]:
+    def ingress(self, reads: Sequence[bytes], drops: Counter[str], ends: list[int] | None = None) -> list[bytes]:
         """Return the payloads of the packets that were read."""
-        return wire.wrap(inner.valid(reads, drops))
+        if ends is None:
+            return wire.wrap(inner.valid(reads, drops))
+        payloads: list[bytes] = []
+        for read in reads:
+            payloads += wire.wrap(inner.valid((read,), drops))
+            ends.append(len(payloads))
+        return payloads
 
     def egress(self, payloads: Sequence[bytes], drops: Counter[str], gate: Gate) -> tuple[list[Frame], int, int]:
         """Return one write per packet."""

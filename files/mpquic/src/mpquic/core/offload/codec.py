@@ -28,9 +28,9 @@ class VnetCodec:
         """Merge UDP as well if the device takes it (USO, Linux 6.2)."""
         self._udp = udp
 
-    def ingress(self, reads: Sequence[bytes], drops: Counter[str]) -> list[bytes]:
+    def ingress(self, reads: Sequence[bytes], drops: Counter[str], ends: list[int] | None = None) -> list[bytes]:
         """Return the payloads of the packets that were read, packets of many segments cut."""
-        return split(reads, drops)
+        return split(reads, drops, ends)
 
     def egress(self, payloads: Sequence[bytes], drops: Counter[str], gate: Gate) -> tuple[list[Frame], int, int]:
         """Return as few writes as may be."""

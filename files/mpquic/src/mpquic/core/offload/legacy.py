@@ -29,10 +29,10 @@ class LegacyCodec:
         self._device = device
         self.header = device.header
 
-    def ingress(self, reads: Sequence[bytes], drops: Counter[str]) -> list[bytes]:
+    def ingress(self, reads: Sequence[bytes], drops: Counter[str], ends: list[int] | None = None) -> list[bytes]:
         """Return the packets that were read."""
         packets = []
-        for payload in self._device.ingress(reads, drops):
+        for payload in self._device.ingress(reads, drops, ends):
             body = payload[wire.OVERHEAD :]
             packet = body if payload[: wire.OVERHEAD] == _BARE else complete(body)
             if packet is not None:

@@ -26,8 +26,8 @@ _PARTIAL = bytes([wire.CONTEXT_PARTIAL])
 _IPV4_HEADER = 20
 
 
-def split(reads: Sequence[bytes], drops: Counter[str]) -> list[bytes]:
-    """Return the payloads of what was read.
+def split(reads: Sequence[bytes], drops: Counter[str], ends: list[int] | None = None) -> list[bytes]:
+    """Return the payloads of what was read; ``ends`` gets how many there are after each read.
 
     Counted and dropped: packets that are none (see mpquic.core.inner) and vnet headers that make no sense:
     ``vnet_short``, ``vnet_type``, ``vnet_size``, ``vnet_offset``.
@@ -44,6 +44,8 @@ def split(reads: Sequence[bytes], drops: Counter[str]) -> list[bytes]:
                 payloads.append(_BARE + read[vnet.SIZE :])
         if fault is not None:
             drops[fault] += 1
+        if ends is not None:
+            ends.append(len(payloads))
     return payloads
 
 
