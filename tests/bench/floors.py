@@ -60,7 +60,11 @@ def _floors() -> Iterator[Floor]:
         yield Floor(critical, "wan", "W2", f"{way}_critical_ms", "at most", 10)
     yield Floor("idle daemon: CPU", "idle", "W2", "cpu_percent", "at most", 0.5)
     yield Floor("idle daemon: memory", "idle", "W2", "rss_mb", "at most", 60)
-    for key, text in (("bulk_us", "a packet of bulk"), ("small_us", "small packets of one flow")):
+    for key, text in (
+        ("bulk_us", "a packet of bulk"),
+        ("small_us", "small packets of one flow"),
+        ("mixed_us", "small packets, each of another flow"),
+    ):
         yield Floor(f"two paths: CPU added to {text}", "added", "W2", key, "at most", 2)
     yield Floor("six tunnels: slowest to fastest", "tunnels", "W2", "share6", "at least", 0.8)
 

@@ -60,7 +60,6 @@ def plan(trials: int) -> Iterator[Planned]:
         partial(sharing.shares, name="weights 5,3,2, balanced", policy="balanced", weights=(5, 3, 2)),
     )
     yield "bonding", False, sharing.bonding
-    yield "bonding-slow", False, partial(sharing.bonding, scale=0.2)
 
 
 def main(argv: Sequence[str]) -> int:

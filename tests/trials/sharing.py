@@ -32,15 +32,15 @@ _WAYS: dict[str, tuple[str, ...]] = {"up": (), "down": ("-R",)}
 _SECONDS = 8.0
 
 
-def _unlike(scale: float) -> list[Quality]:
+def _unlike() -> list[Quality]:
     return [
-        Quality(rate_up=scale * rate, rate_down=scale * rate, delay=delay, limit=scale * rate * 1e6 / 8 * _BUFFER)
+        Quality(rate_up=rate, rate_down=rate, delay=delay, limit=rate * 1e6 / 8 * _BUFFER)
         for rate, delay in zip(RATES, DELAYS, strict=True)
     ]
 
 
-def _configure(ends: Ends, scale: float) -> None:
-    rates = [f"{round(1000 * scale * rate * _SHAPED)}kbit" for rate in RATES]
+def _configure(ends: Ends) -> None:
+    rates = [f"{round(1000 * rate * _SHAPED)}kbit" for rate in RATES]
     ends.set_paths(weight=list(WEIGHTS), rate=rates, rate_down=rates)
     ends.config["client"]["multipath_policy"] = "balanced"
 
@@ -58,16 +58,13 @@ def _alone(ends: Ends, number: int, *options: str) -> dict[str, float]:
         ends.config["client"]["multipath_paths"] = everything
 
 
-def bonding(folder: Path, scale: float = 1.0, flows: Sequence[int] = (1, 2, 4)) -> list[Outcome]:
-    """Compare three unlike WANs with each of them alone, in one run: 16 TCP flows, and few flows of TCP and UDP.
-
-    Their rates are those of RATES times ``scale``: daemons, wires and iperf3 share the cores of one machine.
-    """
-    named = f"bonding {'+'.join(f'{scale * rate:g}' for rate in RATES)} Mbit/s"
+def bonding(folder: Path, flows: Sequence[int] = (1, 2, 4)) -> list[Outcome]:
+    """Compare three unlike WANs with each of them alone, in one run: 16 TCP flows, and few flows of TCP and UDP."""
+    named = f"bonding {'+'.join(map(str, RATES))} Mbit/s"
     many = Outcome(f"{named}, 16 TCP flows")
     found = [many]
-    with network(folder, _unlike(scale)) as net, tunnel(net, folder) as ends:
-        _configure(ends, scale)
+    with network(folder, _unlike()) as net, tunnel(net, folder) as ends:
+        _configure(ends)
         alone = [_alone(ends, number, "-P", "16") for number in (1, 2, 3)]
         best = _alone(ends, 1)
         ends.start()
@@ -80,7 +77,7 @@ def bonding(folder: Path, scale: float = 1.0, flows: Sequence[int] = (1, 2, 4)) 
         for count in flows:
             for kind, options in (
                 ("TCP", ()),
-                ("UDP", ("-u", "-l", "1200", "-b", f"{round(110_000 * scale / count)}K")),
+                ("UDP", ("-u", "-l", "1200", "-b", f"{round(110_000 / count)}K")),
             ):
                 few = Outcome(f"{named}, {count} {kind} flow{'s' if count > 1 else ''}")
                 for way, more in _WAYS.items():
