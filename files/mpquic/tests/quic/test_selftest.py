@@ -44,7 +44,7 @@ def test_another_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         ("active_address", lambda _: None, "_network_paths"),
         ("use_window", lambda *_: False, "_spaces.received_packets"),
         ("same_receive_keys", lambda *_: True, "key phase"),
-        ("own_cids", lambda _: (b"x",), "_host_cids"),
+        ("own_cids", lambda _: (b"another!",), "_host_cids"),
         ("note_opened", lambda *_, **__: None, "_close_at"),
         ("probe_timeout", lambda _: 0.0, "probe_timeout"),
         ("set_datagram_size", lambda *_: None, "_max_datagram_size"),
