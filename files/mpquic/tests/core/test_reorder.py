@@ -230,6 +230,18 @@ def test_a_hostile_peer_gets_no_memory() -> None:
     assert (end.reorder.waiting, end.reorder._octets, end.reorder.busy) == (0, 0, {})
 
 
+def test_a_peer_that_skips_half_of_all_numbers_may_say_one_again() -> None:
+    """The window forgets what is further behind, while it still waits here."""
+    for end in starts():
+        assert end.came(2, ordered=True) == []
+        far = NUMBERS // 2 + 2
+        assert end.came(far) == [far], "nothing waits so far ahead"
+        assert end.came(2, ordered=True) == [2]
+        assert end.reorder.waiting == 1
+        assert end.fire(math.inf) == [2]
+        assert (end.reorder.waiting, end.reorder._octets, end.reorder.busy) == (0, 0, {})
+
+
 _ARRIVALS = st.lists(
     st.tuples(st.integers(0, 60), st.booleans(), st.sampled_from([0.0, 0.0, 0.001, 0.02, 0.06])), max_size=80
 )

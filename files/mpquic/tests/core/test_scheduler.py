@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mpquic.core.multipath.health import State
 from mpquic.core.multipath.policy import Scheduling, TrafficClass
-from mpquic.core.multipath.scheduler import Dealer, Plan, Tier
+from mpquic.core.multipath.scheduler import WAYS, Dealer, Plan, Tier
 from mpquic.core.path import Path
 from spreading import make_path, policy, spec
 
@@ -221,6 +221,20 @@ def test_both_ends_choose_alike() -> None:
     )
     here, there = Tier(mine), Tier(reversed(theirs))
     assert all(here.choose(v).number == there.choose(v).number for v in HASHES)  # type: ignore[union-attr]
+
+
+def test_flows_share_ways_and_there_are_not_too_many() -> None:
+    """Of 24 paths with two copies each there are twelve thousand ways."""
+    found = plan("balanced", dict.fromkeys(range(1, 25), State.UP), copies=3)
+    for value in HASHES:
+        path = found.choose(value)
+        assert path is not None
+        paths = found.with_copies(value, path)
+        way = found.way(0, paths, ordered=False)
+        assert (way.paths, way.ordered) == (paths, False)
+        assert found.way(0, paths, ordered=False) is way
+        assert found.way(0, paths, ordered=True) is not way
+        assert len(found._ways) <= WAYS
 
 
 @given(WEIGHTS, st.integers(0, 1 << 32))

@@ -188,6 +188,14 @@ def test_a_suspected_path_gets_copies_for_a_second() -> None:
     assert end.numbers(late, 1.2) == (2,)
 
 
+def test_a_suspected_path_gets_no_copies_of_a_sprayed_class() -> None:
+    end = End({1: 1, 2: 1}, TrafficClass("default", "priority", spray=True))
+    before = {packet: end.numbers(packet, 1.0) for packet in flows(8)}
+    assert set(before.values()) == {(1,), (2,)}
+    end.set(1, State.SUSPECT, 1.1)
+    assert {end.numbers(packet, 1.2) for packet in before} == {(2,)}
+
+
 @pytest.mark.parametrize("state", [State.DOWN, State.PROBATION, State.UP])
 def test_copies_end_with_the_suspicion(state: State) -> None:
     end = End({1: 1, 2: 1, 3: 1}, TrafficClass("default", "priority"), priorities={1: 10, 2: 20, 3: 30})

@@ -64,6 +64,12 @@ def test_sockets_that_are_busy_share_the_turns(loop: asyncio.AbstractEventLoop) 
     assert [many.turns(number) for number in range(9)] == [[number] for number in range(9)]
 
 
+def test_the_tun_gives_none_of_them_more(loop: asyncio.AbstractEventLoop) -> None:
+    busy = Busy(loop, 2)
+    read = [one for _round in range(3) for number in (0, 1, None) for one in busy.turns(number)]
+    assert read.count(0) == read.count(1) == 3 * _TURNS // 2
+
+
 def test_one_that_is_busy_alone_is_served_as_an_only_one(loop: asyncio.AbstractEventLoop) -> None:
     busy = Busy(loop, 3)
     busy.turns(1)
@@ -77,6 +83,7 @@ def test_one_that_is_busy_alone_is_served_as_an_only_one(loop: asyncio.AbstractE
 def test_a_socket_that_is_gone_is_not_read(loop: asyncio.AbstractEventLoop, monkeypatch: pytest.MonkeyPatch) -> None:
     busy = Busy(loop, 2)
     busy.turns(1)
+    assert busy.turns(1) == [1] * _TURNS
     monkeypatch.setattr(loop, "remove_reader", lambda _fd: None)
     gone = busy.ports[1][1]
     vars(gone).update(fileno=lambda: 0, close=lambda: None)

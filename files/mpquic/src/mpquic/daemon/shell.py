@@ -52,8 +52,9 @@ class Shell(ABC):
         self._notify = notify
         #: The sockets that are open.
         self.sockets: dict[Port, UdpSocket] = {}
-        #: The socket that was readable last. It is read with the TUN when that is readable.
+        #: The socket that was readable last, and whether it was so twice running. Then it is read with the TUN, too.
         self._latest: tuple[Port, UdpSocket] | None = None
+        self._alone = True
         self._device = Device(self, self._pump)
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
@@ -115,10 +116,12 @@ class Shell(ABC):
         Takes the socket that is readable, None for the TUN.
         """
         # A bulk transfer comes by one path: its socket is served as if there were no others until another one speaks.
-        alone = readable is None or readable == self._latest
-        source = self._latest = readable or self._latest
+        if readable is not None:
+            self._alone = len(self.sockets) == 1 or readable == self._latest
+            self._latest = readable
+        source = readable or (self._latest if self._alone else None)
         now = self.loop.time()
-        for _turn in range(_TURNS if alone else max(1, _TURNS // len(self.sockets))):
+        for _turn in range(_TURNS if self._alone else max(1, _TURNS // len(self.sockets))):
             arrived = source is not None and self._from_udp(*source, now)
             if not self._from_tun(now) and not arrived:
                 break
@@ -216,7 +219,7 @@ class Shell(ABC):
             self.loop.remove_reader(udp.fileno())
             udp.close()
             if self._latest == (port, udp):
-                self._latest = None
+                self._latest, self._alone = None, True
 
     # --- telling ----------------------------------------------------------------------------------------------------
 

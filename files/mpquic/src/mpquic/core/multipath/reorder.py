@@ -145,11 +145,11 @@ class Reorder:
 
     def _take(self, queue: _Queue, number: int, item: tuple[float, bytes, int], *, ordered: bool) -> None:
         ahead = (number - queue.floor) & _MASK
-        if ahead >= _HALF:
-            # Nobody waits for it any more.
+        position = queue.floor + ahead
+        if ahead >= _HALF or position in queue.held:
+            # Nobody waits for it any more; or a peer skipped half of all numbers to say one again.
             self.put(item[2], [item[1]])
             return
-        position = queue.floor + ahead
         self.waiting += 1
         if not ordered and queue.order and position < queue.order[0]:
             self.put(item[2], [item[1]])

@@ -36,6 +36,9 @@ _LINKS, _PATHS = 1 << 32, 2 << 32
 #: New flows that a path may be ahead of its part, and over how many flows that is looked at.
 _AHEAD = 1
 _REMEMBERED = 512
+#: Ways of a plan that are known at once. With copies there may be one for every few of its paths: 255 of them make 16
+#: million.
+WAYS = 1024
 
 
 def rank(path: Path) -> int:
@@ -192,9 +195,12 @@ class Plan:
         return tuple(found)
 
     def way(self, class_index: int, paths: tuple[Path, ...], *, ordered: bool) -> Way:
-        """Return what says that flows of this plan go by these paths, always the same."""
+        """Return what says that flows of this plan go by these paths: the same again, unless there are very many."""
         way = self._ways.get((class_index, paths, ordered))
         if way is None:
+            if len(self._ways) >= WAYS:
+                # Flows that have one keep it; they are only not handled together with new ones.
+                self._ways.clear()
             way = self._ways[class_index, paths, ordered] = Way(class_index, paths, self.dealer, ordered=ordered)
         return way
 

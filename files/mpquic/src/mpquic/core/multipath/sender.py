@@ -43,13 +43,13 @@ class Sender:
             tally, copies = classes[index], len(paths) - 1
             ends: list[int] = []
             payloads = ingress(taken, drops, ends)
+            if not payloads:
+                continue
             if not paths:
                 drops["no_path"] += len(payloads)
                 tally.tx_err += len(payloads)
                 continue
             payloads = number(payloads, buckets, ends, index, ordered=way.ordered, copy=copies > 0)
-            if not payloads:
-                continue
             count = len(payloads)
             size = sum(map(len, payloads)) - wire.SEQUENCED_OVERHEAD * count
             tally.tx_packets += count

@@ -237,7 +237,7 @@ class Spreader:
             ordered, flow.until = True, flow.ordered_until
         if flow.shadow is not None:
             ends = self._suspected.get(flow.shadow, -math.inf) + SHADOW
-            if now < ends and flow.shadow not in paths:
+            if now < ends and flow.shadow not in paths and not plan.spray:
                 paths = (*paths, flow.shadow)
                 flow.until = min(flow.until, ends)
             else:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Way:
-    """How the packets of some flows go. Two of them are equal only if they are the same: see Plan.way()."""
+    """How the packets of some flows go. Only the same is equal to itself: see Plan.way()."""
 
     __slots__ = ("class_index", "dealer", "ordered", "paths")
 
