@@ -195,14 +195,16 @@ def test_another_recipe_is_a_reload(balanced, primary):
 
 
 def test_light_balancing_shares_by_weight_both_ways(balanced):
+    # A path that has failed has less for minutes, and answers come by the path that the question took.
+    weights = {name: path["weight"] / (1 + path["consecutive_fails"]) for name, path in status().items()}
     with Carried() as carried:  # new flows: what there was stays where it was
         found = result(flow("many", WEB, PLAIN, 600, 4, 21000, lan=LAN))
     assert found["back"] >= 0.99 * found["sent"]
     for counts in (carried.up, carried.down):
-        assert counts[FIRST] > counts[SECOND] > counts[THIRD] > 0, counts
         total = sum(counts.values())
-        for name, share in zip(WANS.values(), (3 / 6, 2 / 6, 1 / 6), strict=True):
-            assert abs(counts[name] / total - share) < 0.1, counts
+        for name, weight in weights.items():
+            assert abs(counts[name] / total - weight / sum(weights.values())) < 0.1, (counts, weights)
+        assert min(counts.values()) > 0, counts
 
 
 def test_the_expensive_path_is_idle_while_another_works(resilient):
