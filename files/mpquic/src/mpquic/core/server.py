@@ -86,8 +86,20 @@ class ServerTunnel(Lifecycle):
 
     # --- what the shell reports -------------------------------------------------------------------------------------
 
-    def configure(self, listener: Listener, roster: Roster, now: float) -> None:
-        """Serve these peers from now on. Tunnels of those that stay what they are go on undisturbed."""
+    def configure(
+        self,
+        listener: Listener,
+        roster: Roster,
+        now: float,
+        *,
+        own: Sequence[IPv4Interface | IPv6Interface] | None = None,
+    ) -> None:
+        """Serve these peers from now on. Tunnels of those that stay what they are go on undisturbed.
+
+        ``own`` are the TUN's addresses, None for no others than before.
+        """
+        if own is not None:
+            self._own = own
         self._reception.configure(listener, roster, self._board.guests, now)
         self._board.listener = listener
         self._roster = roster
@@ -99,7 +111,7 @@ class ServerTunnel(Lifecycle):
         for member in roster.members:
             session = self.sessions.get(member.name) or Session(member, self._rate, self._own, now)
             self.sessions[member.name] = session
-            session.configure(member, roster.table)
+            session.configure(member, roster.table, self._own)
             if self._codec is not None:
                 session.attach(self._codec)
         self._carriers.configure(roster)

@@ -90,6 +90,7 @@ def _reload(shell: Shell, path: Path) -> None:
         found, warnings = load(path)
         fixed = needs_restart(shell.config, found)
         if fixed:
+            shell.refused = found.digest
             _LOG.error('not reloaded reason="%s: only a restart changes %s"', path, ", ".join(fixed))
             return
         shell.reload(found)
@@ -99,6 +100,7 @@ def _reload(shell: Shell, path: Path) -> None:
     except (OSError, ValueError) as error:
         _LOG.error('not reloaded reason="%s"', error)
     else:
+        shell.refused = None
         for line in warnings:
             _LOG.info("warning %s", line)
         logs.set_level(found.log_level)

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from mpquic.core.port import Port, Tunnel
     from mpquic.core.types import Change, Frame
     from mpquic.io.udp import UdpSocket
+    from mpquic.io.udpgroup import UdpGroup
+
+    #: What serves a port.
+    Sockets = UdpSocket | UdpGroup
 
 _LOG = logging.getLogger("mpquic")
 
@@ -51,9 +55,9 @@ class Shell(ABC):
         self.loop = loop
         self._notify = notify
         #: The sockets that are open.
-        self.sockets: dict[Port, UdpSocket] = {}
+        self.sockets: dict[Port, Sockets] = {}
         #: The socket that was readable last, and whether it was so twice running. Then it is read with the TUN, too.
-        self._latest: tuple[Port, UdpSocket] | None = None
+        self._latest: tuple[Port, Sockets] | None = None
         self._alone = True
         self._device = Device(self, self._pump)
         self._timer: asyncio.TimerHandle | None = None
@@ -62,6 +66,8 @@ class Shell(ABC):
         self.reporter = Reporter(loop, self.telemetry)
         #: ``sha256:<hex>`` of the key this end shows, None without one.
         self.identity: str | None = None
+        #: ``digest`` of a changed file that only a restart takes over, None where there was no such.
+        self.refused: str | None = None
         self._stopped = False
 
     def start(self) -> None:
@@ -110,7 +116,7 @@ class Shell(ABC):
             self._deliver(answers)
         self._after(now)
 
-    def _pump(self, readable: tuple[Port, UdpSocket] | None) -> None:
+    def _pump(self, readable: tuple[Port, Sockets] | None) -> None:
         """Carry packets both ways while there are any: both ways in turn, so that neither waits for the other.
 
         Takes the socket that is readable, None for the TUN.
@@ -129,7 +135,7 @@ class Shell(ABC):
             now = self.loop.time()
         self._after(now)
 
-    def _from_udp(self, port: Port, udp: UdpSocket, now: float) -> bool:
+    def _from_udp(self, port: Port, udp: Sockets, now: float) -> bool:
         arrivals = udp.receive()
         if not arrivals:
             return False
@@ -209,17 +215,27 @@ class Shell(ABC):
     def attach_udp(self, port: Port, udp: UdpSocket) -> None:
         """Serve a port by this socket from now on."""
         self.detach_udp(port)
-        self.sockets[port] = udp
-        self.loop.add_reader(udp.fileno(), self._pump, (port, udp))
+        self.serve(port, udp)
 
     def detach_udp(self, port: Port) -> None:
         """Close the socket of a port, if there is one."""
+        udp = self.release_udp(port)
+        if udp is not None:
+            udp.close()
+
+    def serve(self, port: Port, udp: Sockets) -> None:
+        """Serve a port that has no socket by ``udp``."""
+        self.sockets[port] = udp
+        self.loop.add_reader(udp.fileno(), self._pump, (port, udp))
+
+    def release_udp(self, port: Port) -> Sockets | None:
+        """Serve a port no more, and return what served it, still open."""
         udp = self.sockets.pop(port, None)
         if udp is not None:
             self.loop.remove_reader(udp.fileno())
-            udp.close()
             if self._latest == (port, udp):
                 self._latest, self._alone = None, True
+        return udp
 
     # --- telling ----------------------------------------------------------------------------------------------------
 
@@ -272,5 +288,6 @@ class Shell(ABC):
             "pid": os.getpid(),
             "identity": self.identity,
             "config": self.config.digest,
+            "config_refused": self.refused,
             "version": __version__,
         }

@@ -176,6 +176,7 @@ def _tun_spec(instance: Instance, state: HostState) -> tun.TunSpec:
         address=instance.address,
         mtu=None if kept else instance.mtu,
         address6=instance.address6,
+        also=instance.also,
     )
 
 

@@ -55,6 +55,8 @@ def wanted(instance: Instance) -> Wanted:
     if lan is None:
         return Wanted((), (), ())
     if not instance.client:
+        if lan.standby:
+            return Wanted((), (), ())
         routes = tuple(_behind(prefix, instance.tun) for prefix in lan.cidrs)
         return Wanted((), tuple(_standing(MAIN_TABLE, prefix) for prefix in lan.cidrs), routes)
     assert lan.table is not None
@@ -62,7 +64,7 @@ def wanted(instance: Instance) -> Wanted:
     rules = tuple(_rules(instance, lan))
     versions = sorted({rule.version for rule in rules})
     return Wanted(
-        rules,
+        () if lan.standby else rules,
         tuple(_standing(table, anywhere(version)) for version in versions),
         tuple(Route(table, anywhere(version), device=instance.tun, metric=TUNNEL_METRIC) for version in versions),
     )
