@@ -19,7 +19,7 @@ _PATIENCE = 30
 _TABLE = re.compile(r"^table (\S+ \S+) \{$.*?^\}$", re.MULTILINE | re.DOTALL)
 _SET = re.compile(r"^\t(?:set|map|meter) \S+ \{$.*?^\t\}$", re.MULTILINE | re.DOTALL)
 _MOVING = re.compile(r"^\t\tflags .*\b(?:dynamic|timeout)\b", re.MULTILINE)
-_ELEMENTS = re.compile(r"^\t\telements = \{.*?\}$", re.MULTILINE | re.DOTALL)
+_ELEMENTS = re.compile(r"^\t\telements = \{.*?\}\n", re.MULTILINE | re.DOTALL)
 #: What iptables put there and nft has no words for: loaded again, it would mean something else.
 _FOREIGN_WORDS = re.compile(r"# xt_|\bxt (?:match|target) ")
 
