@@ -26,6 +26,7 @@ SUBCOMMANDS = {
     "routing": "check or fix rules and routes from the LAN into the tunnels",
     "shaper": "check or fix the shaper of the WANs",
     "health": "check or fix tunnels, end to end",
+    "guard": "go back to the present state unless somebody confirms what a play changed",
     "explain": "say which way a packet takes, and whether that is as planned",
     "identity": "make, change and show this host's key",
     "keeper": "set the MTU of TUN devices for the daemons (started by mpquic-keeper.socket)",
