@@ -39,14 +39,14 @@ def _watch(args: argparse.Namespace) -> int:
     from mpquic.host.events import Events  # noqa: PLC0415
     from mpquic.host.hold import Hold  # noqa: PLC0415
     from mpquic.host.netlink import Kernel  # noqa: PLC0415
-    from mpquic.host.watch import Watch  # noqa: PLC0415
+    from mpquic.host.watch import FILE, Watch  # noqa: PLC0415
     from mpquic.io.sdnotify import Notifier  # noqa: PLC0415
 
     if os.geteuid() != 0:
         raise HostError("changing the host needs root")
     logs.set_up("info")
     with Events(firewall.NAME) as events, Kernel() as kernel, Hold() as hold:
-        watch = Watch(events, Drift(kernel, Path(args.instances), hold), Notifier().send)
+        watch = Watch(events, Drift(kernel, Path(args.instances), hold), Notifier().send, FILE)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: watch.stop())
         watch.run()

@@ -104,7 +104,10 @@ class Drift:
             return
         try:
             with lock.exclusive():
-                firewall.adopt()
+                if firewall.adopted():
+                    firewall.load()
+                else:
+                    firewall.adopt()
         except HostError as error:
             look.remaining += failure(error).remaining
         else:

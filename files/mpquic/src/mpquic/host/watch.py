@@ -45,12 +45,12 @@ _UNQUOTED = str.maketrans({'"': "'", "\n": " "})
 
 @dataclass(slots=True)
 class Watch:
-    """The loop; `notify` gets lines for the service manager, such as ``READY=1``."""
+    """The loop; `notify` gets lines for the service manager, such as ``READY=1``; `file` tells `told`."""
 
     events: Events
     drift: Drift
     notify: Callable[[str], None]
-    file: Path = FILE
+    file: Path
     _stopped: bool = False
     _repairs: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=KEPT))
     _remaining: dict[str, list[Finding]] = field(default_factory=dict)
