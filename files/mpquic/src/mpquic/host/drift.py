@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from mpquic.host import firewall, instances, lock, repair, settings, units
+from mpquic.host import firewall, instances, lifeline, lock, repair, settings, units
 from mpquic.host.brake import Brake
 from mpquic.host.errors import HostError
 from mpquic.host.events import Subject
@@ -154,6 +154,21 @@ class Drift:
                 for problem in problems:
                     self._count(Finding(instance.id, problem), look)
         look.remaining += remaining
+        self._lifeline(look)
+
+    def _lifeline(self, look: Look) -> None:
+        """After the rules of the LANs: the main table leads to the WANs."""
+        state = self.kernel.read_rules()
+        for rule, problem in lifeline.needed(state):
+            finding = Finding(None, problem)
+            if self._may(finding, look):
+                with lock.exclusive():
+                    self.kernel.add_rule(rule)
+                look.repaired.append(finding)
+                self._count(finding, look)
+        for rule in lifeline.spent(state):
+            with lock.exclusive():
+                self.kernel.delete_rule(rule)
 
     def _report(self, outcome: Outcome, look: Look) -> None:
         for report in outcome.reports:
