@@ -146,10 +146,11 @@ class Drift:
         broken, remaining = self._drifted()
         if broken:
             with lock.exclusive():
-                broken, remaining = self._drifted()
-                if broken:
-                    chosen = replace(self._selection, target="drift", chosen=tuple(broken))
-                    self._report(repair.fix(self.kernel, chosen, dry=False), look)
+                # Whoever held it may have changed the files, and a fix reads the host anew.
+                self._select()
+                chosen = tuple(instance for instance in self._selection.known if instance in broken)
+                outcome = repair.fix(self.kernel, replace(self._selection, target="drift", chosen=chosen), dry=False)
+            self._report(outcome, look)
             for instance, problems in broken.items():
                 for problem in problems:
                     self._count(Finding(instance.id, problem), look)
