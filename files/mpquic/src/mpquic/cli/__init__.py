@@ -24,6 +24,7 @@ SUBCOMMANDS = {
     "status": "show what the running instances do",
     "tun": "create, change or remove a TUN device",
     "routing": "check or fix rules and routes from the LAN into the tunnels",
+    "watch": "repair what tunnels need of the host as soon as it changes (started by mpquic-watch.service)",
     "shaper": "check or fix the shaper of the WANs",
     "health": "check or fix tunnels, end to end",
     "guard": "go back to the present state unless somebody confirms what a play changed",

@@ -106,6 +106,13 @@ class Kernel:
                 routes += (_route(message, names) for message in self._ipr.get_routes(family=family))
         return HostState(links=links, addresses=addresses, rules=tuple(rules), routes=tuple(routes), ipv6=ipv6)
 
+    def read_rules(self) -> HostState:
+        """Return the rules alone."""
+        families = [socket.AF_INET, socket.AF_INET6] if sysctl.has_ipv6() else [socket.AF_INET]
+        with _refusals():
+            rules = [_rule(message) for family in families for message in self._ipr.get_rules(family=family)]
+        return HostState(links={}, addresses={}, rules=tuple(rules), routes=(), ipv6=len(families) > 1)
+
     def link(self, name: str) -> Link | None:
         """Return one link, or None when there is none of that name."""
         with _refusals():
