@@ -15,7 +15,7 @@ def _up(world: World) -> bool:
     return world.client.state == "up"
 
 
-def test_a_link_that_goes_ends_the_connection_at_once(tmp_path: Path) -> None:
+def test_a_link_that_goes_is_told_at_once_and_the_connection_waits(tmp_path: Path) -> None:
     world = World(tmp_path)
     world.run_until(lambda: _up(world), 1)
     first = world.client.session
@@ -27,7 +27,8 @@ def test_a_link_that_goes_ends_the_connection_at_once(tmp_path: Path) -> None:
     assert "client closed" not in " ".join(world.states("server"))
     world.no_socket = None
     assert world.run_until(lambda: _up(world), 3) < 2.2
-    assert world.client.session != first
+    assert world.client.session == first
+    assert world.client.connects == 1
     world.from_client(packet(1))
     world.run(0.1)
     assert [data for _at, data in world.at_server] == [packet(1)]
