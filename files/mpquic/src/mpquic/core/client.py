@@ -126,6 +126,10 @@ class ClientTunnel(Uplink):
             return None
         return ClientRegistration(self._random(messages.ID_LENGTH), self._settings.prefixes)
 
+    def _lasting(self) -> bool:
+        # Servers of the older protocol need not follow a client.
+        return not self._settings.legacy and super()._lasting()
+
     def _accept(self, payloads: Sequence[bytes], now: float) -> list[Frame]:
         del now
         return self._lane.accept(payloads)

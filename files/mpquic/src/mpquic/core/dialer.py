@@ -71,6 +71,8 @@ class Dialer(StateMachine, ABC):
         self._retry_at = now
         self._renew_at = math.inf
         self.needs_socket = True
+        #: There is no socket, and the silent connection waits for one.
+        self._stranded = False
         self.connects = 0
 
     # --- what differs between clients -------------------------------------------------------------------------------
@@ -130,7 +132,7 @@ class Dialer(StateMachine, ABC):
     def _try_again(self, now: float) -> None:
         """Ask for a socket, unless there is one that has to stay."""
         self._retry_at = math.inf
-        if self._dials.silent is None:
+        if self._dials.silent is None or self._stranded:
             self.needs_socket = True
         else:
             self._attempt(now)

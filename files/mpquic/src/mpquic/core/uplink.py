@@ -28,6 +28,14 @@ if TYPE_CHECKING:
 
 #: Seconds between two questions to a silent connection that is kept.
 ASK = 0.1
+#: Seconds in which a socket at another place is expected while packets wait for it.
+MOVE = 0.5
+#: Seconds for which a connection waits for a socket: less than either end's idle timeout.
+STRANDED = 25.0
+#: Seconds for which a connection that has its socket again is asked: alone at first, at least and in round trips, and
+#: then beside a new one.
+RETURN = (0.3, 3.0)
+RETURN_BESIDE = 2.0
 #: Why a path is up when its connection was silent before.
 ANSWERS = "answers again"
 _TOO_SMALL = "the link is too small for QUIC, which needs an MTU of 1228 (IPv4) or 1248 (IPv6)"
@@ -51,6 +59,9 @@ class Uplink(Dialer):
         super().__init__(connect, random, now, path, pace)
         #: When the silent connection is asked next, since when it is silent, and when it is given up.
         self._ask_at = self._silent_since = self._silent_until = math.inf
+        #: Until when packets wait for another socket, and why there is none.
+        self._held_until = math.inf
+        self._held_for = ""
 
     # --- what differs between clients, see also Dialer --------------------------------------------------------------
 
@@ -82,6 +93,12 @@ class Uplink(Dialer):
         return self._dials.current is not None and self._dials.fresh is not None
 
     @property
+    def remote(self) -> Address | None:
+        """Where a socket has to lead that is to carry on a connection; None when there is none to carry on."""
+        waits = self._held or (self._stranded and self._dials.silent is not None)
+        return self._remote if waits else None
+
+    @property
     def over(self) -> bool:
         """Tell whether no connection is left."""
         return not self._dials.all()
@@ -89,24 +106,51 @@ class Uplink(Dialer):
     # --- what the shell reports -------------------------------------------------------------------------------------
 
     def socket_ready(self, remote: Address, now: float) -> None:
-        """Start a handshake with ``remote``: a socket to it is open."""
+        """Go on with the connection that waits, or start a handshake with ``remote``: a socket to it is open."""
         if self.state == "stopped":
             return
         self.needs_socket = False
         self._retry_at = math.inf
         self._attempts.got_socket()
+        waited = remote == self.remote
         self._remote = remote
-        self._attempt(now)
+        stranded, self._stranded, held = self._stranded, False, self._held
+        self._held_until = math.inf
+        dials = self._dials
+        if waited and held and dials.current is not None:
+            self._move(dials.current, now)
+            self._fit.moved(now)
+        elif waited and stranded and dials.silent is not None:
+            self._return(dials.silent, now)
+        else:
+            if dials.all():
+                self._abandon("the server is elsewhere", now)
+            self._attempt(now)
+
+    def socket_lost(self, reason: str, now: float, *, moving: bool) -> None:
+        """Let packets wait for another socket, for a moment: there is no place for the one that there was any more."""
+        hold = MOVE if moving else self._attempts.pace.hold
+        if self._dials.current is None or not hold or not self._lasting():
+            self.socket_failed(reason, now)
+        else:
+            self._held_until, self._held_for = now + hold, reason
 
     def socket_failed(self, reason: str, now: float) -> None:
-        """Give up what there is and try again soon: this host lacks an interface, an address, a route or a name."""
+        """Do without a socket and try again soon: this host lacks an interface, an address, a route or a name.
+
+        The connection that is up waits, silent, and is the tunnel again if the server still has it then.
+        """
         if self.state == "stopped":
             return
         self.needs_socket = False
-        if self._dials.all():
-            self._end_all(reason, now)
-            # There is no way for a goodbye.
-            self._ready = []
+        self._held_until = math.inf
+        dials = self._dials
+        current = dials.current if self._lasting() else None
+        self._abandon(reason, now, kept=current or dials.silent)
+        if current is not None:
+            dials.current, dials.silent = None, current
+            self._silent_since, self._silent_until = now, now + STRANDED
+        self._stranded, self._ask_at = dials.silent is not None, math.inf
         self._wait(self._attempts.no_socket(), reason, now)
 
     def send_failed(self, reason: str) -> None:
@@ -137,7 +181,9 @@ class Uplink(Dialer):
 
         What failed before failed under other conditions.
         """
-        if self.state == "waiting":
+        if self._held:
+            self.needs_socket = True
+        elif self.state == "waiting":
             self._attempts.forgive()
             self._retry_at = now
             self.fire(now)
@@ -166,6 +212,8 @@ class Uplink(Dialer):
 
     def flush(self, now: float) -> list[Datagram]:
         """Return the UDP datagrams that are to be sent now. Call after every batch."""
+        if self._held:
+            return []
         datagrams, self._ready = self._ready, []
         dials = self._dials
         if dials.current is not None:
@@ -180,30 +228,16 @@ class Uplink(Dialer):
 
     def fire(self, now: float) -> None:
         """Run what is due."""
-        dials = self._dials
-        if self.state == "waiting" and now >= self._retry_at:
-            self._try_again(now)
-        if dials.fresh is None and dials.current is not None and now >= self._renew_at:
-            self._renew_at = math.inf
-            self._begin(self._fit.proved, now, self._attempts.ends(now))
-        if dials.fresh is not None:
-            dials.fresh.shrink(now)
-            self._fire(dials.fresh, now)
-        if dials.fresh is not None and now >= dials.fresh.ends:
-            self._lose(dials.fresh, self._attempts.why_no_answer(heard=dials.fresh.heard), now)
-        self._ask(now)
-        for dial, until in list(dials.former.items()):
-            self._fire(dial, now)
-            if now >= until:
-                self._say_goodbye(dial, "renewed", now)
-        if dials.current is not None:
-            self._fire(dials.current, now)
-            self._fit.fire(now)
-        if dials.current is not None and self._liveness is not None:
-            self._judge(dials.current, self._liveness, now)
+        if now < self._held_until < math.inf:
+            return
+        if self._held:
+            self.socket_failed(self._held_for, now)
+        self._fire_all(now)
 
     def deadline(self) -> float:
         """Return when fire() must be called next."""
+        if self._held:
+            return self._held_until
         deadline = min(self._retry_at, self._renew_at)
         dials = self._dials
         if dials.fresh is not None:
@@ -230,13 +264,69 @@ class Uplink(Dialer):
         if current is not None:
             dials.current, dials.former[current] = None, now + LINGER
         self.needs_socket = False
-        self._retry_at = math.inf
+        self._retry_at = self._held_until = math.inf
         self._enter("stopped", "told to stop", now)
 
     def changes(self) -> list[Change]:
         """Return the state changes since the last call, for the log."""
         changes, self._changes = self._changes + self._lane.changes(), []
         return changes
+
+    # --- timers -----------------------------------------------------------------------------------------------------
+
+    def _fire_all(self, now: float) -> None:
+        dials = self._dials
+        if self.state == "waiting" and now >= self._retry_at:
+            self._try_again(now)
+        if dials.fresh is None and dials.current is not None and now >= self._renew_at:
+            self._renew_at = math.inf
+            self._begin(self._fit.proved, now, self._attempts.ends(now))
+        if dials.fresh is not None:
+            dials.fresh.shrink(now)
+            self._fire(dials.fresh, now)
+        if dials.fresh is not None and now >= dials.fresh.ends:
+            self._lose(dials.fresh, self._attempts.why_no_answer(heard=dials.fresh.heard), now)
+        self._ask(now)
+        for dial, until in list(dials.former.items()):
+            self._fire(dial, now)
+            if now >= until:
+                self._say_goodbye(dial, "renewed", now)
+        if dials.current is not None:
+            self._fire(dials.current, now)
+            self._fit.fire(now)
+        if dials.current is not None and self._liveness is not None:
+            self._judge(dials.current, self._liveness, now)
+
+    # --- another socket ---------------------------------------------------------------------------------------------
+
+    @property
+    def _held(self) -> bool:
+        """Tell whether packets wait for a socket."""
+        return self._held_until < math.inf
+
+    def _lasting(self) -> bool:
+        """Tell whether the connection that is up may go on from another address."""
+        return self._renew_at == math.inf and self._dials.fresh is None
+
+    def _move(self, dial: Dial, now: float) -> None:
+        """Tell the server at once that this connection comes from elsewhere: it may be the only one that sends."""
+        dial.connection.move()
+        dial.connection.clock.restart(now)
+
+    def _return(self, silent: Dial, now: float) -> None:
+        """Ask the connection that waited, before anything is done about a new one."""
+        self._move(silent, now)
+        silent.connection.probe(pmtu.BASE)
+        seconds, round_trips = RETURN
+        self._retry_at = now + max(seconds, round_trips * (silent.connection.clock.srtt or 0.0))
+        self._ask_at = now + ASK
+        self._silent_until = now + max(self._attempts.pace.keep, RETURN_BESIDE)
+
+    def _abandon(self, reason: str, now: float, kept: Dial | None = None) -> None:
+        """Forget what there is but ``kept``; there is no way for a goodbye."""
+        if self._dials.all():
+            self._end_all(reason, now, kept=kept)
+            self._ready = []
 
     # --- silence ----------------------------------------------------------------------------------------------------
 

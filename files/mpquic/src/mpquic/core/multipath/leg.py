@@ -78,6 +78,16 @@ class Leg(Uplink):
         self._membership.touch(self)
         return super().receive(arrivals, now)
 
+    def socket_ready(self, remote: Address, now: float) -> None:
+        """See Uplink."""
+        self._membership.touch(self)
+        super().socket_ready(remote, now)
+
+    def socket_lost(self, reason: str, now: float, *, moving: bool) -> None:
+        """See Uplink."""
+        self._membership.touch(self)
+        super().socket_lost(reason, now, moving=moving)
+
     def too_big(self, now: float) -> None:
         """See Uplink."""
         self._membership.touch(self)
