@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -10,7 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
 
 from wan import ADDRESS, OTHER, until
 
@@ -68,7 +70,7 @@ class Flow:
         self.still: dict[str, float] = {}
         self.sent: dict[str, int] = {}
 
-    def __enter__(self) -> Flow:
+    def __enter__(self) -> Self:
         for role in ADDRESS:
             place = ["ip", "netns", "exec", self._wan.ns[role], sys.executable, "-c", _PROBE]
             line = [*place, ADDRESS[role], ADDRESS[OTHER[role]], str(self._port), str(INTERVAL)]
@@ -101,7 +103,7 @@ class Flow:
             self.lost[role] = sent - first - len(got)
             self.twice[role] = sum(len(times) - 1 for times in got.values())
             times = sorted(time for each in got.values() for time in each)
-            self.still[role] = max((b - a for a, b in zip(times, times[1:], strict=False)), default=0.0)
+            self.still[role] = max((b - a for a, b in itertools.pairwise(times)), default=0.0)
 
     def __str__(self) -> str:
         return f"sent {self.sent}, lost {self.lost}, twice {self.twice}, still {self.still}"
@@ -135,8 +137,7 @@ class _Adopted:
 
     def poll(self) -> int | None:
         try:
-            with open(f"/proc/{self.pid}/stat") as file:
-                return None if re.search(r"\) Z ", file.read()) is None else 0
+            return None if re.search(r"\) Z ", Path(f"/proc/{self.pid}/stat").read_text()) is None else 0
         except FileNotFoundError:
             return 0
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import array
 import os
 import socket
 
@@ -13,6 +14,7 @@ BATCH = 64
 MAX_FDS = 16
 #: Wanted for what is on its way (bytes); the kernel grants up to net.core.wmem_max.
 _BUFFER = 4 * 1024 * 1024
+_SPACE = socket.CMSG_LEN(MAX_FDS * array.array("i").itemsize)
 
 
 class ChannelError(Exception):
@@ -62,13 +64,13 @@ class Channel:
         found: list[tuple[int, bytes, list[int]]] = []
         while len(found) < BATCH:
             try:
-                data, fds, flags, _address = socket.recv_fds(
-                    self._sock, MAX_MESSAGE, MAX_FDS, socket.MSG_CMSG_CLOEXEC | socket.MSG_DONTWAIT
-                )
+                # socket.recv_fds() of Python 3.11 leaves out the flags.
+                data, ancillary, flags, _address = self._sock.recvmsg(MAX_MESSAGE, _SPACE, socket.MSG_CMSG_CLOEXEC)
             except BlockingIOError:
                 break
             except OSError as error:
                 raise ChannelError(f"the other process is gone: {error.strerror or error}") from error
+            fds = _descriptors(ancillary)
             if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
                 close_all(fds)
                 raise ChannelError(f"found a message longer than {MAX_MESSAGE} bytes or {MAX_FDS} descriptors")
@@ -86,6 +88,14 @@ def pair() -> tuple[Channel, socket.socket]:
     # What a process sends is charged to itself: both ends get the room.
     theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER)
     return Channel(ours), theirs
+
+
+def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    found = array.array("i")
+    for level, kind, data in ancillary:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+            found.frombytes(data[: len(data) - len(data) % found.itemsize])
+    return list(found)
 
 
 def close_all(fds: list[int]) -> None:
