@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SUBCOMMANDS = {
     "run": "carry packets for one instance",
     "check-config": "validate instance files",
+    "handover": "put the present release in the place of running instances, their traffic kept",
     "status": "show what the running instances do",
     "tun": "create, change or remove a TUN device",
     "routing": "check or fix rules and routes from the LAN into the tunnels",

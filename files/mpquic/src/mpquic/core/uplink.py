@@ -66,8 +66,8 @@ class Uplink(Dialer):
     # --- what differs between clients, see also Dialer --------------------------------------------------------------
 
     @abstractmethod
-    def _accept(self, payloads: Sequence[bytes], now: float) -> list[Frame]:
-        """Return what to write to the TUN out of a confirmed connection's payloads."""
+    def _accept(self, dial: Dial, payloads: Sequence[bytes], now: float) -> list[Frame]:
+        """Return what to write to the TUN out of the payloads of ``dial``, which was confirmed."""
 
     def _resumed(self, now: float) -> None:
         """Go on: the connection that was silent is that of this path again."""
@@ -204,7 +204,7 @@ class Uplink(Dialer):
             if not payloads:
                 continue
             if dial in (dials.current, dials.silent) or dial in dials.former:
-                frames += self._accept(payloads, now)
+                frames += self._accept(dial, payloads, now)
             else:
                 # Nothing is accepted from a server that has not registered us.
                 self.path.counters.drops["not_registered"] += len(payloads)
