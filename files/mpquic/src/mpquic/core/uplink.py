@@ -51,6 +51,8 @@ class Uplink(Dialer):
         super().__init__(connect, random, now, path, pace)
         #: When the silent connection is asked next, since when it is silent, and when it is given up.
         self._ask_at = self._silent_since = self._silent_until = math.inf
+        #: No new connection is made.
+        self._held = False
 
     # --- what differs between clients, see also Dialer --------------------------------------------------------------
 
@@ -181,9 +183,9 @@ class Uplink(Dialer):
     def fire(self, now: float) -> None:
         """Run what is due."""
         dials = self._dials
-        if self.state == "waiting" and now >= self._retry_at:
+        if self.state == "waiting" and now >= self._retry_at and not self._held:
             self._try_again(now)
-        if dials.fresh is None and dials.current is not None and now >= self._renew_at:
+        if dials.fresh is None and dials.current is not None and now >= self._renew_at and not self._held:
             self._renew_at = math.inf
             self._begin(self._fit.proved, now, self._attempts.ends(now))
         if dials.fresh is not None:
@@ -204,7 +206,7 @@ class Uplink(Dialer):
 
     def deadline(self) -> float:
         """Return when fire() must be called next."""
-        deadline = min(self._retry_at, self._renew_at)
+        deadline = math.inf if self._held else min(self._retry_at, self._renew_at)
         dials = self._dials
         if dials.fresh is not None:
             deadline = min(deadline, dials.fresh.connection.deadline(), dials.fresh.ends)
@@ -218,6 +220,22 @@ class Uplink(Dialer):
         if self._liveness is not None:
             deadline = min(deadline, self._liveness.deadline())
         return deadline
+
+    def hold(self, now: float) -> None:
+        """Make no new connection until go_on(), and give up the one under way: another process makes one."""
+        self._held = True
+        fresh = self._dials.fresh
+        if fresh is None:
+            return
+        self._say_goodbye(fresh, "gave up", now)
+        if self._dials.current is not None:
+            self._renew_at = now
+        else:
+            self._wait(0.0, self.reason, now)
+
+    def go_on(self) -> None:
+        """Make connections again."""
+        self._held = False
 
     def close(self, now: float, *, linger: bool = False) -> None:
         """End the tunnel politely: flush() afterwards returns the goodbye.
