@@ -25,12 +25,19 @@ def gone():
     untouched = {host: snapshot(host) for host in HOSTS}
     result = play(playbook=UNINSTALL)
     after = {host: snapshot(host) for host in HOSTS}
-    yield {"before": before, "preview": preview, "untouched": untouched, "result": result, "after": after}
+    return {"before": before, "preview": preview, "untouched": untouched, "result": result, "after": after}
 
 
 def test_the_preview_names_what_goes_and_touches_nothing(gone):
     assert all(counts["changed"] > 0 for counts in recap(gone["preview"]).values())
-    for thing in ("unit mpquic@1.service", "tun mpq1", "nft inet mpquic", "file /etc/mpquic", "user mpquic", "shaper enp7s7"):
+    for thing in (
+        "unit mpquic@1.service",
+        "tun mpq1",
+        "nft inet mpquic",
+        "file /etc/mpquic",
+        "user mpquic",
+        "shaper enp7s7",
+    ):
         assert thing in gone["preview"].stdout
     assert gone["untouched"] == gone["before"]
 
@@ -52,13 +59,14 @@ def test_the_lan_goes_the_way_of_the_operators_own_rules(gone):
 
 def test_a_second_time_changes_nothing(gone):
     del gone
-    assert {host: counts["changed"] for host, counts in recap(play(playbook=UNINSTALL)).items()} == dict.fromkeys(HOSTS, 0)
+    counts = recap(play(playbook=UNINSTALL))
+    assert [counts[host]["changed"] for host in HOSTS] == [0, 0]
 
 
 def test_keys_can_stay_and_the_site_can_be_built_again(gone):
     del gone
     recap(play())
-    wait_for(lambda: all_up(), seconds=30, what="packets of every LAN cross")
+    wait_for(all_up, seconds=30, what="packets of every LAN cross")
     key = out("client1", "sha256sum </etc/mpquic/identity/key.pem")
     recap(play("--limit", "client1", "-e", "mpquic_keep_keys=true", playbook=UNINSTALL))
     assert out("client1", "ls -A /etc/mpquic").split() == ["identity"]
@@ -66,4 +74,4 @@ def test_keys_can_stay_and_the_site_can_be_built_again(gone):
     assert out("vps1", "systemctl is-active mpquic@1").strip() == "active"
     recap(play())
     assert out("client1", "sha256sum </etc/mpquic/identity/key.pem") == key
-    wait_for(lambda: all_up(), seconds=30, what="packets of every LAN cross")
+    wait_for(all_up, seconds=30, what="packets of every LAN cross")
