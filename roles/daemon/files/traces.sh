@@ -16,8 +16,9 @@ each() { # each KIND: a line for every line of the input
 
 # Rules and routes carry our protocol number, TUN devices our alias, queueing disciplines our major number.
 for family in 4 6; do
-  ip -N "-$family" rule show protocol 109 2>/dev/null | tr '\t' ' ' | sed 's/ *$//' | each "rule$family"
-  ip -N "-$family" route show table all proto 109 2>/dev/null | sed 's/ *$//' | each "route$family"
+  # It shows rules of every protocol, whatever it is asked for.
+  ip -N "-$family" rule show 2>/dev/null | sed -n 's/\t/ /; s/ \[detached\]//; s/^\([0-9]*\): \(.* proto 109\) *$/priority \1 \2/p' | each "rule$family"
+  ip "-$family" route show table all proto 109 2>/dev/null | sed 's/ *$//' | each "route$family"
 done
 for alias in /sys/class/net/*/ifalias; do
   device=${alias%/ifalias}
