@@ -8,11 +8,12 @@ each() { # each KIND: a line for every line of the input
 }
 
 {
-  systemctl list-units --all --plain --no-legend --no-pager 'mpquic*' | awk '{print $1}'
+  systemctl list-units --all --plain --no-legend --no-pager 'mpquic*' | grep -v ' not-found ' | grep -o 'mpquic[^ ]*' |
+    grep -E '\.(service|socket|timer|path|target|scope|mount)$'
   for link in /etc/systemd/system/*.wants/mpquic* /etc/systemd/system/*.requires/mpquic*; do
     if [ -h "$link" ]; then basename "$link"; fi
   done
-} | grep -v '\.slice$' | sort -u | each unit
+} | sort -u | each unit
 
 # Rules and routes carry our protocol number, TUN devices our alias, queueing disciplines our major number.
 for family in 4 6; do
