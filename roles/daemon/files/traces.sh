@@ -7,13 +7,8 @@ each() { # each KIND: a line for every line of the input
   sed "s|^|$1 |"
 }
 
-{
-  systemctl list-units --all --plain --no-legend --no-pager 'mpquic*' | grep -v ' not-found ' | grep -o 'mpquic[^ ]*' |
-    grep -E '\.(service|socket|timer|path|target|scope|mount)$'
-  for link in /etc/systemd/system/*.wants/mpquic* /etc/systemd/system/*.requires/mpquic*; do
-    if [ -h "$link" ]; then basename "$link"; fi
-  done
-} | sort -u | each unit
+systemctl list-units --all --plain --no-legend --no-pager 'mpquic*' | grep -v ' not-found ' | grep -o 'mpquic[^ ]*' |
+  grep -E '\.(service|socket|timer|path|target|scope|mount)$' | sort -u | each unit
 
 # Rules and routes carry our protocol number, TUN devices our alias, queueing disciplines our major number.
 for family in 4 6; do
@@ -32,7 +27,7 @@ sed -n 's/^-\{0,1\}\(net[^ =]*\).*/\1/p' /etc/mpquic/before*.conf /etc/sysctl.d/
   sed '/\//!y|.|/|' | sort -u | each setting
 
 for path in /etc/mpquic /etc/sysctl.d/60-mpquic*.conf /etc/systemd/system/mpquic* /etc/systemd/system/*.d/60-mpquic*.conf \
-  /opt/mpquic /usr/local/bin/mpquic /var/lib/mpquic* /var/lib/private/mpquic* /run/mpquic*; do
+  /etc/systemd/system/*.wants/mpquic* /etc/systemd/system/*.requires/mpquic* /opt/mpquic /usr/local/bin/mpquic /var/lib/mpquic* /var/lib/private/mpquic* /run/mpquic*; do
   if [ -e "$path" ] || [ -h "$path" ]; then echo "file $path"; fi
 done
 
