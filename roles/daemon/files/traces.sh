@@ -27,7 +27,8 @@ sed -n 's/^-\{0,1\}\(net[^ =]*\).*/\1/p' /etc/mpquic/before*.conf /etc/sysctl.d/
   sed '/\//!y|.|/|' | sort -u | each setting
 
 for path in /etc/mpquic /etc/sysctl.d/60-mpquic*.conf /etc/systemd/system/mpquic* /etc/systemd/system/*.d/60-mpquic*.conf \
-  /etc/systemd/system/*.wants/mpquic* /etc/systemd/system/*.requires/mpquic* /opt/mpquic /usr/local/bin/mpquic /var/lib/mpquic* /var/lib/private/mpquic* /run/mpquic*; do
+  /etc/systemd/system/*.wants/mpquic* /etc/systemd/system/*.requires/mpquic* /opt/mpquic /usr/local/bin/mpquic \
+  /var/lib/mpquic* /var/lib/private/mpquic* /run/mpquic*; do
   if [ -e "$path" ] || [ -h "$path" ]; then echo "file $path"; fi
 done
 
