@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick tools dev lab site report molecule interop peers hostile fuzz scale bench trials lock clean-lab
+.PHONY: help demo test quick tools dev lab site report molecule interop peers hostile fuzz scale bench trials killed lock clean-lab
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -82,6 +82,10 @@ bench: dev ## Measure against wireguard-go and OpenVPN in one run; ARGS='--quick
 
 trials: dev ## Cut, flap, unplug and load the WANs of daemons with several paths; ARGS='--only blackhole' picks some
 	@python tests/trials $(ARGS)
+
+killed: dev ## Kill the controller at every task of site.yml on the lab, in turn; ARGS='--every 10 --minutes 15'
+	@lab/lab up
+	@python tests/killed $(ARGS)
 
 lock: dev ## Make the lock files anew
 	@scripts/lock

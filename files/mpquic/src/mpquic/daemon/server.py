@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 from ipaddress import ip_network
@@ -17,24 +18,29 @@ from mpquic.daemon.identity import own_pin
 from mpquic.daemon.shell import Shell
 from mpquic.daemon.status import counts, dropped, rtt_ms, since
 from mpquic.io.resolve import local_address
-from mpquic.io.udp import open_udp
+from mpquic.io.udp import adopt_udp, open_udp
 from mpquic.io.udpgroup import UdpGroup
 from mpquic.quic import Identity, ServerEndpoint
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from ipaddress import IPv4Interface, IPv6Interface
 
     from mpquic.config import InstanceConfig
     from mpquic.core.session import Session
-    from mpquic.core.types import Change
+    from mpquic.core.strays import Strays
+    from mpquic.core.types import Arrival, Change
     from mpquic.io.udp import UdpSocket
 
 _LOG = logging.getLogger("mpquic")
 
 #: Seconds between attempts to bind while the address or interface is not there, and between looks for a change of it.
 BIND_RETRY = 1.0
+#: Seconds that a process whose heir has taken over serves its clients, at most.
+GRACE = 10.0
+#: Clients that are asked at once to connect to the heir, and seconds until the next: each is a handshake.
+ASKED, ASK_EVERY = 16, 0.1
 
 
 class ServerShell(Shell):
@@ -165,6 +171,74 @@ class ServerShell(Shell):
                 udp.close()
         self._open = wanted
 
+    # --- when the instance changes hands, see Succession ------------------------------------------------------------
+
+    def obstacle(self) -> str | None:
+        """See Succession. A client without registration cannot be asked for another connection."""
+        legacy = [name for name, session in self.tunnel.sessions.items() if session.legacy and session.guests]
+        if legacy:
+            return f"legacy peers are connected: {', '.join(legacy)}"
+        return super().obstacle() if self._bind_fault is None else self._bind_fault
+
+    def lend(self) -> tuple[int, ...]:
+        """Return the TUN's descriptor and those of the sockets; the heir alone reads them."""
+        assert self._device.tun is not None
+        self.leave_reading()
+        self.read_sockets(reading=False)
+        return (self._device.tun.fileno(), *(udp.fileno() for udp in self._open.values()))
+
+    def take_back(self) -> None:
+        """Read everything again."""
+        super().take_back()
+        self.read_sockets(reading=True)
+
+    def retire(self) -> None:
+        """Ask every client for a connection to the heir, a few at a time, and serve them meanwhile."""
+        self.retired = True
+        self._retired_until = self.loop.time() + GRACE
+        self._device.retire()
+        self._ask()
+
+    def idle(self) -> bool:
+        """Tell whether every client is gone."""
+        return self.tunnel.deserted or self.loop.time() >= self._retired_until
+
+    def take_strays(self, datagrams: Sequence[Arrival], reads: Sequence[bytes]) -> None:
+        """Serve connections of this process."""
+        now = self.loop.time()
+        frames = self.tunnel.receive(datagrams, now)
+        if frames:
+            self._deliver(frames)
+        self.tunnel.send(reads, now)
+        answers = self.tunnel.answers()
+        if answers:
+            self._deliver(answers)
+        self._after(now)
+
+    def inherit(self, tun: int, sockets: Sequence[int], strays: Strays) -> None:
+        """Serve by the giver's socket, and leave to it what belongs to its connections."""
+        self.tunnel.follow_on(strays)
+        with contextlib.suppress(HostConditionError, OSError):
+            self._bound = self._place()
+        adopted = [adopt_udp(fd, self.tunnel.counters.drops) for fd in sockets]
+        self._serve({udp.local[1]: udp for udp in adopted})
+        if self.config.bind_ip.interface is not None:
+            self.loop.call_later(BIND_RETRY, self._check_bind)
+        self.start(tun)
+
+    def alone(self) -> None:
+        """See Succession."""
+        super().alone()
+        self.tunnel.follow_on(None)
+
+    def _ask(self) -> None:
+        """Ask for connections as long as this process is there: one that was on its way may still come up."""
+        if self._stopped:
+            return
+        self.tunnel.ask_to_renew(ASKED)
+        self.tick()
+        self.loop.call_later(ASK_EVERY, self._ask)
+
     def _place(self) -> tuple[str, int]:
         """Return the address to bind to and the interface's index, 0 without one.
 
@@ -176,7 +250,7 @@ class ServerShell(Shell):
 
     def _check_bind(self) -> None:
         """Let go of a socket whose address or interface is no longer what ``bind_ip`` means."""
-        if self._stopped:
+        if self._stopped or self.retired:
             return
         try:
             stays = self._place() == self._bound

@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
 
 from mpquic import __version__
@@ -14,6 +14,7 @@ from mpquic.core.offload.sparse import SMALL, sparse_first
 from mpquic.core.types import text
 from mpquic.daemon.device import Device
 from mpquic.daemon.status import tunnel_entry
+from mpquic.daemon.succession import Succession
 from mpquic.daemon.telemetry import Reporter
 from mpquic.daemon.telling import Telling
 from mpquic.io.tun import TunGoneError
@@ -39,7 +40,7 @@ _TURNS = 4
 _SENDS = 4
 
 
-class Shell(ABC):
+class Shell(Succession):
     """Runs one tunnel on an event loop. All work is done in callbacks that handle a batch each; no task per packet."""
 
     def __init__(
@@ -50,6 +51,7 @@ class Shell(ABC):
         notify: Callable[[str], None],
     ) -> None:
         """Drive ``tunnel``; ``notify`` takes one line about its state for the service manager."""
+        super().__init__()
         self.config = config
         self.tunnel = tunnel
         self.loop = loop
@@ -70,9 +72,12 @@ class Shell(ABC):
         self.refused: str | None = None
         self._stopped = False
 
-    def start(self) -> None:
-        """Open the TUN, or wait while another process holds it, and begin. Raises TunError on every other fault."""
-        self._device.start()
+    def start(self, tun: int | None = None) -> None:
+        """Open the TUN, or wait while another process holds it, and begin. Raises TunError on every other fault.
+
+        ``tun`` is its descriptor if this process has inherited it.
+        """
+        self._device.start(tun)
         self.reporter.every(self.config.telemetry_interval)
         self.tick()
 
@@ -149,7 +154,7 @@ class Shell(ABC):
 
     def _from_tun(self, now: float) -> bool:
         tun = self._device.tun
-        if tun is None:
+        if tun is None or not self.reading:
             return False
         try:
             reads = tun.read()
@@ -182,13 +187,15 @@ class Shell(ABC):
     def _after(self, now: float) -> None:
         """Send what the tunnel has to say, tell what changed, and set the timer."""
         self._send(now)
-        if self.tunnel.mtu != self._device.fitted:
+        self.forward()
+        if self.tunnel.mtu != self._device.fitted and not self.retired:
             self._device.fit()
         for change in self.tunnel.changes():
             self._tell(change, now)
         if self._stopped:
             return
-        self.prepare(now)
+        if not self.retired:
+            self.prepare(now)
         deadline = self.tunnel.deadline()
         if deadline < self._timer_at:
             # A timer that is too early only looks again; setting a new one for every batch would cost more.
@@ -211,6 +218,15 @@ class Shell(ABC):
                 port.too_big(now)
 
     # --- sockets ----------------------------------------------------------------------------------------------------
+
+    def read_sockets(self, *, reading: bool) -> None:
+        """Read all sockets from now on, or none: another process has them as well."""
+        self._latest, self._alone = None, True
+        for port, udp in self.sockets.items():
+            if reading:
+                self.loop.add_reader(udp.fileno(), self._pump, (port, udp))
+            else:
+                self.loop.remove_reader(udp.fileno())
 
     def attach_udp(self, port: Port, udp: UdpSocket) -> None:
         """Serve a port by this socket from now on."""
@@ -240,8 +256,8 @@ class Shell(ABC):
     # --- telling ----------------------------------------------------------------------------------------------------
 
     def _tell(self, change: Change, now: float) -> None:
-        if self._stopped and change.state.startswith("path "):
-            # Every path is down then.
+        if self.retired or (self._stopped and change.state.startswith("path ")):
+            # Every path is down then. After a hand-over it is the heir that has something to tell.
             return
         level, line = self._telling.line(change, self, now)
         if line is not None:

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from mpquic.host.routing import Owned, Wanted
     from mpquic.host.state import HostState, Link, Route, Rule
 
+REPAIRABLE = frozenset(
+    {"tun_missing", "tun_down", "tun_address", "tun_settings", "rule_missing", "rule_wrong", "route_missing"}
+    | {"route_wrong", "standing_route_missing", "stale_rule", "stale_route"}
+)
+"""Codes of the problems that `fix` can do something about."""
+
 
 @dataclass(slots=True)
 class Report:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from mpquic.config import MARK_MASK
-from mpquic.host.state import DEFAULT_METRIC_6, LOOKUP, MAIN_TABLE, HostState, Route, Rule, anywhere
+from mpquic.host.state import ANYWHERE_6, DEFAULT_METRIC_6, LOOKUP, MAIN_TABLE, HostState, Route, Rule, anywhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 TUNNEL_METRIC = 10
 STANDING_METRIC = 4278198272
 """Worse than any metric an operator uses: what the kernel itself gives IPv6 unreachable routes."""
+
+LIFELINES = (Rule(32765, MAIN_TABLE), Rule(32765, MAIN_TABLE, ANYWHERE_6))
+"""Rules of ours that belong to no instance (`mpquic.host.lifeline`)."""
 
 _Object = TypeVar("_Object", Rule, Route)
 _CATCHING_ACTIONS = {"blackhole", "unreachable", "prohibit"}
@@ -115,8 +118,9 @@ def _standing(table: int, destination: IPNetwork) -> Route:
 def owned(instance: Instance | None, known: Sequence[Instance], state: HostState) -> Owned:
     """Return the found objects of ours that belong to one instance, or with None to no known instance."""
     name = instance.id if instance else None
+    rules = (rule for rule in state.rules if rule.ours and rule not in LIFELINES)
     return Owned(
-        rules=tuple(rule for rule in state.rules if rule.ours and _owner_of_rule(rule, known) == name),
+        rules=tuple(rule for rule in rules if _owner_of_rule(rule, known) == name),
         routes=tuple(route for route in state.routes if route.ours and _owner_of_route(route, known) == name),
     )
 
