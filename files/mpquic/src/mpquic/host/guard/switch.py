@@ -19,9 +19,9 @@ from mpquic.host import lock
 from mpquic.host.errors import HostError, UsageError
 from mpquic.host.guard import restore as back
 from mpquic.host.guard import snapshot, store, timer
+from mpquic.host.guard.report import Report
 
 if TYPE_CHECKING:
-    from mpquic.host.guard.report import Report
     from mpquic.host.guard.services import Ask
 
 SECONDS = (5, 86400)
@@ -129,27 +129,44 @@ def confirm(token: str) -> Armed:
 
 def expire(ask: Ask) -> dict[str, Any] | None:
     """Go back if the time is over; return what `restore` does, None when there is nothing to do."""
-    armed = current()
-    return restore(ask) if armed is not None and armed.over else None
+    report = Report()
+    # Under the lock, so that nobody begins the time anew meanwhile.
+    with back.held(report):
+        armed = current()
+        if armed is None or not armed.over:
+            return None
+        _begin(armed)
+    return _go_back(armed, armed.reason, report, ask)
 
 
 def restore(ask: Ask) -> dict[str, Any]:
-    """Go back now, and keep in `store.LAST` what was undone.
+    """Go back now, and return what was undone, which `store.LAST` keeps.
 
     Raises:
-        HostError: nothing is armed, or its snapshot is damaged.
+        HostError: nothing is armed.
 
     """
-    armed = current()
-    if armed is None:
-        raise HostError("the guard is not armed: there is no state to go back to")
-    reason = armed.reason if armed.over else "asked for"
-    plain = store.read(store.SNAPSHOT)
-    if plain is None:
-        raise HostError(f"{store.FOLDER / store.SNAPSHOT}: missing, so there is no state to go back to")
-    wanted = snapshot.load(plain)
+    report = Report()
+    with back.held(report):
+        armed = current()
+        if armed is None:
+            raise HostError("the guard is not armed: there is no state to go back to")
+        _begin(armed)
+    return _go_back(armed, armed.reason if armed.over else "asked for", report, ask)
+
+
+def _begin(armed: Armed) -> None:
+    """Note that it is too late to confirm; a host that loses its power from here on begins again."""
     store.write(store.ARMED, asdict(armed) | {"restoring": True})
-    report = back.restore(wanted, ask)
+
+
+def _go_back(armed: Armed, reason: str, report: Report, ask: Ask) -> dict[str, Any]:
+    try:
+        wanted = snapshot.load(store.read(store.SNAPSHOT) or {})
+    except HostError as error:  # a second try would find the same
+        report.failed.append(str(error))
+    else:
+        report.add(back.restore(wanted, ask))
     last = _last(armed, reason, report)
     store.write(store.LAST, last)
     _forget()
