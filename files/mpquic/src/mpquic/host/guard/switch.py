@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 
 SECONDS = (5, 86400)
 """The shortest and the longest time to wait for a confirmation, in seconds."""
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_MARK = Path("/run/mpquic-guard.token")
+"""Has the token of the armed guard, and does not outlive a boot."""
 
 
 @dataclass(frozen=True, slots=True)
 class Armed:
-    """An armed guard: the state of when it goes back to (`since`), and until when on which boot's clock it waits.
+    """An armed guard: the state of when it goes back to (`since`), and until when on this boot's clock it waits.
 
     `since` is ISO 8601 in UTC, `deadline` monotonic seconds, `seconds` the time that was asked for.
     """
@@ -40,13 +41,20 @@ class Armed:
     since: str
     seconds: int
     deadline: float
-    boot: str
     restoring: bool = False
 
     @property
     def left(self) -> float:
         """Return the seconds that are left, 0 when the time is over."""
-        return max(0.0, self.deadline - time.monotonic()) if self.boot == _boot() else 0.0
+        return 0.0 if self.rebooted else max(0.0, self.deadline - time.monotonic())
+
+    @property
+    def rebooted(self) -> bool:
+        """Whether the host was started anew since."""
+        try:
+            return _MARK.read_text(encoding="ascii") != self.token
+        except FileNotFoundError:
+            return True
 
     @property
     def over(self) -> bool:
@@ -56,7 +64,7 @@ class Armed:
     @property
     def reason(self) -> str:
         """Return why it goes back, once its time is over."""
-        return f"not confirmed within {self.seconds} s" if self.boot == _boot() else "the host was started anew"
+        return "the host was started anew" if self.rebooted else f"not confirmed within {self.seconds} s"
 
 
 def current() -> Armed | None:
@@ -91,7 +99,8 @@ def arm(seconds: int) -> Armed:
             store.write(store.SNAPSHOT, snapshot.take().plain())
         else:
             since = earlier.since
-        armed = Armed(secrets.token_hex(8), since, seconds, time.monotonic() + seconds, _boot())
+        armed = Armed(secrets.token_hex(8), since, seconds, time.monotonic() + seconds)
+        _MARK.write_text(armed.token, encoding="ascii")
         store.write(store.ARMED, asdict(armed))
         try:
             timer.start(seconds)
@@ -188,10 +197,7 @@ def _last(armed: Armed, reason: str, report: Report) -> dict[str, Any]:
 def _forget() -> None:
     store.remove(store.ARMED)
     store.remove(store.SNAPSHOT)
-
-
-def _boot() -> str:
-    return _BOOT.read_text(encoding="ascii").strip()
+    _MARK.unlink(missing_ok=True)
 
 
 def _now() -> str:
