@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 import secrets
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -86,8 +86,7 @@ def arm(seconds: int) -> Armed:
         HostError: the host cannot be read, or is about to go back.
 
     """
-    if not SECONDS[0] <= seconds <= SECONDS[1]:
-        raise UsageError(f"guard arm: --seconds: found {seconds}, expected {SECONDS[0]} to {SECONDS[1]}")
+    _check(seconds, "arm")
     with lock.exclusive():
         earlier = current()
         if earlier is not None and earlier.over:
@@ -111,6 +110,22 @@ def arm(seconds: int) -> Armed:
     return armed
 
 
+def extend(token: str, seconds: int) -> Armed:
+    """Begin the time anew for whoever has the token: a long change that is still at work.
+
+    Raises:
+        UsageError: the time is not one of `SECONDS`.
+        HostError: nothing is armed, the token is not its own, or it is too late.
+
+    """
+    _check(seconds, "extend")
+    with lock.exclusive():
+        armed = replace(_mine(token), seconds=seconds, deadline=time.monotonic() + seconds)
+        store.write(store.ARMED, asdict(armed))
+        timer.start(seconds)
+    return armed
+
+
 def confirm(token: str) -> Armed:
     """Disarm; the host stays as it is.
 
@@ -119,21 +134,32 @@ def confirm(token: str) -> Armed:
 
     """
     with lock.exclusive():
-        armed = current()
-        last = store.read(store.LAST)
-        if armed is None and last is not None and hmac.compare_digest(str(last.get("token")), token):
-            raise HostError(
-                f"too late: {last['reason']}, so at {last['at']} this host went back to its state of {last['since']}"
-            )
-        if armed is None:
-            raise HostError("the guard is not armed, expected mpquic guard arm before")
-        if not hmac.compare_digest(armed.token, token):
-            raise HostError("the token is not the one of the latest mpquic guard arm on this host")
-        if armed.over:
-            raise HostError(f"too late: {armed.reason}, and this host goes back to its state of {armed.since}")
+        armed = _mine(token)
         timer.stop()
         _forget()
     return armed
+
+
+def _mine(token: str) -> Armed:
+    """Return the armed guard if the token is its own and its time is not over."""
+    armed = current()
+    last = store.read(store.LAST)
+    if armed is None and last is not None and hmac.compare_digest(str(last.get("token")), token):
+        raise HostError(
+            f"too late: {last['reason']}, so at {last['at']} this host went back to its state of {last['since']}"
+        )
+    if armed is None:
+        raise HostError("the guard is not armed, expected mpquic guard arm before")
+    if not hmac.compare_digest(armed.token, token):
+        raise HostError("the token is not the one of the latest mpquic guard arm on this host")
+    if armed.over:
+        raise HostError(f"too late: {armed.reason}, and this host goes back to its state of {armed.since}")
+    return armed
+
+
+def _check(seconds: int, action: str) -> None:
+    if not SECONDS[0] <= seconds <= SECONDS[1]:
+        raise UsageError(f"guard {action}: --seconds: found {seconds}, expected {SECONDS[0]} to {SECONDS[1]}")
 
 
 def expire(ask: Ask) -> dict[str, Any] | None:
