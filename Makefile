@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick tools dev lab site report molecule interop peers hostile fuzz bench trials killed lock clean-lab
+.PHONY: help demo test quick tools dev lab site report molecule interop peers hostile fuzz scale bench trials killed lock clean-lab
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -72,6 +72,9 @@ hostile: dev ## Attack whole daemons at full length, and print what it cost them
 
 fuzz: dev ## Feed a million inputs to every decoder; COUNT=, SEED=, JOBS=, DECODER='config reads'
 	@python files/mpquic/tests/fuzz $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS)) $(DECODER)
+
+scale: dev ## Plan 500 clients with 6 tunnels and 6 links of 3 classes each, and say how long that takes
+	@python scripts/scale.py $(CLIENTS)
 
 bench: dev ## Measure against wireguard-go and OpenVPN in one run; ARGS='--quick' takes 90 s
 	@python tests/bench $(ARGS)

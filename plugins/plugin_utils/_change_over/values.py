@@ -23,7 +23,7 @@ def network(text: str) -> Network:
 def overlap(one: str, other: str) -> bool:
     """Tell whether two prefixes have an address in common."""
     a, b = network(one), network(other)
-    return a.version == b.version and a.overlaps(b)  # type: ignore[arg-type]
+    return a.version == b.version and a.overlaps(b)
 
 
 def overlaps_any(one: str, others: Iterable[str]) -> bool:

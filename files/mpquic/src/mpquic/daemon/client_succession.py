@@ -47,9 +47,20 @@ class ClientSuccession(Shell):
         return super().obstacle()
 
     def lend(self) -> tuple[int, ...]:
-        """Return the TUN's descriptor; this process carries all packets until the heir is connected."""
+        """Return the TUN's descriptor; this process carries all packets until the heir is connected.
+
+        It makes no connection of its own any more: the newest is the tunnel, and that is to be the heir's.
+        """
         assert self._device.tun is not None
+        self.tunnel.hold(self.loop.time())
+        self.tick()
         return (self._device.tun.fileno(),)
+
+    def take_back(self) -> None:
+        """Read the TUN again, and connect as usual."""
+        super().take_back()
+        self.tunnel.go_on()
+        self.tick()
 
     def retire(self) -> None:
         """Send what waits, then only take what is on its way."""

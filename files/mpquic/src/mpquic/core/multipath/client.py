@@ -195,6 +195,18 @@ class MultipathClient(StateMachine):
         self._arrange(policy, rates, now)
         self._tell_soon(now)
 
+    def hold(self, now: float) -> None:
+        """Make no new connection until go_on(); see Uplink.hold()."""
+        for leg in self.legs:
+            leg.hold(now)
+            self.touch(leg)
+
+    def go_on(self) -> None:
+        """Make connections again."""
+        for leg in self.legs:
+            leg.go_on()
+            self.touch(leg)
+
     @property
     def over(self) -> bool:
         """Tell whether no connection is left."""
