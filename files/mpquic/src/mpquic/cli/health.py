@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mpquic.cli import _host, exitcodes
-from mpquic.io.answer import read_status
 
 if TYPE_CHECKING:
     import argparse
@@ -78,7 +77,7 @@ def _health(args: argparse.Namespace) -> int:
     if args.role:
         selection = replace(selection, chosen=tuple(i for i in selection.chosen if i.role == args.role))
     with Kernel() as kernel:
-        doctor = health.Doctor(kernel, selection, args.timeout, args.patience, partial(_ask, args.run_dir))
+        doctor = health.Doctor(kernel, selection, args.timeout, args.patience, partial(_host.ask, args.run_dir))
         deferred = None
         if args.timed:
             round_ = timed.run(doctor, args.state_dir, timed.deferral(Path(args.instances)), dry=args.check)
@@ -88,13 +87,6 @@ def _health(args: argparse.Namespace) -> int:
     result = {"schema": _SCHEMA, "timed": args.timed, "deferred": deferred, **_result(args, tunnels)}
     _host.output(args, result, _text(args, tunnels, result))
     return exitcodes.DEGRADED if result["degraded"] else exitcodes.OK
-
-
-def _ask(run_dir: Path, instance_id: str) -> dict[str, Any] | None:
-    try:
-        return read_status(run_dir / instance_id / "control.sock", instance_id)
-    except (OSError, ValueError):
-        return None
 
 
 def _result(args: argparse.Namespace, tunnels: Sequence[Tunnel]) -> dict[str, Any]:

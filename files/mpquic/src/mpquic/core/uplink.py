@@ -62,12 +62,14 @@ class Uplink(Dialer):
         #: Until when packets wait for another socket, and why there is none.
         self._held_until = math.inf
         self._held_for = ""
+        #: No new connection is made: an heir makes one.
+        self._handing = False
 
     # --- what differs between clients, see also Dialer --------------------------------------------------------------
 
     @abstractmethod
-    def _accept(self, payloads: Sequence[bytes], now: float) -> list[Frame]:
-        """Return what to write to the TUN out of a confirmed connection's payloads."""
+    def _accept(self, dial: Dial, payloads: Sequence[bytes], now: float) -> list[Frame]:
+        """Return what to write to the TUN out of the payloads of ``dial``, which was confirmed."""
 
     def _resumed(self, now: float) -> None:
         """Go on: the connection that was silent is that of this path again."""
@@ -204,7 +206,7 @@ class Uplink(Dialer):
             if not payloads:
                 continue
             if dial in (dials.current, dials.silent) or dial in dials.former:
-                frames += self._accept(payloads, now)
+                frames += self._accept(dial, payloads, now)
             else:
                 # Nothing is accepted from a server that has not registered us.
                 self.path.counters.drops["not_registered"] += len(payloads)
@@ -238,7 +240,7 @@ class Uplink(Dialer):
         """Return when fire() must be called next."""
         if self._held:
             return self._held_until
-        deadline = min(self._retry_at, self._renew_at)
+        deadline = math.inf if self._handing else min(self._retry_at, self._renew_at)
         dials = self._dials
         if dials.fresh is not None:
             deadline = min(deadline, dials.fresh.connection.deadline(), dials.fresh.ends)
@@ -252,6 +254,22 @@ class Uplink(Dialer):
         if self._liveness is not None:
             deadline = min(deadline, self._liveness.deadline())
         return deadline
+
+    def hold(self, now: float) -> None:
+        """Make no new connection until go_on(), and give up the one under way: another process makes one."""
+        self._handing = True
+        fresh = self._dials.fresh
+        if fresh is None:
+            return
+        self._say_goodbye(fresh, "gave up", now)
+        if self._dials.current is not None:
+            self._renew_at = now
+        else:
+            self._wait(0.0, self.reason, now)
+
+    def go_on(self) -> None:
+        """Make connections again."""
+        self._handing = False
 
     def close(self, now: float, *, linger: bool = False) -> None:
         """End the tunnel politely: flush() afterwards returns the goodbye.
@@ -276,9 +294,9 @@ class Uplink(Dialer):
 
     def _fire_all(self, now: float) -> None:
         dials = self._dials
-        if self.state == "waiting" and now >= self._retry_at:
+        if self.state == "waiting" and now >= self._retry_at and not self._handing:
             self._try_again(now)
-        if dials.fresh is None and dials.current is not None and now >= self._renew_at:
+        if dials.fresh is None and dials.current is not None and now >= self._renew_at and not self._handing:
             self._renew_at = math.inf
             self._begin(self._fit.proved, now, self._attempts.ends(now))
         if dials.fresh is not None:

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from mpquic.host import firewall, lock, repair, units, wans
+from mpquic.host import firewall, lock, repair, settings, units, wans
 from mpquic.host.echo import Echo, Probe, echo
 from mpquic.host.errors import HostError
 from mpquic.host.instances import Selection
@@ -32,10 +32,9 @@ _UP = "up"
 _WAITING = "waiting"
 _NOT_UP = frozenset({_WAITING, "connecting", "listening"})
 _LISTENING = frozenset({_UP, "listening"})
-_REPAIRABLE = frozenset(
-    {"tun_missing", "tun_down", "tun_address", "tun_settings", "rule_missing", "rule_wrong", "route_missing"}
-    | {"route_wrong", "standing_route_missing", "stale_rule", "stale_route"}
-)
+_COMMON = frozenset({"nft_missing", "nft_differs", "setting_wrong"})
+#: A start would fail.
+_HOPELESS = frozenset({"tun_foreign", "unit_masked"})
 _POLL = 0.25
 #: Seconds after which a restarted daemon that waits will not be up soon, and for the reply of one that is not up.
 _HOPE = 4.0
@@ -120,11 +119,12 @@ class Doctor:
         tunnels = {tunnel.instance.id: tunnel for tunnel in self.check()}
         found = {name: tunnel.reasons for name, tunnel in tunnels.items()}
         actions: dict[str, list[str]] = {name: [] for name in tunnels}
-        broken = [t.instance for t in tunnels.values() if t.codes & _REPAIRABLE]
+        broken = [t.instance for t in tunnels.values() if t.codes & repair.REPAIRABLE]
         failures = self._repair(broken, actions, dry=dry)
-        bare = [tunnel.instance for tunnel in tunnels.values() if "nft_missing" in tunnel.codes]
+        bare = [tunnel.instance for tunnel in tunnels.values() if tunnel.codes & _COMMON]
         if bare:
-            failures |= self._load_table(bare, actions, dry=dry)
+            codes = frozenset[str]().union(*(tunnel.codes for tunnel in tunnels.values()))
+            failures |= self._mend_common(bare, codes, actions, dry=dry)
             broken += [instance for instance in bare if instance not in broken]
         if broken and not dry:
             self._wait(broken, _REATTACH)
@@ -157,14 +157,22 @@ class Doctor:
             actions[report.instance.id] += report.actions
         return {r.instance.id: [p for p in r.problems if p.code == "fix_failed"] for r in outcome.reports}
 
-    def _load_table(
-        self, bare: list[Instance], actions: dict[str, list[str]], *, dry: bool
+    def _mend_common(
+        self, bare: list[Instance], codes: frozenset[str], actions: dict[str, list[str]], *, dry: bool
     ) -> dict[str, list[Problem]]:
+        """Mend what all tunnels of a host have in common."""
+        mends: dict[str, Callable[[], None]] = {}
+        if codes & {"nft_missing", "nft_differs"}:
+            mends[f"load {firewall.FILE}"] = firewall.load
+        if "setting_wrong" in codes:
+            mends["apply the kernel settings"] = settings.apply
         for instance in bare:
-            actions[instance.id].append(f"load {firewall.FILE}")
+            actions[instance.id] += mends
         if not dry:
             try:
-                firewall.load()
+                with lock.exclusive():
+                    for mend in mends.values():
+                        mend()
             except HostError as error:
                 return {instance.id: [Problem("fix_failed", str(error))] for instance in bare}
         return {}
@@ -219,20 +227,21 @@ class Doctor:
             unit_states = units.states(names)
             answers = dict(zip(names, daemons, strict=True))
         echoes = self._echo(probes, answers)
-        bare = []
-        if firewall.missing():
-            bare.append(Problem("nft_missing", f"the nft table of {firewall.FILE} is not loaded"))
+        table = firewall.problem()
+        common = [*([table] if table else []), *settings.problems(), *units.differing()]
         tunnels = []
         for instance, report in zip(instances, outcome.reports, strict=True):
             tunnel = Tunnel(
                 instance,
-                reasons=[*wans.reasons(instance, answers[instance.id], state), *report.problems, *bare],
+                reasons=[*wans.reasons(instance, answers[instance.id], state), *report.problems, *common],
                 found=[],
-                unit=unit_states[instance.id] if unit_states is not None else None,
+                unit=unit_states[instance.id].active if unit_states is not None else None,
                 daemon=answers[instance.id],
                 echo=echoes.get(instance.id),
             )
             tunnel.reasons += _unit_reasons(tunnel)
+            if unit_states is not None:
+                tunnel.reasons += unit_states[instance.id].problems
             tunnel.reasons += _service_reasons(tunnel, state) if instance.many else _life_reasons(tunnel)
             tunnels.append(tunnel)
         return tunnels
@@ -247,12 +256,12 @@ def restart_helps(tunnel: Tunnel, *, repairing: bool) -> bool:
 
     A server cannot know whether its client is alive, so lost packets alone are no reason to restart it.
     """
-    if tunnel.unit in {None, units.NOT_FOUND} or tunnel.codes & wans.CODES or "tun_foreign" in tunnel.codes:
+    if tunnel.unit in {None, units.NOT_FOUND} or tunnel.codes & wans.CODES or tunnel.codes & _HOPELESS:
         return False
     if tunnel.codes & {"unit_inactive", "daemon_silent", "config_stale"}:
         return True
     # A plan cannot know whether the repairs before it will already have brought the packets back.
-    if repairing and tunnel.codes & _REPAIRABLE:
+    if repairing and tunnel.codes & repair.REPAIRABLE:
         return False
     return "tun_detached" in tunnel.codes or (tunnel.instance.client and "no_reply" in tunnel.codes)
 
