@@ -57,7 +57,9 @@ def serve(planned: Sequence[Mapping[str, Any]], running: Running, waiting: Colle
         for name, config in kept.items()
         if values.led(config) and (name in final or len(held[name]) < len(values.led(config)))
     ]
-    more = bool(kept) or any(one["config"] != item["config"] for one, item in zip(instances, planned, strict=True))
+    more = bool(kept.keys() - final) or any(
+        one["config"] != item["config"] for one, item in zip(instances, planned, strict=True)
+    )
     return {
         "instances": instances,
         "demoted": demoted,
