@@ -90,7 +90,7 @@ class TwoClients(MultiWan):
             self.ip(SECOND, line)
         self.ip("server", f"route add {SECOND_ADDRESS}/32 dev {TUN}")
         pin = self.configured("client")["tls_server_pin"]
-        self.configure(SECOND, role="client", bind_ip=f"if:{wire}", remote_addr=SERVER, remote_port=PORT)
+        self.configure(SECOND, bind_ip=f"if:{wire}", remote_addr=SERVER, remote_port=PORT)
         self.configure(SECOND, tun_cidr=f"{SECOND_ADDRESS}/32", tls_server_pin=pin)
         peer = {"name": "client2", "pins": [self.identify(SECOND)], "allowed": [f"{SECOND_ADDRESS}/32"]}
         self.configure("server", peers=[*self.configured("server")["peers"], peer], multi_conn_enabled=True)
