@@ -47,6 +47,9 @@ def test_nothing_is_lost_when_one_end_is_handed_over(wan: Wan, role: str) -> Non
 
 @pytest.mark.parametrize("role", ["client", "server"])
 def test_nothing_is_lost_over_several_paths(wans: MultiWan, role: str) -> None:
+    # Packets are on their way on both paths when an end changes.
+    spread = {"default_class": "all", "classes": {"all": {"scheduler_policy": "balanced", "spray": True}}}
+    wans.write("client", {**wans.configured("client"), "dataplane": spread})
     wans.bring_up()
     with Flow(wans) as flow:
         code, answer = hand_over(wans, role)
