@@ -106,8 +106,9 @@ def faults(kernel: Kernel, selection: Selection, ask: Callable[[str], dict[str, 
     for report in outcome.reports:
         yield from (f"instance {report.instance.id}: {problem.message}" for problem in report.problems)
     yield from (f"{stale} belongs to no instance" for stale in outcome.stale_before)
-    if firewall.missing():
-        yield "the nft table is missing"
+    table = firewall.problem()
+    if table is not None:
+        yield table.message
     yield from _shaper()
     if _FORWARDS.read_text().strip() != "1":
         yield "the host does not forward"
