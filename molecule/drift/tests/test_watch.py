@@ -51,6 +51,12 @@ SITE = "ip rule add priority 32766 lookup main; ip rule add priority 32767 looku
 RECONFIGURE = "networkctl reconfigure $(ls /sys/class/net | grep ^enp)"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _as_after_a_boot():
+    """The settings that tell systemd-networkd to leave ours alone count from its next start."""
+    out("client1", "systemctl restart systemd-networkd")
+
+
 def seconds_until(host: str, event: str, condition: str) -> float:
     """Do it on the host and poll there; return the seconds from the event on."""
     script = (

@@ -133,9 +133,25 @@ def test_a_rule_flush_leaves_a_way_to_the_main_table(watched):
     assert eventually(lambda: "32765:" not in watched.site.ip("rule"))
 
 
-def test_a_way_to_the_main_table_that_is_not_wanted_is_not_made(watched):
+def test_a_way_to_the_main_table_is_made_whatever_else_is_left(watched):
     watched.site.ip("rule del priority 32766")
-    time.sleep(0.5)
+    assert eventually(lambda: "32765:" in watched.site.ip("rule"))
+
+
+def test_a_host_that_never_had_one_gets_none(watched):
+    watched.stop()
+    watched.site.ip("rule del priority 32766")
+    watched.start()
+    watched.site.ip("rule del priority 504")
+    assert eventually(lambda: "504:" in watched.site.ip("rule"))
+    assert "32765:" not in watched.site.ip("rule")
+
+
+def test_another_table_for_all_packets_is_way_enough(watched):
+    watched.site.ip("rule add priority 30000 lookup 100")
+    watched.site.ip("rule del priority 32766")
+    watched.site.ip("rule del priority 504")
+    assert eventually(lambda: "504:" in watched.site.ip("rule"))
     assert "32765:" not in watched.site.ip("rule")
 
 

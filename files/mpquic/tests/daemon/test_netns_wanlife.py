@@ -79,6 +79,18 @@ def test_an_idle_client_says_at_once_where_it_is(wan: Wan) -> None:
     assert kept(wan) == before
 
 
+def test_an_address_that_is_named_and_given_again_loses_nothing(wan: Wan) -> None:
+    """A DHCP client that starts anew takes the address away and gives the same one."""
+    wan.configure("client", bind_ip=OLD)
+    wan.bring_up()
+    before = kept(wan)
+    with Meter(wan, 40) as meter:
+        readdress(wan, "at once", wan.veth["client"], OLD, OLD)
+        time.sleep(0.5)
+    assert (meter.missing("server"), meter.missing("client")) == ([], [])
+    assert kept(wan) == before
+
+
 def test_a_link_that_is_down_and_has_another_address(wan: Wan) -> None:
     device = wan.veth["client"]
     wan.bring_up()

@@ -6,6 +6,8 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
+from mpquic.quic.link import Link
+from mpquic.quic.private import send_state
 from simulation import World, packet
 
 if TYPE_CHECKING:
@@ -14,6 +16,13 @@ if TYPE_CHECKING:
 
 def _up(world: World) -> bool:
     return world.client.state == "up"
+
+
+def _peer_id(world: World) -> bytes:
+    """Return the connection id under which the client sends."""
+    link = world.client.connection
+    assert isinstance(link, Link)
+    return send_state(link._connection).cid
 
 
 def test_a_link_that_goes_is_told_at_once_and_the_connection_waits(tmp_path: Path) -> None:
@@ -60,7 +69,7 @@ def test_a_client_that_moves_is_followed_within_a_round_trip(tmp_path: Path) -> 
     world = World(tmp_path)
     world.run_until(lambda: _up(world), 1)
     world.run(1)
-    session, sent = world.client.session, 0
+    session, sent, ids = world.client.session, 0, {_peer_id(world)}
     strays: list[float] = []
     world.on_stray = lambda _data, _to: strays.append(world.now)
     moved = world.now + 0.5
@@ -76,6 +85,9 @@ def test_a_client_that_moves_is_followed_within_a_round_trip(tmp_path: Path) -> 
     arrived = [at for at, _data in world.at_client]
     gap = max(after - before for before, after in itertools.pairwise(arrived))
     assert (world.client.session, world.client.connects) == (session, 1)
+    # Nobody on the way can tell by the id that it is the same client (RFC 9000 section 9.5).
+    ids.add(_peer_id(world))
+    assert len(ids) == 2
     # What was on its way to the old address, and nothing else; no longer than it takes to be heard.
     assert strays
     assert max(strays) < moved + rtt + 0.005

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""``mpquic guard arm|confirm|restore|status``."""
+"""``mpquic guard arm|extend|confirm|restore|status``."""
 
 from __future__ import annotations
 
@@ -12,18 +12,23 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
+    from mpquic.host.guard.switch import Armed
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     arm = actions.add_parser("arm", help="remember the host as it is, and go back to it unless somebody confirms")
     arm.add_argument("--seconds", type=int, required=True, metavar="N", help="how long to wait (5 to 86400)")
+    extend = actions.add_parser("extend", help="begin the time anew, for a change that is still at work")
+    extend.add_argument("--token", required=True, metavar="T", help="what arm printed")
+    extend.add_argument("--seconds", type=int, required=True, metavar="N", help="how long to wait from now on")
     confirm = actions.add_parser("confirm", help="keep the host as it is now")
     confirm.add_argument("--token", required=True, metavar="T", help="what arm printed")
     restore = actions.add_parser("restore", help="go back now")
     restore.add_argument("--due", action="store_true", help="only if the time is over (for mpquic-guard.service)")
     status = actions.add_parser("status", help="show whether it is armed, and what the last restore undid")
-    for action in (arm, confirm, restore, status):
+    for action in (arm, extend, confirm, restore, status):
         action.add_argument("--json", action="store_true", help="print one JSON object")
         _host.add_run_dir_argument(action)
 
@@ -37,13 +42,25 @@ def _arm(args: argparse.Namespace) -> int:
     from mpquic.host.guard import switch  # noqa: PLC0415 - quick start of the other commands
 
     armed = switch.arm(args.seconds)
+    _host.output(args, *_waiting(armed))
+    return exitcodes.OK
+
+
+def _extend(args: argparse.Namespace) -> int:
+    from mpquic.host.guard import switch  # noqa: PLC0415
+
+    armed = switch.extend(args.token, args.seconds)
+    _host.output(args, *_waiting(armed))
+    return exitcodes.OK
+
+
+def _waiting(armed: Armed) -> tuple[dict[str, Any], list[str]]:
     result = {"token": armed.token, "since": armed.since, "seconds": armed.seconds}
     lines = [
         f"[ARMED] back to the state of {armed.since} in {armed.seconds} s unless confirmed",
         f"token={armed.token}",
     ]
-    _host.output(args, result, lines)
-    return exitcodes.OK
+    return result, lines
 
 
 def _confirm(args: argparse.Namespace) -> int:
@@ -101,4 +118,4 @@ def _last_text(last: dict[str, Any]) -> Iterator[str]:
         yield f"[FAIL] {line}"
 
 
-_ACTIONS = {"arm": _arm, "confirm": _confirm, "restore": _restore, "status": _status}
+_ACTIONS = {"arm": _arm, "extend": _extend, "confirm": _confirm, "restore": _restore, "status": _status}

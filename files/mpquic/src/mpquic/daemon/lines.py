@@ -65,8 +65,10 @@ class Line:
                 self._lost(getattr(error, "strerror", None) or str(error), now, moving=False)
             return
         if opened is not None and not opened.holds(place):
-            self._lost(_moved(self.target.bind, opened, place), now, moving=place.running)
-            self.port.link_changed(now)
+            there = bool(place.index or place.owner)
+            self._lost(_moved(self.target.bind, opened, place), now, moving=there)
+            if there:
+                self.port.link_changed(now)
         elif place.running and place != before:
             self.port.link_changed(now)
 

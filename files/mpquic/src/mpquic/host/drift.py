@@ -13,11 +13,12 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from mpquic.host import firewall, instances, lifeline, lock, repair, settings, units
+from mpquic.host import firewall, instances, lock, repair, settings, units
 from mpquic.host.brake import Brake
 from mpquic.host.errors import HostError
 from mpquic.host.events import Subject
 from mpquic.host.instances import ALL, Selection
+from mpquic.host.lifeline import Lifeline
 from mpquic.host.routing import Problem
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Drift:
     hold: Hold | None
     now: Callable[[], float] = time.monotonic
     brake: Brake = field(default_factory=Brake)
+    _line: Lifeline = field(default_factory=Lifeline)
     _settled: dict[str, str] = field(default_factory=dict)
     _selection: Selection = field(default=Selection(ALL, (), ()))
     _read: dict[str, tuple[int, int, int]] | None = None
@@ -160,14 +162,14 @@ class Drift:
     def _lifeline(self, look: Look) -> None:
         """After the rules of the LANs: the main table leads to the WANs."""
         state = self.kernel.read_rules()
-        for rule, problem in lifeline.needed(state):
+        for rule, problem in self._line.needed(state):
             finding = Finding(None, problem)
             if self._may(finding, look):
                 with lock.exclusive():
                     self.kernel.add_rule(rule)
                 look.repaired.append(finding)
                 self._count(finding, look)
-        for rule in lifeline.spent(state):
+        for rule in self._line.spent(state):
             with lock.exclusive():
                 self.kernel.delete_rule(rule)
 

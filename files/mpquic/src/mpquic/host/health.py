@@ -34,7 +34,7 @@ _NOT_UP = frozenset({_WAITING, "connecting", "listening"})
 _LISTENING = frozenset({_UP, "listening"})
 _COMMON = frozenset({"nft_missing", "nft_differs", "setting_wrong"})
 #: A start would fail.
-_HOPELESS = frozenset({"tun_foreign", "unit_masked"})
+HOPELESS = frozenset({"tun_foreign", "unit_masked"})
 _POLL = 0.25
 #: Seconds after which a restarted daemon that waits will not be up soon, and for the reply of one that is not up.
 _HOPE = 4.0
@@ -256,7 +256,7 @@ def restart_helps(tunnel: Tunnel, *, repairing: bool) -> bool:
 
     A server cannot know whether its client is alive, so lost packets alone are no reason to restart it.
     """
-    if tunnel.unit in {None, units.NOT_FOUND} or tunnel.codes & wans.CODES or tunnel.codes & _HOPELESS:
+    if tunnel.unit in {None, units.NOT_FOUND} or tunnel.codes & wans.CODES or tunnel.codes & HOPELESS:
         return False
     if tunnel.codes & {"unit_inactive", "daemon_silent", "config_stale"}:
         return True

@@ -7,39 +7,51 @@ operator. Ours has a priority of its own, so that the kernel's can come back at 
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mpquic.host.routing import LIFELINES, Problem
 from mpquic.host.state import LOOKUP, MAIN_TABLE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from mpquic.host.state import HostState, Rule
 
-
-def needed(state: HostState) -> Iterator[tuple[Rule, Problem]]:
-    """Yield the rules that are missing: where nothing is left but the rule for this host's own addresses and ours.
-
-    Where other rules of others are left, somebody may have taken the main table's away on purpose.
-    """
-    for rule in LIFELINES:
-        foreign = [found for found in state.rules if not found.ours and found.version == rule.version]
-        if rule not in state.rules and foreign and all(found.priority == 0 for found in foreign):
-            message = f"IPv{rule.version} has no rule for the main table any more, '{rule}' stands in for it"
-            yield rule, Problem("main_rule_missing", message)
+#: RT_TABLE_DEFAULT (linux/rtnetlink.h)
+_LAST_RESORT = 253
 
 
-def spent(state: HostState) -> list[Rule]:
-    """Return those of ours that are not needed any more."""
-    return [rule for rule in LIFELINES if rule in state.rules and any(_same(found, rule) for found in state.rules)]
+@dataclass(slots=True)
+class Lifeline:
+    """Remembers which IP versions had a rule for the main table: where there was none, somebody wants it so."""
+
+    _had: set[int] = field(default_factory=set)
+
+    def needed(self, state: HostState) -> list[tuple[Rule, Problem]]:
+        """Return the rules that are missing: where nothing that takes all packets is left of what others had."""
+        found = []
+        for rule in LIFELINES:
+            foreign = [other for other in state.rules if not other.ours and other.version == rule.version]
+            if any(_leads_to_main(other) for other in foreign):
+                self._had.add(rule.version)
+            flushed = all(other.priority == 0 for other in foreign)
+            if not foreign or not (flushed or rule.version in self._had) or rule in state.rules:
+                continue
+            if not any(_takes_all(other) for other in foreign if other.priority):
+                message = f"IPv{rule.version} has no rule for the main table any more, '{rule}' stands in for it"
+                found.append((rule, Problem("main_rule_missing", message)))
+        return found
+
+    def spent(self, state: HostState) -> list[Rule]:
+        """Return those of ours that are not needed any more."""
+        mains = {rule.version for rule in state.rules if not rule.ours and _leads_to_main(rule)}
+        return [rule for rule in LIFELINES if rule in state.rules and rule.version in mains]
 
 
-def _same(found: Rule, rule: Rule) -> bool:
-    """Tell whether a rule of somebody else leads all packets to the main table."""
-    return (
-        not found.ours
-        and (found.action, found.table, found.source) == (LOOKUP, MAIN_TABLE, rule.source)
-        and not (found.iif or found.oif or found.destination or found.mask or found.extra)
-        and found.suppress is None
-    )
+def _leads_to_main(rule: Rule) -> bool:
+    return rule.table == MAIN_TABLE and _takes_all(rule)
+
+
+def _takes_all(rule: Rule) -> bool:
+    """Tell whether a rule looks all packets up somewhere, but in the table of last resort, which is empty as a rule."""
+    narrowed = rule.iif or rule.oif or rule.destination or rule.mask or rule.extra or rule.source.prefixlen
+    return rule.action == LOOKUP and rule.table != _LAST_RESORT and rule.suppress is None and not narrowed

@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mpquic.host import ledger, units, wans
+from mpquic.host.guard import store
+from mpquic.host.health import HOPELESS
 from mpquic.host.ledger import Ledger
 
 if TYPE_CHECKING:
     from mpquic.host.health import Doctor, Tunnel
 
 FOLDER = Path("/run/mpquic-health")
-GUARD = Path("/var/lib/mpquic/guard/armed.json")
+GUARD = store.FOLDER / store.ARMED
 """There while the guard of ``mpquic guard`` is armed."""
 FRESH = 120.0
 """Seconds for which a configuration is young: a play may be at work."""
@@ -76,7 +78,7 @@ def run(doctor: Doctor, folder: Path, deferred: str | None, *, dry: bool) -> Rou
 
 def restart_helps(tunnel: Tunnel) -> bool:
     """Decide on a restart that nobody asked for."""
-    if tunnel.unit in {None, units.NOT_FOUND, "inactive"} or tunnel.codes & wans.CODES or "tun_foreign" in tunnel.codes:
+    if tunnel.unit in {None, units.NOT_FOUND, "inactive"} or tunnel.codes & (wans.CODES | HOPELESS):
         return False
     if tunnel.unit == "failed" or tunnel.codes & {"daemon_silent", "tun_detached"}:
         return True

@@ -61,11 +61,11 @@ def load(plain: dict[str, Any]) -> Snapshot:
     """Return what `Snapshot.plain` made.
 
     Raises:
-        HostError: another release made it, and this one cannot read it.
+        HostError: it is missing, or another release made it, and this one cannot read it.
 
     """
     if plain.get("format") != _FORMAT:
-        raise HostError(f"the guard's snapshot has format {plain.get('format')}, expected {_FORMAT}")
+        raise HostError(f"the guard's snapshot: found format {plain.get('format')}, expected {_FORMAT}")
     return Snapshot(
         files.load(plain["files"]),
         plain["settings"],

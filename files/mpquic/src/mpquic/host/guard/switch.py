@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 import secrets
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,19 +19,20 @@ from mpquic.host import lock
 from mpquic.host.errors import HostError, UsageError
 from mpquic.host.guard import restore as back
 from mpquic.host.guard import snapshot, store, timer
+from mpquic.host.guard.report import Report
 
 if TYPE_CHECKING:
-    from mpquic.host.guard.report import Report
     from mpquic.host.guard.services import Ask
 
 SECONDS = (5, 86400)
 """The shortest and the longest time to wait for a confirmation, in seconds."""
-_BOOT = Path("/proc/sys/kernel/random/boot_id")
+_MARK = Path("/run/mpquic-guard.token")
+"""Has the token of the armed guard, and does not outlive a boot."""
 
 
 @dataclass(frozen=True, slots=True)
 class Armed:
-    """An armed guard: the state of when it goes back to (`since`), and until when on which boot's clock it waits.
+    """An armed guard: the state of when it goes back to (`since`), and until when on this boot's clock it waits.
 
     `since` is ISO 8601 in UTC, `deadline` monotonic seconds, `seconds` the time that was asked for.
     """
@@ -40,13 +41,20 @@ class Armed:
     since: str
     seconds: int
     deadline: float
-    boot: str
     restoring: bool = False
 
     @property
     def left(self) -> float:
         """Return the seconds that are left, 0 when the time is over."""
-        return max(0.0, self.deadline - time.monotonic()) if self.boot == _boot() else 0.0
+        return 0.0 if self.rebooted else max(0.0, self.deadline - time.monotonic())
+
+    @property
+    def rebooted(self) -> bool:
+        """Whether the host was started anew since."""
+        try:
+            return _MARK.read_text(encoding="ascii") != self.token
+        except FileNotFoundError:
+            return True
 
     @property
     def over(self) -> bool:
@@ -56,7 +64,7 @@ class Armed:
     @property
     def reason(self) -> str:
         """Return why it goes back, once its time is over."""
-        return f"not confirmed within {self.seconds} s" if self.boot == _boot() else "the host was started anew"
+        return "the host was started anew" if self.rebooted else f"not confirmed within {self.seconds} s"
 
 
 def current() -> Armed | None:
@@ -78,8 +86,7 @@ def arm(seconds: int) -> Armed:
         HostError: the host cannot be read, or is about to go back.
 
     """
-    if not SECONDS[0] <= seconds <= SECONDS[1]:
-        raise UsageError(f"guard arm: --seconds: found {seconds}, expected {SECONDS[0]} to {SECONDS[1]}")
+    _check(seconds, "arm")
     with lock.exclusive():
         earlier = current()
         if earlier is not None and earlier.over:
@@ -91,7 +98,8 @@ def arm(seconds: int) -> Armed:
             store.write(store.SNAPSHOT, snapshot.take().plain())
         else:
             since = earlier.since
-        armed = Armed(secrets.token_hex(8), since, seconds, time.monotonic() + seconds, _boot())
+        armed = Armed(secrets.token_hex(8), since, seconds, time.monotonic() + seconds)
+        _MARK.write_text(armed.token, encoding="ascii")
         store.write(store.ARMED, asdict(armed))
         try:
             timer.start(seconds)
@@ -99,6 +107,22 @@ def arm(seconds: int) -> Armed:
             if earlier is None:
                 _forget()
             raise
+    return armed
+
+
+def extend(token: str, seconds: int) -> Armed:
+    """Begin the time anew for whoever has the token: a long change that is still at work.
+
+    Raises:
+        UsageError: the time is not one of `SECONDS`.
+        HostError: nothing is armed, the token is not its own, or it is too late.
+
+    """
+    _check(seconds, "extend")
+    with lock.exclusive():
+        armed = replace(_mine(token), seconds=seconds, deadline=time.monotonic() + seconds)
+        store.write(store.ARMED, asdict(armed))
+        timer.start(seconds)
     return armed
 
 
@@ -110,46 +134,74 @@ def confirm(token: str) -> Armed:
 
     """
     with lock.exclusive():
-        armed = current()
-        last = store.read(store.LAST)
-        if armed is None and last is not None and hmac.compare_digest(str(last.get("token")), token):
-            raise HostError(
-                f"too late: {last['reason']}, so at {last['at']} this host went back to its state of {last['since']}"
-            )
-        if armed is None:
-            raise HostError("the guard is not armed, expected mpquic guard arm before")
-        if not hmac.compare_digest(armed.token, token):
-            raise HostError("the token is not the one of the latest mpquic guard arm on this host")
-        if armed.over:
-            raise HostError(f"too late: {armed.reason}, and this host goes back to its state of {armed.since}")
+        armed = _mine(token)
         timer.stop()
         _forget()
     return armed
 
 
+def _mine(token: str) -> Armed:
+    """Return the armed guard if the token is its own and its time is not over."""
+    armed = current()
+    last = store.read(store.LAST)
+    if armed is None and last is not None and hmac.compare_digest(str(last.get("token")), token):
+        raise HostError(
+            f"too late: {last['reason']}, so at {last['at']} this host went back to its state of {last['since']}"
+        )
+    if armed is None:
+        raise HostError("the guard is not armed, expected mpquic guard arm before")
+    if not hmac.compare_digest(armed.token, token):
+        raise HostError("the token is not the one of the latest mpquic guard arm on this host")
+    if armed.over:
+        raise HostError(f"too late: {armed.reason}, and this host goes back to its state of {armed.since}")
+    return armed
+
+
+def _check(seconds: int, action: str) -> None:
+    if not SECONDS[0] <= seconds <= SECONDS[1]:
+        raise UsageError(f"guard {action}: --seconds: found {seconds}, expected {SECONDS[0]} to {SECONDS[1]}")
+
+
 def expire(ask: Ask) -> dict[str, Any] | None:
     """Go back if the time is over; return what `restore` does, None when there is nothing to do."""
-    armed = current()
-    return restore(ask) if armed is not None and armed.over else None
+    report = Report()
+    # Under the lock, so that nobody begins the time anew meanwhile.
+    with back.held(report):
+        armed = current()
+        if armed is None or not armed.over:
+            return None
+        _begin(armed)
+    return _go_back(armed, armed.reason, report, ask)
 
 
 def restore(ask: Ask) -> dict[str, Any]:
-    """Go back now, and keep in `store.LAST` what was undone.
+    """Go back now, and return what was undone, which `store.LAST` keeps.
 
     Raises:
-        HostError: nothing is armed, or its snapshot is damaged.
+        HostError: nothing is armed.
 
     """
-    armed = current()
-    if armed is None:
-        raise HostError("the guard is not armed: there is no state to go back to")
-    reason = armed.reason if armed.over else "asked for"
-    plain = store.read(store.SNAPSHOT)
-    if plain is None:
-        raise HostError(f"{store.FOLDER / store.SNAPSHOT}: missing, so there is no state to go back to")
-    wanted = snapshot.load(plain)
+    report = Report()
+    with back.held(report):
+        armed = current()
+        if armed is None:
+            raise HostError("the guard is not armed: there is no state to go back to")
+        _begin(armed)
+    return _go_back(armed, armed.reason if armed.over else "asked for", report, ask)
+
+
+def _begin(armed: Armed) -> None:
+    """Note that it is too late to confirm; a host that loses its power from here on begins again."""
     store.write(store.ARMED, asdict(armed) | {"restoring": True})
-    report = back.restore(wanted, ask)
+
+
+def _go_back(armed: Armed, reason: str, report: Report, ask: Ask) -> dict[str, Any]:
+    try:
+        wanted = snapshot.load(store.read(store.SNAPSHOT) or {})
+    except HostError as error:  # a second try would find the same
+        report.failed.append(str(error))
+    else:
+        report.add(back.restore(wanted, ask))
     last = _last(armed, reason, report)
     store.write(store.LAST, last)
     _forget()
@@ -171,10 +223,7 @@ def _last(armed: Armed, reason: str, report: Report) -> dict[str, Any]:
 def _forget() -> None:
     store.remove(store.ARMED)
     store.remove(store.SNAPSHOT)
-
-
-def _boot() -> str:
-    return _BOOT.read_text(encoding="ascii").strip()
+    _MARK.unlink(missing_ok=True)
 
 
 def _now() -> str:
