@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.netns, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
 
+GONE = "the heir has ended, see the log"
 NONE_LOST = {"client": 0, "server": 0}
 
 
@@ -125,22 +126,17 @@ def write(place: Path, first: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "reason"),
-    [
-        ("raise SystemExit(3)", "the heir ended with exit status 3, see the log"),
-        ("import nowhere_at_all", "the heir ended with exit status 1, see the log"),
-        ("import os; os.kill(os.getpid(), 9)", "the heir ended with exit status -9, see the log"),
-    ],
+    "first", ["raise SystemExit(3)", "import nowhere_at_all", "import os; os.kill(os.getpid(), 9)"]
 )
 @pytest.mark.parametrize("role", ["client", "server"])
-def test_an_heir_that_fails_changes_nothing(wan: Wan, program: Path, role: str, first: str, reason: str) -> None:
+def test_an_heir_that_fails_changes_nothing(wan: Wan, program: Path, role: str, first: str) -> None:
     wan.bring_up()
     write(program, first)
     before = wan.status(role)
     with Flow(wan) as flow:
         code, answer = hand_over(wan, role)
     assert code == 1
-    assert (answer["result"], answer["reason"]) == ("failed", reason)
+    assert (answer["result"], answer["reason"]) == ("failed", GONE)
     after = wan.status(role)
     assert [after[key] for key in ("pid", "session", "connects")] == [
         before[key] for key in ("pid", "session", "connects")
@@ -161,7 +157,7 @@ def test_an_heir_that_fails_in_the_middle_changes_nothing(wan: Wan, program: Pat
     before = wan.status("server")
     with Flow(wan) as flow:
         code, answer = hand_over(wan, "server")
-    assert (code, answer["reason"]) == (1, "the heir ended with exit status 4, see the log")
+    assert (code, answer["reason"]) == (1, GONE)
     assert wan.status("server")["pid"] == before["pid"]
     assert wan.status("client")["session"] == before["session"]
     assert sum(flow.lost.values()) <= 3, (flow, logs(wan))
