@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
-from handing import Flow, hand_over
-from wan import until
+from handing import SECOND, Flow, TwoClients, hand_over
+from wan import made, until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from multiwan import MultiWan
@@ -46,6 +47,9 @@ def test_nothing_is_lost_when_one_end_is_handed_over(wan: Wan, role: str) -> Non
 
 @pytest.mark.parametrize("role", ["client", "server"])
 def test_nothing_is_lost_over_several_paths(wans: MultiWan, role: str) -> None:
+    # Packets are on their way on both paths when an end changes.
+    spread = {"default_class": "all", "classes": {"all": {"scheduler_policy": "balanced", "spray": True}}}
+    wans.write("client", {**wans.configured("client"), "dataplane": spread})
     wans.bring_up()
     with Flow(wans) as flow:
         code, answer = hand_over(wans, role)
@@ -53,6 +57,23 @@ def test_nothing_is_lost_over_several_paths(wans: MultiWan, role: str) -> None:
             wans.wait_path(name, "up")
     assert code == 0, (answer, logs(wans))
     assert flow.lost == NONE_LOST, (flow, logs(wans))
+
+
+@pytest.fixture
+def crowd() -> Iterator[TwoClients]:
+    with made(TwoClients()) as world:
+        yield world
+
+
+def test_a_server_of_several_clients_loses_nothing_of_any(crowd: TwoClients) -> None:
+    crowd.bring_up()
+    with Flow(crowd) as flow, Flow(crowd, client=SECOND, port=7001) as second:
+        code, answer = hand_over(crowd, "server")
+    assert code == 0, (answer, logs(crowd))
+    assert flow.lost == NONE_LOST, (flow, logs(crowd))
+    assert second.lost == {SECOND: 0, "server": 0}, (second, crowd.log(SECOND)[-2000:], logs(crowd))
+    peers = {peer["name"]: peer["state"] for peer in crowd.status("server")["peers"]}
+    assert peers == {"client1": "up", "client2": "up"}
 
 
 def test_both_ends_at_once_and_again(wan: Wan) -> None:
