@@ -37,7 +37,7 @@ def reachable() -> bool:
 
 
 def change(command: str) -> subprocess.CompletedProcess[str]:
-    return play("-e", json.dumps({"change": command, "guard_seconds": GUARD}), playbook="molecule/guard/change.yml")
+    return play("-e", json.dumps({"change": command, "change_seconds": GUARD}), playbook="molecule/guard/change.yml")
 
 
 def back(since: float) -> None:
@@ -117,7 +117,7 @@ def test_a_failed_task_lets_the_host_go_back():
 
 def test_a_killed_controller_lets_the_host_go_back():
     begin = time.time()
-    extra = json.dumps({"change": "ip rule add priority 77 lookup 4242; sleep 60", "guard_seconds": GUARD})
+    extra = json.dumps({"change": "ip rule add priority 77 lookup 4242; sleep 60", "change_seconds": GUARD})
     process = subprocess.Popen(
         ["ansible-playbook", "-i", str(INVENTORY), "molecule/guard/change.yml", "-e", extra],
         cwd=ROOT,
@@ -150,10 +150,10 @@ def test_an_unchanged_host_is_not_touched():
 def test_a_changed_tunnel_goes_back_alone():
     others = {i: instances("client1")[str(i)]["session"] for i in TUNNELS if i != 3}
     before = state()
-    out("client1", "mpquic guard arm --seconds 6")
+    out("client1", "mpquic guard arm --seconds 20")
     out("client1", "sed -i s/enp7s5/enp7s6/ /etc/mpquic/instances/3.yaml; systemctl restart mpquic@3")
     out("client1", "cd /etc/mpquic/instances; sed s/45003/45099/ 3.yaml >99.yaml; cp 3.env 99.env")
-    wait_for(lambda: status()["armed"] is None, seconds=40, what="the guard's time is over")
+    wait_for(lambda: status()["armed"] is None, seconds=60, what="the guard's time is over")
     assert "put back /etc/mpquic/instances/3.yaml" in status()["last"]["undone"]
     assert "removed /etc/mpquic/instances/99.yaml" in status()["last"]["undone"]
     wait_for(all_up, seconds=20, what="all six tunnels pass packets")
@@ -188,12 +188,11 @@ def test_confirm_wants_the_right_token_in_time():
 
 
 def test_arming_again_keeps_the_first_state_and_begins_the_time_anew():
-    first = json.loads(out("client1", "mpquic guard arm --seconds 5 --json"))
+    first = json.loads(out("client1", "mpquic guard arm --seconds 60 --json"))
     out("client1", "ip rule add priority 78 lookup 4242")
-    second = json.loads(out("client1", "mpquic guard arm --seconds 60 --json"))
+    second = json.loads(out("client1", "mpquic guard arm --seconds 600 --json"))
     assert second["since"] == first["since"]
-    time.sleep(6)
-    assert status()["armed"]["seconds_left"] > 30
+    assert status()["armed"]["seconds_left"] > 500
     out("client1", "mpquic guard restore || test $? = 2")
     assert "78:" not in out("client1", "ip rule")
 
