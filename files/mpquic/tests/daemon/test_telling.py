@@ -40,6 +40,20 @@ class Teller(Shell):
     def blocked(self) -> str | None:
         """Return None."""
 
+    def lend(self) -> tuple[int, ...]:
+        """Return nothing."""
+        return ()
+
+    def retire(self) -> None:
+        """Do nothing."""
+
+    def idle(self) -> bool:
+        """Return True."""
+        return True
+
+    def inherit(self, *_lent: object) -> None:
+        """Do nothing."""
+
 
 @pytest.fixture
 def world(tmp_path: Path) -> World:

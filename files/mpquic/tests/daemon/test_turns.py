@@ -48,6 +48,16 @@ class Busy(Shell):
 
     def blocked(self) -> None: ...
 
+    def lend(self) -> tuple[int, ...]:
+        return ()
+
+    def retire(self) -> None: ...
+
+    def idle(self) -> bool:
+        return True
+
+    def inherit(self, *_lent: object) -> None: ...
+
 
 @pytest.fixture
 def loop() -> Iterator[asyncio.AbstractEventLoop]:

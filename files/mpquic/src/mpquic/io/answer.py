@@ -173,6 +173,7 @@ _INSTANCE: dict[str, Reader] = {
     "pid": _count,
     "identity": _or_null(_text),
     "config": _text,
+    "config_refused": _or_null(_text),
     "version": _text,
     **_SEVERAL,
     "peers": _entries(_PEER, optional=tuple(_SEVERAL)),
