@@ -26,7 +26,7 @@ def handover_steps(
     turns = dict(_client_turns(hosts, behind))
     server_turns = {(name, id_): turn for name in behind for id_, turn in _server_turns(name, hosts, turns)}
     rounds = max((turn for turn in [*turns.values(), *server_turns.values()]), default=0) + 1
-    steps: list[dict[str, list[str]]] = [{} for _ in range(2 * rounds)]
+    steps: list[dict[str, list[str]]] = [{} for _round in range(2 * rounds)]
     for name in sorted(behind):
         client = hosts.get(name, {}).get("role") == "client"
         for id_ in behind[name]:

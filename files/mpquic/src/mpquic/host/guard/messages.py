@@ -77,7 +77,7 @@ class Route:
     @property
     def direct(self) -> bool:
         """Whether it needs no other route to reach its gateway."""
-        kinds = {kind for kind, _ in _attributes(self.payload)}
+        kinds = {kind for kind, _rest in _attributes(self.payload)}
         return not kinds & {_RTA_GATEWAY, _RTA_VIA, _RTA_MULTIPATH, _RTA_NH_ID}
 
     @property

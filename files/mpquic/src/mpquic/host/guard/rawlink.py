@@ -73,7 +73,7 @@ class RawLink:
         self._change(_ROUTE + 1, 0, message)
 
     def _dump(self, kind: int, family: int) -> list[bytes]:
-        for _ in range(_TRIES):
+        for _try in range(_TRIES):
             self._send(kind + 2, _REQUEST | _DUMP, struct.pack("=B11x", family))
             whole, found = True, []
             for answer, flags, body in self._answers():
@@ -86,7 +86,7 @@ class RawLink:
 
     def _change(self, kind: int, flags: int, message: bytes) -> None:
         self._send(kind, _REQUEST | _ACK | flags, message)
-        for _ in self._answers():
+        for _answer in self._answers():
             pass
 
     def _send(self, kind: int, flags: int, body: bytes) -> None:
@@ -103,7 +103,7 @@ class RawLink:
                 raise HostError("the kernel does not answer over netlink") from None
             place = 0
             while place + _HEADER.size <= len(data):
-                length, kind, flags, sequence, _ = _HEADER.unpack_from(data, place)
+                length, kind, flags, sequence, _rest = _HEADER.unpack_from(data, place)
                 body = data[place + _HEADER.size : place + length]
                 place += (length + 3) & ~3
                 if sequence != self._sequence:

@@ -52,8 +52,8 @@ def restore(wanted: dict[str, str]) -> Report:
             report.failed.append(f"{words}: it holds rules of iptables that nft cannot load")
             continue
         changes[name] = (words, f"table {name}\ndelete table {name}\n{text}\n")
-    if changes and _load(script for _, script in changes.values()) is None:
-        report.done += [words for words, _ in changes.values()]
+    if changes and _load(script for _words, script in changes.values()) is None:
+        report.done += [words for words, _script in changes.values()]
         return report
     # One that nft refuses must not keep the others away.
     for words, script in changes.values():
