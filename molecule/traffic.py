@@ -2,7 +2,8 @@
 """Flows for the tests, and what became of them; run inside the lab's places.
 
 usage: traffic.py serve ADDRESS...
-       traffic.py calls ADDRESS PORT DSCP SECONDS     100 packets a second that are answered, until SIGTERM: prints JSON
+       traffic.py calls ADDRESS PORT DSCP SECONDS [RATE]
+                                                      packets that are answered, RATE (100) a second, until SIGTERM: prints JSON
        traffic.py flood ADDRESS PORT MBITS SECONDS    so much each way: prints JSON
        traffic.py load ADDRESS PORT BYTES             a TCP connection, so much each way: prints JSON
        traffic.py talk ADDRESS PORT SECONDS           a TCP connection, a word every 20 ms that is answered: prints JSON
@@ -140,8 +141,8 @@ def echo(connection: socket.socket) -> None:
             connection.sendall(data)
 
 
-def calls(address: str, port: int, dscp: int, seconds: float) -> dict[str, object]:
-    """Send 100 packets a second until the end or SIGTERM; return how many, how many were lost, round trips in ms."""
+def calls(address: str, port: int, dscp: int, seconds: float, rate: int = 100) -> dict[str, object]:
+    """Send packets, ``rate`` a second, until the end or SIGTERM; return how many, how many were lost, trips in ms."""
     trips: dict[int, float] = {}
     with udp(address) as opened, selectors.DefaultSelector() as ready:
         mark(opened, dscp)
@@ -151,14 +152,14 @@ def calls(address: str, port: int, dscp: int, seconds: float) -> dict[str, objec
         stopped: list[float] = []
         signal.signal(signal.SIGTERM, lambda *_: stopped.append(time.monotonic()))
         begin = time.monotonic()
-        sent, count, end = 0, round(seconds * 100), begin + seconds
+        sent, count, end = 0, round(seconds * rate), begin + seconds
         while (now := time.monotonic()) < end + 1 and len(trips) < count:
             if stopped:
                 count, end = sent, min(end, stopped[0])
-            if sent < count and now >= begin + sent / 100:
+            if sent < count and now >= begin + sent / rate:
                 opened.send(CALL.pack(sent, now, 0).ljust(172, b"\0"))
                 sent += 1
-            wait = begin + sent / 100 - now if sent < count else end + 1 - now
+            wait = begin + sent / rate - now if sent < count else end + 1 - now
             if ready.select(max(0, wait)):
                 number, then, _ = CALL.unpack_from(opened.recv(2048))
                 trips[number] = (time.monotonic() - then) * 1000
@@ -271,8 +272,8 @@ def main(argv: list[str]) -> None:
     match argv:
         case ["serve", *addresses]:
             serve(addresses)
-        case ["calls", address, port, dscp, seconds]:
-            say(json.dumps(calls(address, int(port), int(dscp), float(seconds))))
+        case ["calls", address, port, dscp, seconds, *rate]:
+            say(json.dumps(calls(address, int(port), int(dscp), float(seconds), *map(int, rate))))
         case ["flood", address, port, rate, seconds]:
             say(json.dumps(flood(address, int(port), float(rate), float(seconds))))
         case ["talk", address, port, seconds]:

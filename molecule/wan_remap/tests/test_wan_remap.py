@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 from conftest import INVENTORY, TUNNELS, WEB, capture, instances, out, play, recap, wait_for
-from flows import load
+from flows import RATE, load
 
 VARIABLES = "host_vars/client1.yml"
 REMAP = "playbooks/remap.yml"
@@ -74,7 +74,7 @@ def test_the_others_lose_nothing_and_the_two_less_than_a_second(moved):
     assert {lan: count for lan, count in lost.items() if lan not in {"lan2", "lan3"}} == dict.fromkeys(
         ("lan1", "lan4", "lan5", "lan6", "lan5 6"), 0
     )
-    assert max(lost["lan2"], lost["lan3"]) < 100
+    assert max(lost["lan2"], lost["lan3"]) < RATE
 
 
 @pytest.mark.parametrize(("tunnel", "wan", "not_wan"), [(2, 3, 2), (3, 2, 3)])
