@@ -3,7 +3,7 @@
 
 usage: traffic.py serve ADDRESS...
        traffic.py calls ADDRESS PORT DSCP SECONDS [RATE]
-                                                      packets that are answered, RATE (100) a second, until SIGTERM: prints JSON
+                                                      RATE (100) packets a second, until SIGTERM: prints JSON
        traffic.py flood ADDRESS PORT MBITS SECONDS    so much each way: prints JSON
        traffic.py load ADDRESS PORT BYTES             a TCP connection, so much each way: prints JSON
        traffic.py talk ADDRESS PORT SECONDS           a TCP connection, a word every 20 ms that is answered: prints JSON
