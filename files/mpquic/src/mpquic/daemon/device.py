@@ -93,7 +93,7 @@ class Device:
 
     def _open(self) -> None:
         tunnel = self._shell.tunnel
-        tun = self.tun = open_tun(self._name, tunnel.counters.drops)
+        tun = self.tun = open_tun(self._name, tunnel.counters.drops, self._shell.plane.take_device)
         tunnel.attach(tun.codec)
         self.fault = None
         self.fitted = None

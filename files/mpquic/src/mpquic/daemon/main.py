@@ -64,7 +64,13 @@ async def _run(config: InstanceConfig, path: Path, control_path: Path) -> None:
             await control.start()
         except OSError as error:
             raise StartError(f"control socket {control_path}: {error.strerror or error}") from error
-        _LOG.info("started version=%s role=%s tun=%s", __version__, config.role, config.tun_name)
+        _LOG.info(
+            "started version=%s role=%s tun=%s dataplane=%s",
+            __version__,
+            config.role,
+            config.tun_name,
+            shell.plane.name,
+        )
         notifier.send("READY=1")
         watchdog = loop.create_task(_watchdog(notifier))
         # What lives now lives to the end: later collections need not look at it.

@@ -12,7 +12,7 @@ from mpquic.config import HostConditionError
 from mpquic.core.roster import Member, Roster
 from mpquic.core.server import ServerTunnel
 from mpquic.core.types import text
-from mpquic.daemon import telemetry
+from mpquic.daemon import dataplane, telemetry
 from mpquic.daemon.identity import own_pin
 from mpquic.daemon.shell import Shell
 from mpquic.daemon.status import counts, dropped, rtt_ms, since
@@ -117,6 +117,7 @@ class ServerShell(Shell):
                 device=config.bind_ip.interface,
                 remote=None,
                 drops=self.tunnel.counters.drops,
+                take=self.plane.take_socket,
             )
         except (HostConditionError, OSError) as error:
             fault = f"{config.bind_ip} port {config.remote_port}: {getattr(error, 'strerror', None) or error}"
@@ -167,6 +168,7 @@ def _endpoint(config: InstanceConfig) -> ServerEndpoint:
         algorithm=config.congestion_algorithm,
         ca_file=config.tls_ca_file,
         legacy=bool(config.legacy_peers),
+        protection=dataplane.choose(config.native).protection,
     )
 
 
