@@ -6,6 +6,7 @@ from __future__ import annotations
 import copy
 import random
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from aioquic._crypto import AEAD, HeaderProtection
 from aioquic.quic.configuration import QuicConfiguration
 from aioquic.tls import Context
 from compiled import library
+from mpquic.native.library import STOP_FRAMES, STOP_SHAPE
 from mpquic.quic import private
 from mpquic.quic.native import NativeProtection
 from mpquic.quic.protection import PURE
@@ -24,12 +26,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from aioquic.tls import CipherSuite
+    from mpquic.native.library import Opened
     from mpquic.quic.link import Link
     from mpquic.quic.protection import Protection
     from pairs import End
 
 #: What both may share: it does not change after the handshake, or forgets between two calls.
-_SHARED = (AEAD, HeaderProtection, Buffer, Context, QuicConfiguration)
+_SHARED = (AEAD, HeaderProtection, Buffer, Context, NativeProtection, QuicConfiguration)
 _SIZES = (1, 2, 20, 40, 65, 100, 600, 640, 1000, 1300)
 
 
@@ -96,23 +99,53 @@ def books(link: Link) -> dict[str, Any]:
     return known
 
 
+@dataclass
+class Seen:
+    """What a native opener met."""
+
+    late: int = 0
+    forged: int = 0
+    other_frames: int = 0
+    other_keys: int = 0
+    together: int = 0
+    lost: int = 0
+
+
+class Watched(NativeProtection):
+    """Counts what it meets."""
+
+    def __init__(self, seen: Seen) -> None:
+        super().__init__(library())
+        self._seen = seen
+
+    def open(self, *arguments: Any) -> Opened | None:
+        result = super().open(*arguments)
+        if result is not None:
+            seen = self._seen
+            seen.late += result.late
+            seen.forged += result.forged
+            seen.other_frames += result.stop == STOP_FRAMES
+            seen.other_keys += result.stop == STOP_SHAPE
+            seen.together += result.payloads > result.packets
+        return result
+
+
 class Fork:
     """A pair of pure Python, and one like it whose ends, one or both, are native."""
 
-    def __init__(self, folder: Path, seed: int, suite: CipherSuite) -> None:
+    def __init__(self, folder: Path, seed: int, suite: CipherSuite, seen: Seen | None = None) -> None:
+        self._seen = seen or Seen()
         self.random = random.Random(seed)
         self.pure = Pair(folder, suite=suite)
-        with _sharing():
-            self.native = copy.deepcopy(self.pure)
-        protection = NativeProtection(library())
         for end in self.pure.ends:
             _equip(end.link, PURE)
+        with _sharing():
+            self.native = copy.deepcopy(self.pure)
+        protection = Watched(self._seen)
         for end, native in zip(
             self.native.ends, self.random.choice(((True, True), (True, False), (False, True))), strict=True
         ):
             _equip(end.link, protection if native else PURE)
-        self._delivered: list[bytes] = []
-        self._marker = 0
 
     def run(self, steps: int) -> int:
         """Take steps, compare after each, and return how many payloads were sent."""
@@ -128,7 +161,7 @@ class Fork:
             ]
             assert counts[0] == counts[1], (step, kind)
             sent += counts[0]
-            self._marker += 1
+            self._seen.lost += self.pure.ends[number].link.clock.lost_total > 0
             self.compare((step, kind))
         return sent
 
@@ -173,24 +206,14 @@ class Fork:
     def _disturb(self, kind: str, end: End, choose: random.Random) -> None:
         """Lose, exchange, repeat and forge some of what is on the wire."""
         wire = end.wire
-        if kind == "disorder":
-            for _swap in range(choose.choice((1, 5, 50))):
-                if len(wire) > 1:
-                    wire.insert(choose.randrange(len(wire)), wire.pop(choose.randrange(len(wire))))
-        elif kind == "forge":
-            for _change in range(choose.choice((1, 3, 10))):
-                if wire:
-                    at = choose.randrange(len(wire))
-                    data = bytearray(wire[at])
-                    data[choose.choice((0, 1, 9, 10, 11, 12, -1, choose.randrange(len(data)))) % len(data)] ^= (
-                        choose.randrange(1, 256)
-                    )
-                    cut = bytes(data[: choose.choice((len(data), len(data), choose.randrange(len(data)) + 1))])
-                    wire[at : at + choose.choice((0, 1))] = [cut]
-        elif kind == "again":
-            for _copy in range(choose.choice((1, 3, 30))):
-                if wire:
-                    wire.insert(choose.randrange(len(wire)), choose.choice(wire))
+        for _time in range(choose.choice((1, 3, 30)) if wire else 0):
+            at = choose.randrange(len(wire))
+            if kind == "disorder":
+                wire.insert(choose.randrange(len(wire)), wire.pop(at))
+            elif kind == "forge":
+                wire[at : at + choose.choice((0, 1))] = [_forged(wire[at], choose)]
+            elif kind == "again":
+                wire.insert(choose.randrange(len(wire)), wire[at])
         if choose.random() < 0.2:
             wire[:] = [data for data in wire if choose.random() < 0.9]
 
@@ -209,3 +232,10 @@ class Fork:
         arrivals = [(b"".join(run), len(run[0]), end.address) for run in runs]
         other = pair.other(end)
         other.got += other.link.open(arrivals, pair.now)
+
+
+def _forged(data: bytes, choose: random.Random) -> bytes:
+    """Return a datagram with one byte changed, cut off or not."""
+    forged, size = bytearray(data), len(data)
+    forged[choose.choice((0, 1, 9, 10, 11, 12, -1, choose.randrange(size))) % size] ^= choose.randrange(1, 256)
+    return bytes(forged[: choose.choice((size, size, choose.randrange(size) + 1))])

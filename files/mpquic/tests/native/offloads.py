@@ -6,12 +6,16 @@ from __future__ import annotations
 import random
 from collections import Counter
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from compiled import library
 from mpquic.core.gate import OPEN, Gate
 from mpquic.core.offload import VnetCodec
 from mpquic.io.native_codec import NativeCodec
 from packets import ACK, CWR, ECE, FIN, PADDING, PSH, RST, SYN, TCP, TIMESTAMPS, UDP, URG, Packet
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _STEPS = (1, 2, 3, 100, 536, 1000, 1236, 1236, 1248, 1399)
 _PLAIN = (ACK,) * 8 + (ACK | PSH, ACK | FIN, ACK | CWR, ACK | ECE, ACK | URG, SYN, RST, PSH)
@@ -127,17 +131,20 @@ class Traffic:
             payloads = [next(taken[number]) for number in order]
         for _accident in range(choose.choice((0, 0, 1, 2, 10))):
             at = choose.randrange(len(payloads) + 1)
-            accident = choose.randrange(4)
+            accident = choose.randrange(5)
             if not payloads or at == len(payloads):
-                payloads.insert(at, choose.choice(_CONTEXTS) + choose.randbytes(choose.randrange(60)))
+                rest = choose.choice((0, 1, choose.randrange(60)))
+                payloads.insert(at, choose.choice(_CONTEXTS)[: choose.choice((0, 1, 4))] + choose.randbytes(rest))
             elif accident == 0:
                 payloads[at] = self.mutated(payloads[at])
             elif accident == 1:
                 payloads[at] = choose.choice(_CONTEXTS) + payloads[at][1:]
             elif accident == 2:
                 payloads.insert(choose.randrange(len(payloads)), payloads.pop(at))
-            else:
+            elif accident == 3:
                 payloads.insert(at, payloads[at])
+            else:
+                payloads[at] = choose.choice((b"", b"\x40", b"\x80\x00", b"\x40\x00"))
         return payloads
 
     def gate(self) -> Gate:
@@ -178,3 +185,20 @@ def compare(seed: int) -> int:
             assert (twin_counts, native_drops) == (counts, pure_drops), seed
             packets += len(batch)
     return packets
+
+
+def met(seeds: Iterable[int]) -> dict[str, int]:
+    """Return how often the comparison has met what it is there for."""
+    counts: Counter[str] = Counter()
+    for seed in seeds:
+        traffic = Traffic(seed)
+        codec = VnetCodec(udp=True)
+        for _batch in range(20):
+            counts["cut"] += sum(read[1:2] > b"\0" for read in traffic.reads())
+            gate = traffic.gate()
+            frames, _packets, _octets = codec.egress(traffic.payloads(), counts, gate)
+            kinds = Counter(b"".join(frame)[1] for frame in frames)
+            for name, kind in (("lone", 0), ("TSO4", 1), ("TSO6", 4), ("USO", 5)):
+                counts[name] += kinds[kind]
+    reasons = ("source", "martian", "malformed", "context", "partial", "inner_length", "inner_version", "inner_short")
+    return {name: counts[name] for name in ("cut", "lone", "TSO4", "TSO6", "USO", *reasons)}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from mpquic import __version__, quic
 from mpquic.config import ConfigError, load, needs_restart
-from mpquic.daemon import logs
+from mpquic.daemon import logs, memory
 from mpquic.daemon.client import ClientShell
 from mpquic.daemon.multipath_client import MultipathShell
 from mpquic.daemon.server import ServerShell
@@ -35,6 +35,7 @@ class StartError(Exception):
 def run(config: InstanceConfig, path: Path, control: Path) -> None:
     """Carry packets until SIGTERM or SIGINT; read ``path`` anew at SIGHUP. Raises StartError."""
     logs.set_up(config.log_level)
+    memory.keep()
     try:
         quic.self_test()
         asyncio.run(_run(config, path, control))
