@@ -41,7 +41,7 @@ def test_the_comparison_meets_everything(tmp_path: Path) -> None:
         forks.Fork(tmp_path, seed, SUITES[seed % 2], seen).run(200)
     assert min(seen.late, seen.forged, seen.other_frames, seen.other_keys, seen.together, seen.lost) > 20
     met = offloads.met(range(30))
-    assert min(met.values()) > 5, met
+    assert min(met.values()) > 2, met
 
 
 def test_the_self_test_passes_and_takes_no_time() -> None:
