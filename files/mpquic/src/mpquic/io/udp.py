@@ -262,6 +262,16 @@ def open_udp(  # noqa: PLR0913 - what there is to say about a socket
     return take(sock, drops, connected=remote is not None)
 
 
+def adopt_udp(fd: int, drops: Counter[str], take: TakeSocket = UdpSocket) -> UdpSocket:
+    """Take over a socket that another process has bound as ``fd``, connected to nobody; see open_udp(). Raises OSError."""
+    sock = socket.socket(fileno=fd)
+    sock.settimeout(0)
+    if sock.type != socket.SOCK_DGRAM or sock.family not in {socket.AF_INET, socket.AF_INET6}:
+        sock.close()
+        raise OSError(errno.EPROTOTYPE, "expected a UDP socket")
+    return take(sock, drops, connected=False)
+
+
 def _grow(sock: socket.socket, force: int, plain: int) -> None:
     try:
         sock.setsockopt(socket.SOL_SOCKET, force, BUFFER)
