@@ -23,6 +23,8 @@
 #define SHORTEST_PROBE 1200
 /* What is no longer than this stays alone: it is handed on first (mpquic.core.offload.sparse). */
 #define SMALL 400
+/* An arrival is no longer than what one message can have (bytes). */
+#define ARRIVAL_MOST 65535
 /* Messages per recvmmsg(2). */
 #define MESSAGES 8
 
@@ -123,6 +125,7 @@ static bool arrive(struct list *received, struct span message, uint32_t segment,
     uint8_t *place;
     if (received->count > 0 && segment > SMALL && segment <= segments[last]
         && (segment == segments[last] || segment == message.size) && received->sizes[last] % segments[last] == 0
+        && received->sizes[last] + message.size <= ARRIVAL_MOST
         && memcmp(addresses + (size_t)MPQUIC_ADDRESS * last, source, MPQUIC_ADDRESS) == 0) {
         place = list_grow(received, message.size);
     } else {

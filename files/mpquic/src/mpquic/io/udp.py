@@ -263,7 +263,10 @@ def open_udp(  # noqa: PLR0913 - what there is to say about a socket
 
 
 def adopt_udp(fd: int, drops: Counter[str], take: TakeSocket = UdpSocket) -> UdpSocket:
-    """Take over a socket that another process has bound as ``fd``, connected to nobody; see open_udp(). Raises OSError."""
+    """Take over a socket that another process has bound as ``fd``, and that is connected to nobody; see open_udp().
+
+    Raises OSError.
+    """
     sock = socket.socket(fileno=fd)
     sock.settimeout(0)
     if sock.type != socket.SOCK_DGRAM or sock.family not in {socket.AF_INET, socket.AF_INET6}:
