@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Many packets per system call where the kernel can: UDP_SEGMENT, UDP_GRO, recvmmsg(2). See udp(7). */
-#define _GNU_SOURCE
-
 #include <errno.h>
 #include <netinet/in.h>
 #include <sys/socket.h>

@@ -10,7 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifndef MPQUIC_ABI
 #define MPQUIC_ABI 1
+#endif
 #define API __attribute__((visibility("default")))
 
 API int mpquic_abi(void);

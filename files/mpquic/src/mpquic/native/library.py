@@ -129,8 +129,9 @@ class Library:
         self.read, self.write = functions["read"], functions["write"]
 
 
-def load(file: Path = FILE) -> Library:
+def load(file: Path | None = None) -> Library:
     """Return the library. Raises NativeError when there is none or it does not fit this program."""
+    file = file or FILE
     if not file.exists():
         raise NativeError(f"{file} is not there")
     return Library(file)
