@@ -65,7 +65,7 @@ site: tools ## Run site.yml on the lab; ARGS='--check --diff' shows what would c
 report: ## Measure and show the six tunnels of the lab
 	@lab/lab report
 
-molecule: dev ## Run every molecule scenario on the lab
+molecule: dev ## Run every molecule scenario on the lab, at full length
 	@scripts/run-tests molecule
 
 interop: dev peers ## Exchange datagrams with foreign QUIC stacks, quic-go and quiche

@@ -80,14 +80,14 @@ def all_up() -> bool:
 
 @contextlib.contextmanager
 def unwatched(*hosts: str) -> Iterator[None]:
-    """Let what a test breaks by hand stay broken; where it does not matter whether mpquic-watch runs, leave it."""
+    """Let what a test breaks by hand stay broken; where it does not matter whether somebody repairs it, leave it."""
     for host in hosts:
-        out(host, "systemctl stop mpquic-watch")
+        out(host, "systemctl stop mpquic-watch mpquic-health.timer")
     try:
         yield
     finally:
         for host in hosts:
-            out(host, "systemctl start mpquic-watch")
+            out(host, "systemctl start mpquic-watch mpquic-health.timer")
 
 
 def play(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 HOSTS = ("client1", "vps1")
 
+pytestmark = pytest.mark.slow
+
 
 def example(name: str) -> str:
     """Return the commands of an example in the documentation: the block below the line ``# NAME``."""

@@ -78,6 +78,7 @@ def staged(host: str) -> bool:
     return run(host, "test -e /etc/mpquic/identity/next-key.pem", check=False).returncode == 0
 
 
+@pytest.mark.slow
 def test_an_interrupted_rotation_is_abandoned_or_finished(tmp_path):
     """Cut off after the next key was staged: the site accepts both, and the tunnels stay as they are."""
     before, processes = keys("client1"), pids()
@@ -121,6 +122,7 @@ def away(request, tmp_path):
     return request.param, inventory
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("away", "other", "limited"),
     [("client1", "vps1", True), ("vps1", "client1", False)],
@@ -145,6 +147,7 @@ def counts(result: subprocess.CompletedProcess[str]) -> dict[str, tuple[int, int
     return {host: (int(changed), int(failed)) for host, changed, failed in lines}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("away", ["client1"], indirect=True)
 def test_a_vps_keeps_its_key_as_long_as_a_client_does_not_know_the_next_one(away):
     unreachable, inventory = away
@@ -157,6 +160,7 @@ def test_a_vps_keeps_its_key_as_long_as_a_client_does_not_know_the_next_one(away
     assert all_up()
 
 
+@pytest.mark.slow
 def test_such_a_rotation_is_finished_by_running_it_again():
     before, processes = keys("vps1"), pids()
     assert staged("vps1")

@@ -38,6 +38,8 @@ _MANAGED = (
     "opt/mpquic/current",
     "usr/local/bin/mpquic",
 )
+#: Enabled, and over at once when it has nothing to put back.
+_BRIEF = {"mpquic-guard.service"}
 _SHAPER = Path("/etc/mpquic/shaper.yaml")
 _FORWARDS = Path("/proc/sys/net/ipv4/ip_forward")
 #: Seconds.
@@ -106,8 +108,9 @@ def faults(kernel: Kernel, selection: Selection, ask: Callable[[str], dict[str, 
     for report in outcome.reports:
         yield from (f"instance {report.instance.id}: {problem.message}" for problem in report.problems)
     yield from (f"{stale} belongs to no instance" for stale in outcome.stale_before)
-    if firewall.missing():
-        yield "the nft table is missing"
+    table = firewall.problem()
+    if table is not None:
+        yield table.message
     yield from _shaper()
     if _FORWARDS.read_text().strip() != "1":
         yield "the host does not forward"
@@ -116,6 +119,7 @@ def faults(kernel: Kernel, selection: Selection, ask: Callable[[str], dict[str, 
 def _units(names: list[str]) -> Iterator[str]:
     """Yield each unit that does not run, or would not after a boot; of ours beside instances those that are enabled."""
     own = sorted(path.name for path in Path("/etc/systemd/system").glob("mpquic-*.*") if path.is_file())
+    own = [name for name in own if name not in _BRIEF]
     enabled = dict(zip([*names, *own], _words("is-enabled", [*names, *own]), strict=False))
     wanted = [name for name in (*names, *own) if name in names or enabled.get(name) == "enabled"]
     active = dict(zip(wanted, _words("is-active", wanted), strict=False))
