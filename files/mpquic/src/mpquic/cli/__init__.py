@@ -27,6 +27,7 @@ SUBCOMMANDS = {
     "shaper": "check or fix the shaper of the WANs",
     "health": "check or fix tunnels, end to end",
     "explain": "say which way a packet takes, and whether that is as planned",
+    "exporter": "offer what the instances count to Prometheus",
     "identity": "make, change and show this host's key",
     "keeper": "set the MTU of TUN devices for the daemons (started by mpquic-keeper.socket)",
 }

@@ -72,6 +72,8 @@ class Dialer(StateMachine, ABC):
         self._renew_at = math.inf
         self.needs_socket = True
         self.connects = 0
+        #: Handshakes that were begun.
+        self.handshakes = 0
 
     # --- what differs between clients -------------------------------------------------------------------------------
 
@@ -144,6 +146,7 @@ class Dialer(StateMachine, ABC):
     def _begin(self, size: int | None, now: float, ends: float) -> None:
         """Begin a handshake in datagrams of ``size`` bytes, None for the largest."""
         assert self._remote is not None
+        self.handshakes += 1
         dial = self._dials.fresh = Dial(self._connect(self._remote, now), size, ends)
         self._handle_events(dial, now)
 
@@ -220,6 +223,7 @@ class Dialer(StateMachine, ABC):
         self._liveness = Liveness(dial.connection.clock, silence=CLIENT_SILENCE, keepalive=KEEPALIVE)
         self._fit.start(dial.connection, dial.ceiling, now)
         self.path.connection = dial.connection
+        self.path.samples.follow(dial.connection.clock)
 
     # --- ends -------------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,9 @@ from __future__ import annotations
 import logging
 import math
 import os
+import time
 from abc import ABC, abstractmethod
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from mpquic import __version__
@@ -62,6 +64,9 @@ class Shell(ABC):
         self.reporter = Reporter(loop, self.telemetry)
         #: ``sha256:<hex>`` of the key this end shows, None without one.
         self.identity: str | None = None
+        #: Reloads so far: ``done`` and ``failed``.
+        self.reloads = Counter(done=0, failed=0)
+        self._started_at = time.time()
         self._stopped = False
 
     def start(self) -> None:
@@ -273,4 +278,6 @@ class Shell(ABC):
             "identity": self.identity,
             "config": self.config.digest,
             "version": __version__,
+            "started_at": round(self._started_at, 3),
+            "reloads": dict(self.reloads),
         }
