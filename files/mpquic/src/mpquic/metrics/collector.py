@@ -56,8 +56,11 @@ class HostCollector(Collector):
         self._names.keep(owners(statuses))
         tunnels = Tunnels(families, self._names)
         self._host(families)
-        for name, found in statuses.items():
+        for others, (name, found) in zip(range(len(statuses), 0, -1), statuses.items(), strict=True):
+            # The last share is that of the exporter itself.
+            families.share(others)
             tunnels.add(name, found, host.digest(places.instances, name))
+        families.share(0)
         families.add("mpquic_exporter_build_info", 1, __version__)
         families.add("mpquic_exporter_collect_seconds", time.monotonic() - begin)
         families.add("mpquic_exporter_dropped_series", families.dropped)

@@ -24,15 +24,20 @@ _BOUNDS = (*(f"{bound:g}" for bound in RTT_BOUNDS), "+Inf")
 
 
 class Families:
-    """Takes values by the name of their metric; each set of labels once, and not more than MAX_SERIES in all."""
+    """Takes values by the name of their metric; each set of labels once, and no more than there is room for."""
 
     def __init__(self) -> None:
         """Start with none."""
         self._families: dict[str, Family] = {}
         self._seen: set[tuple[str, ...]] = set()
-        self._count = 0
+        self._left = MAX_SERIES
+        self._shared = MAX_SERIES
         #: Series that were left out.
         self.dropped = 0
+
+    def share(self, others: int) -> None:
+        """Leave as much of the room that is left to each of so many ``others`` as to what comes next."""
+        self._shared = self._left // (others + 1)
 
     def add(self, name: str, value: float | None, *labels: object) -> None:
         """Take a value with the values of its labels, in the order of the table; None is no value."""
@@ -68,11 +73,12 @@ class Families:
     def _room(self, name: str, labels: Sequence[object], series: int) -> list[str] | None:
         """Return the labels as text, None where there is no room or the same was there before."""
         values = [label(value) for value in labels]
-        if (name, *values) in self._seen or self._count + series > MAX_SERIES:
+        if (name, *values) in self._seen or series > self._shared:
             self.dropped += series
             return None
         self._seen.add((name, *values))
-        self._count += series
+        self._left -= series
+        self._shared -= series
         return values
 
     def _family(self, found: Metric) -> Family:
