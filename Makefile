@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick tools dev lab site report molecule interop peers hostile fuzz bench trials lock clean-lab
+.PHONY: help demo test quick tools dev lab site report molecule interop peers hostile fuzz scale bench trials killed lock clean-lab
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -74,12 +74,19 @@ hostile: dev ## Attack whole daemons at full length, and print what it cost them
 fuzz: dev ## Feed a million inputs to every decoder; COUNT=, SEED=, JOBS=, DECODER='config reads'
 	@python files/mpquic/tests/fuzz $(if $(COUNT),--count $(COUNT)) $(if $(SEED),--seed $(SEED)) $(if $(JOBS),--jobs $(JOBS)) $(DECODER)
 
+scale: dev ## Plan 500 clients with 6 tunnels and 6 links of 3 classes each, and say how long that takes
+	@python scripts/scale.py $(CLIENTS)
+
 bench: dev ## Measure against wireguard-go and OpenVPN in one run; ARGS='--quick' takes 90 s
 	@python tests/bench $(ARGS)
 	@$(if $(ARGS),:,python tests/bench/lossy.py --json build/bench/lossy.json)
 
 trials: dev ## Cut, flap, unplug and load the WANs of daemons with several paths; ARGS='--only blackhole' picks some
 	@python tests/trials $(ARGS)
+
+killed: dev ## Kill the controller at every task of site.yml on the lab, in turn; ARGS='--every 10 --minutes 15'
+	@lab/lab up
+	@python tests/killed $(ARGS)
 
 lock: dev ## Make the lock files anew
 	@scripts/lock

@@ -78,6 +78,18 @@ def all_up() -> bool:
     return all(run(f"lan{i}", f"ping -c1 -W1 {WEB}", check=False).returncode == 0 for i in TUNNELS)
 
 
+@contextlib.contextmanager
+def unwatched(*hosts: str) -> Iterator[None]:
+    """Let what a test breaks by hand stay broken; where it does not matter whether mpquic-watch runs, leave it."""
+    for host in hosts:
+        out(host, "systemctl stop mpquic-watch")
+    try:
+        yield
+    finally:
+        for host in hosts:
+            out(host, "systemctl start mpquic-watch")
+
+
 def play(
     *arguments: str, inventory: Path | None = None, playbook: str = "site.yml"
 ) -> subprocess.CompletedProcess[str]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,3 +44,26 @@ def server() -> Iterator[None]:
     finally:
         process.terminate()
         process.communicate(timeout=10)
+
+
+@contextlib.contextmanager
+def load(*lans: str) -> Iterator[dict[str, dict[str, Any]]]:
+    """Send 100 packets a second from LANs to the internet and back; afterwards there is what became of them, by LAN.
+
+    A LAN is such as ``lan1``, or ``lan5 6`` for its IPv6.
+    """
+    became: dict[str, dict[str, Any]] = {}
+    with server():
+        calls = {}
+        for lan in lans:
+            place, _, family = lan.partition(" ")
+            calls[lan] = flow("calls", WEB6 if family else WEB, 10000, 0, 600, lan=place)
+        time.sleep(2)
+        try:
+            yield became
+        finally:
+            time.sleep(1)
+            for process in calls.values():
+                process.terminate()
+            for lan, process in calls.items():
+                became[lan] = result(process)

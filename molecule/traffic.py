@@ -2,7 +2,7 @@
 """Flows for the tests, and what became of them; run inside the lab's places.
 
 usage: traffic.py serve ADDRESS...
-       traffic.py calls ADDRESS PORT DSCP SECONDS     100 packets a second that are answered: prints JSON
+       traffic.py calls ADDRESS PORT DSCP SECONDS     100 packets a second that are answered, until SIGTERM: prints JSON
        traffic.py flood ADDRESS PORT MBITS SECONDS    so much each way: prints JSON
        traffic.py load ADDRESS PORT BYTES             a TCP connection, so much each way: prints JSON
        traffic.py talk ADDRESS PORT SECONDS           a TCP connection, a word every 20 ms that is answered: prints JSON
@@ -141,28 +141,32 @@ def echo(connection: socket.socket) -> None:
 
 
 def calls(address: str, port: int, dscp: int, seconds: float) -> dict[str, object]:
-    """Send 100 packets a second; return how many, how many were lost, and round trips in ms."""
+    """Send 100 packets a second until the end or SIGTERM; return how many, how many were lost, round trips in ms."""
     trips: dict[int, float] = {}
     with udp(address) as opened, selectors.DefaultSelector() as ready:
         mark(opened, dscp)
         opened.connect((address, port))
         opened.settimeout(0)
         ready.register(opened, selectors.EVENT_READ)
+        stopped: list[float] = []
+        signal.signal(signal.SIGTERM, lambda *_: stopped.append(time.monotonic()))
         begin = time.monotonic()
-        sent, count = 0, round(seconds * 100)
-        while (now := time.monotonic()) < begin + seconds + 1 and len(trips) < count:
+        sent, count, end = 0, round(seconds * 100), begin + seconds
+        while (now := time.monotonic()) < end + 1 and len(trips) < count:
+            if stopped:
+                count, end = sent, min(end, stopped[0])
             if sent < count and now >= begin + sent / 100:
                 opened.send(CALL.pack(sent, now, 0).ljust(172, b"\0"))
                 sent += 1
-            wait = begin + sent / 100 - now if sent < count else begin + seconds + 1 - now
+            wait = begin + sent / 100 - now if sent < count else end + 1 - now
             if ready.select(max(0, wait)):
                 number, then, _ = CALL.unpack_from(opened.recv(2048))
                 trips[number] = (time.monotonic() - then) * 1000
         local = opened.getsockname()[1]
     ordered = sorted(trips.values()) or [float("inf")]
     middle, late = (ordered[min(len(ordered) - 1, int(len(ordered) * share))] for share in (0.5, 0.99))
-    lost = count - len(trips)
-    return {"port": local, "sent": count, "lost": lost, "median": middle, "p99": late, "max": ordered[-1]}
+    lost = sent - len(trips)
+    return {"port": local, "sent": sent, "lost": lost, "median": middle, "p99": late, "max": ordered[-1]}
 
 
 def flood(address: str, port: int, rate: float, seconds: float) -> dict[str, object]:

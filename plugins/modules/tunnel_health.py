@@ -171,6 +171,15 @@ tunnels:
       elements: str
       returned: always
       sample: ["restart mpquic@4.service"]
+    notes:
+      description: What is no fault of this end, each with C(code) and C(message). Empty but for the timer.
+      type: list
+      elements: dict
+      returned: always
+    restarts:
+      description: What the timer remembers of restarts, else V(null).
+      type: dict
+      returned: always
 """
 
 import typing as t

@@ -7,7 +7,14 @@ import json
 import re
 
 import pytest
-from conftest import TUNNELS, WEB, all_up, capture, instances, out, run, start, wait_for
+from conftest import TUNNELS, WEB, all_up, capture, instances, out, run, start, unwatched, wait_for
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _by_hand():
+    """What is broken here is to be found and repaired by hand."""
+    with unwatched("client1", "vps1"):
+        yield
 
 
 def routing(verb: str, target: str) -> tuple[int, dict]:

@@ -20,7 +20,8 @@ import mpquic.cli.health
 import mpquic.cli.routing
 import mpquic.cli.tun
 import mpquic.host.health
-import mpquic.host.netlink  # noqa: F401
+import mpquic.host.netlink
+import mpquic.host.timed  # noqa: F401
 from mpquic.cli import main
 
 if TYPE_CHECKING:
@@ -118,9 +119,11 @@ class Namespace:
         return self.mpquic("routing", *arguments, "--instances", str(self.instances), "--json")
 
     def health(self, *arguments: str) -> Done:
-        return self.mpquic(
-            "health", *arguments, "--instances", str(self.instances), "--run-dir", str(self.folder), "--json"
-        )
+        return self.mpquic("health", *arguments, *self._places(), "--json")
+
+    def _places(self) -> list[str]:
+        folders = {"--instances": self.instances, "--run-dir": self.folder, "--state-dir": self.folder / "state"}
+        return [word for option, folder in folders.items() for word in (option, str(folder))]
 
     def instance(
         self,

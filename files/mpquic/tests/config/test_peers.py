@@ -193,7 +193,7 @@ def test_a_ca_file_is_used_on_a_server(server: Any, tmp_path: Path) -> None:
 def test_peers_change_without_a_restart(server: Any) -> None:
     old, new = load(server(peers=[ONE]))[0], load(server(peers=[TWO], legacy_peers=[OLD]))[0]
     assert needs_restart(old, new) == []
-    assert needs_restart(old, load(server(peers=[ONE], tun_cidr="10.200.4.3/24"))[0]) == ["tun_cidr"]
+    assert needs_restart(old, load(server(peers=[ONE], tun_mtu=1400))[0]) == ["tun_mtu"]
 
 
 ENTRY = "peers[1] (client2): "

@@ -123,8 +123,6 @@ def test_buckets_do_not_touch_each_other() -> None:
     dedup = Dedup()
     assert all(dedup.note(bucket, 5, 3) is None for bucket in range(BUCKETS))
     assert all(dedup.note(bucket, 5, 3) == [] for bucket in range(BUCKETS))
-    dedup.clear()
-    assert all(dedup.note(bucket, 5, 3) is None for bucket in range(BUCKETS))
 
 
 def test_runs(window: Window) -> None:

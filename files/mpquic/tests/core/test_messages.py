@@ -50,7 +50,7 @@ known = st.one_of(
     st.builds(Joined, ids, ids, prefixes),
 )
 #: The last type that is known.
-LAST = messages.POLICY
+LAST = messages.RENEW
 
 
 def capsule(message: Message) -> tuple[int, bytes]:

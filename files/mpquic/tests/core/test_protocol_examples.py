@@ -16,7 +16,18 @@ from mpquic.core.fit import Fit
 from mpquic.core.gate import OPEN
 from mpquic.core.icmp import TooBig
 from mpquic.core.lane import Lane
-from mpquic.core.messages import Confirm, Hello, Join, Joined, Message, PolicyUpdate, Refused, Register, Registered
+from mpquic.core.messages import (
+    Confirm,
+    Hello,
+    Join,
+    Joined,
+    Message,
+    PolicyUpdate,
+    Refused,
+    Register,
+    Registered,
+    Renew,
+)
 from mpquic.core.multipath import policy_wire, report
 from mpquic.core.multipath.bundle import Bundle
 from mpquic.core.multipath.health import State
@@ -53,6 +64,7 @@ MESSAGES: dict[str, Message] = {
     "registered": Registered(ID, PREFIXES),
     "refused": Refused(ID, messages.NOT_ALLOWED, "10.200.4.9/32 is not of this key"),
     "confirm": Confirm(ID),
+    "renew": Renew(),
 }
 
 

@@ -189,7 +189,8 @@ class Several(Simulation):
     def _settle(self) -> None:
         for leg in self.client.touched():
             line = self.lines[leg.path.number]
-            for data, _to in leg.flush(self.now):
+            datagrams = leg.flush(self.now)
+            for data, _to in datagrams if line.no_socket is None else ():
                 self._carry(line.up, data, functools.partial(self._to_server, line, data, line.address))
         if self.server is not None:
             for data, to in self.server.flush(self.now):
@@ -231,7 +232,7 @@ class Several(Simulation):
         return any(leg.path.number == number for leg in (*self.client.legs, *self.client.leaving))
 
     def _to_client(self, line: Line, data: bytes, to: Address) -> None:
-        if to != line.address or not self._knows(line.number):
+        if to != line.address or line.no_socket is not None or not self._knows(line.number):
             return
         frames = self.leg(line.number).receive(arrivals(SERVER, data), self.now)
         self.at_client += [(self.now, turned(b"".join(frame))) for frame in frames]

@@ -232,7 +232,9 @@ class World(Simulation):
             self.server.fire(self.now)
 
     def _settle(self) -> None:
-        self._carry(self.client.flush(self.now), self.up, self._to_server)
+        datagrams = self.client.flush(self.now)
+        if self.no_socket is None:
+            self._carry(datagrams, self.up, self._to_server)
         if self.server is not None:
             self._carry(self.server.flush(self.now), self.down, self._to_client)
         for connection in (self.client.connection, self.server.connection if self.server else None):
@@ -270,6 +272,8 @@ class World(Simulation):
             self.client.refused(self.now)
 
     def _to_client(self, data: bytes, to: Address) -> None:
+        if self.no_socket is not None:
+            return
         if to != self.address:
             self.on_stray(data, to)
             return

@@ -21,14 +21,18 @@ if TYPE_CHECKING:
 SUBCOMMANDS = {
     "run": "carry packets for one instance",
     "check-config": "validate instance files",
+    "handover": "put the present release in the place of running instances, their traffic kept",
     "status": "show what the running instances do",
     "tun": "create, change or remove a TUN device",
     "routing": "check or fix rules and routes from the LAN into the tunnels",
+    "watch": "repair what tunnels need of the host as soon as it changes (started by mpquic-watch.service)",
     "shaper": "check or fix the shaper of the WANs",
     "health": "check or fix tunnels, end to end",
+    "guard": "go back to the present state unless somebody confirms what a play changed",
     "explain": "say which way a packet takes, and whether that is as planned",
     "exporter": "offer what the instances count to Prometheus",
     "identity": "make, change and show this host's key",
+    "mark": "say whether the host is as the last successful play left it",
     "keeper": "set the MTU of TUN devices for the daemons (started by mpquic-keeper.socket)",
 }
 

@@ -41,6 +41,16 @@ def add_run_dir_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def ask(run_dir: Path, instance_id: str) -> dict[str, Any] | None:
+    """Return what the daemon of an instance says of itself, None when it does not answer."""
+    from mpquic.io.answer import read_status  # noqa: PLC0415 - quick start
+
+    try:
+        return read_status(run_dir / instance_id / "control.sock", instance_id)
+    except (OSError, ValueError):
+        return None
+
+
 def output(args: argparse.Namespace, result: dict[str, Any], lines: Iterable[str]) -> None:
     """Print a result for a program or for a person."""
     if args.json:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mpquic.cli import _host, exitcodes
-from mpquic.io.answer import read_status
 
 if TYPE_CHECKING:
     import argparse
@@ -19,6 +18,9 @@ if TYPE_CHECKING:
 
 _ECHO_TIMEOUT = 2.0
 _PATIENCE = 15.0
+_STATE = Path("/run/mpquic-health")
+#: Of the JSON object.
+_SCHEMA = 1
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,6 +42,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="wait for a restarted tunnel (default: %(default)s)",
     )
+    parser.add_argument(
+        "--timed",
+        action="store_true",
+        help="recover as a timer may: not while a play is at work, and the same instance less and less often",
+    )
+    parser.add_argument(
+        "--state-dir",
+        type=Path,
+        default=_STATE,
+        metavar="DIR",
+        help="where --timed remembers restarts (default: %(default)s)",
+    )
     _host.add_run_dir_argument(parser)
     _host.add_instances_argument(parser)
     _host.add_output_arguments(parser)
@@ -51,28 +65,28 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _health(args: argparse.Namespace) -> int:
-    from mpquic.host import health, instances  # noqa: PLC0415 - quick start of the other commands
+    from mpquic.host import health, instances, timed  # noqa: PLC0415 - quick start of the other commands
     from mpquic.host.errors import UsageError  # noqa: PLC0415
     from mpquic.host.netlink import Kernel  # noqa: PLC0415
 
     if args.timeout <= 0 or args.patience < 0:
         raise UsageError("health: --timeout and --patience: expected seconds above 0")
+    if args.timed and args.action != "fix":
+        raise UsageError("health: --timed: expected with fix only")
     selection = instances.select(Path(args.instances), args.target)
     if args.role:
         selection = replace(selection, chosen=tuple(i for i in selection.chosen if i.role == args.role))
     with Kernel() as kernel:
-        doctor = health.Doctor(kernel, selection, args.timeout, args.patience, partial(_ask, args.run_dir))
-        tunnels = doctor.check() if args.action == "check" else doctor.fix(dry=args.check)
-    result = _result(args, tunnels)
+        doctor = health.Doctor(kernel, selection, args.timeout, args.patience, partial(_host.ask, args.run_dir))
+        deferred = None
+        if args.timed:
+            round_ = timed.run(doctor, args.state_dir, timed.deferral(Path(args.instances)), dry=args.check)
+            tunnels, deferred = round_.tunnels, round_.deferred
+        else:
+            tunnels = doctor.check() if args.action == "check" else doctor.fix(dry=args.check)
+    result = {"schema": _SCHEMA, "timed": args.timed, "deferred": deferred, **_result(args, tunnels)}
     _host.output(args, result, _text(args, tunnels, result))
     return exitcodes.DEGRADED if result["degraded"] else exitcodes.OK
-
-
-def _ask(run_dir: Path, instance_id: str) -> dict[str, Any] | None:
-    try:
-        return read_status(run_dir / instance_id / "control.sock", instance_id)
-    except (OSError, ValueError):
-        return None
 
 
 def _result(args: argparse.Namespace, tunnels: Sequence[Tunnel]) -> dict[str, Any]:
@@ -106,11 +120,19 @@ def _tunnel(tunnel: Tunnel) -> dict[str, Any]:
         "reasons": [asdict(reason) for reason in tunnel.reasons],
         "found": [asdict(reason) for reason in tunnel.found],
         "actions": tunnel.actions,
+        "notes": [asdict(note) for note in tunnel.notes],
+        "restarts": _restarts(tunnel),
     }
+
+
+def _restarts(tunnel: Tunnel) -> dict[str, Any] | None:
+    return {"count": tunnel.restarts[0], "wait_s": round(tunnel.restarts[1])} if tunnel.restarts else None
 
 
 def _text(args: argparse.Namespace, tunnels: Sequence[Tunnel], result: dict[str, Any]) -> Iterator[str]:
     word = "[PLAN]" if args.check else "[FIX] "
+    if result["deferred"]:
+        yield f"[WAIT] deferred: {result['deferred']}"
     width = max((len(tunnel.instance.id) for tunnel in tunnels), default=1)
     for tunnel in tunnels:
         name = tunnel.instance.id.ljust(width)
@@ -119,6 +141,11 @@ def _text(args: argparse.Namespace, tunnels: Sequence[Tunnel], result: dict[str,
         for reason in tunnel.reasons:
             where = f"{tunnel.instance.tun} on {tunnel.instance.where}"
             yield f"[FAIL] {name}  {where}: {reason.code}: {reason.message}"
+        for note in tunnel.notes:
+            yield f"[NOTE] {name}  {note.code}: {note.message}"
+        if tunnel.restarts and tunnel.restarts[1]:
+            count, wait = tunnel.restarts
+            yield f"[WAIT] {name}  restarted {count} times in vain, not again for {wait:.0f} s"
         if tunnel.healthy:
             yield f"[OK]   {name}  {_line(tunnel)}"
     changed = "yes" if result["changed"] else "no"
@@ -132,6 +159,8 @@ def _line(tunnel: Tunnel) -> str:
         wan = f"{wan}, {tunnel.paths[0]} of {tunnel.paths[1]} paths up"
     if tunnel.peers is not None:
         return f"{instance.tun} on {wan}, {tunnel.peers[0]} of {tunnel.peers[1]} peers up"
+    if tunnel.notes:
+        return f"{instance.tun} on {wan}, waits for its client"
     if tunnel.echo is None:
         return f"{instance.tun} on {wan}, up"
     return f"{instance.tun} on {wan}, {instance.peer} answers in {tunnel.echo.best_ms} ms, loss {tunnel.echo.loss:.0%}"

@@ -3,17 +3,14 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from mpquic.cli import exitcodes
 from mpquic.config import ConfigError, load
 from mpquic.daemon.main import StartError
 from mpquic.daemon.main import run as run_daemon
-
-if TYPE_CHECKING:
-    import argparse
 
 #: Where the unit's RuntimeDirectory is.
 RUN_DIR = Path("/run/mpquic")
@@ -25,6 +22,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--control", type=Path, metavar="PATH", help="control socket (default: /run/mpquic/<name of FILE>/control.sock)"
     )
+    # From the process that starts this one (mpquic handover): the descriptor of its channel.
+    parser.add_argument("--heir", type=int, metavar="FD", help=argparse.SUPPRESS)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         print(f"warning: {line}", file=sys.stderr)
     control = args.control or RUN_DIR / config.instance_id / "control.sock"
     try:
-        run_daemon(config, args.config, control)
+        run_daemon(config, args.config, control, args.heir)
     except StartError as error:
         print(f"{args.config}: {error}", file=sys.stderr)
         return exitcodes.FAILED

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Interface, IPv6Interface
 
     from mpquic.config.fields import Bind
-    from mpquic.config.model import LanRouting
+    from mpquic.config.model import Also, LanRouting
 
 #: RFC 8200 section 5: IPv6 needs links of at least this MTU (bytes).
 IPV6_MIN_MTU = 1280
@@ -27,6 +27,7 @@ def across_keys(valid: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[
     yield from _role(valid, given)
     yield from _misplaced(valid, given)
     yield from _tunnel(valid)
+    yield from _also(valid)
     yield from _lan(valid, given)
     yield from _tls(valid, given)
 
@@ -53,7 +54,8 @@ def family_fault(bind: Bind, remote: str) -> str:
 
 def _misplaced(valid: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:
     role = valid.get("role")
-    owners = {"peers": "server", "legacy_peers": "server", "legacy_server": "client", "tun_peer": "client"}
+    owners = {"peers": "server", "legacy_peers": "server", "also": "server"}
+    owners |= {"legacy_server": "client", "tun_peer": "client"}
     if valid.get("multipath_enabled") is True:
         owners["multipath_enabled"] = "client"
         if valid.get("legacy_server") is True:
@@ -83,6 +85,20 @@ def _tunnel(valid: Mapping[str, Any]) -> Iterator[str]:
         yield f"tun_cidr6: found {cidr6} beside tun_cidr {cidr}, expected one IPv6 address"
     if cidr is not None and valid.get("tun_peer") == cidr.ip:
         yield f"tun_peer: found {cidr.ip}, expected the server's address, not the own one"
+
+
+def _also(valid: Mapping[str, Any]) -> Iterator[str]:
+    also: Also | None = valid.get("also")
+    if also is None:
+        return
+    ports = [valid.get("remote_port"), *also.ports]
+    for index, port in enumerate(also.ports):
+        if port in ports[: index + 1]:
+            yield f"also.ports[{index}]: found {port} a second time, expected another port than remote_port"
+    owned = [valid.get("tun_cidr"), valid.get("tun_cidr6"), *also.tun_cidrs]
+    for index, own in enumerate(also.tun_cidrs):
+        if any(own.ip == other.ip for other in owned[: index + 2] if other is not None):
+            yield f"also.tun_cidrs[{index}]: found {own} a second time, expected another address than tun_cidr"
 
 
 def _lan(valid: Mapping[str, Any], given: Mapping[str, Any]) -> Iterator[str]:

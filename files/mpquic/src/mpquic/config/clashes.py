@@ -23,13 +23,14 @@ def between(files: Sequence[tuple[str, InstanceConfig]]) -> Iterator[str]:
 
 
 def _pair(a: InstanceConfig, b: InstanceConfig) -> Iterator[tuple[str, str]]:
-    if a.role == b.role == "server" and a.remote_port == b.remote_port and _same_place(a, b):
-        yield "remote_port", f"{b.remote_port} on {b.bind_ip}"
+    if a.role == b.role == "server" and _same_place(a, b):
+        others = {port for _key, port in _ports(a)}
+        yield from ((key, f"{port} on {b.bind_ip}") for key, port in _ports(b) if port in others)
     # The tunnels of the classes of one link meet there.
     if a.role == b.role == "client" and not (_marked(a) and _marked(b)):
-        others = {(remote, port) for _key, remote, port in _far_ends(a)}
+        far = {(remote, port) for _key, remote, port in _far_ends(a)}
         for key, remote, port in _far_ends(b):
-            if (remote, port) in others:
+            if (remote, port) in far:
                 yield key, f"{port} on {remote}"
     if a.tun_name == b.tun_name:
         yield "tun_name", b.tun_name
@@ -46,13 +47,20 @@ def _lan(a: LanRouting, b: LanRouting) -> Iterator[tuple[str, str]]:
         value = getattr(b, key)
         if value is not None and value == getattr(a, key):
             yield f"lan_routing.{key}", f"{value:#010x}" if key == "mark" else str(value)
-    if a.mark is not None or b.mark is not None:
-        # Such prefixes choose no tunnel: the mark does.
+    if a.mark is not None or b.mark is not None or a.standby or b.standby:
+        # Such prefixes choose no tunnel: the mark does, or nothing.
         return
     for net_a in a.cidrs:
         for net_b in b.cidrs:
             if net_a.version == net_b.version and net_a.overlaps(net_b):
                 yield "lan_routing.cidrs", f"{net_b} (overlaps {net_a})"
+
+
+def _ports(config: InstanceConfig) -> Iterator[tuple[str, int]]:
+    """Yield each port of a server, after the key that says so."""
+    yield "remote_port", config.remote_port
+    if config.also is not None:
+        yield from ((f"also.ports[{index}]", port) for index, port in enumerate(config.also.ports))
 
 
 def _far_ends(config: InstanceConfig) -> Iterator[tuple[str, str | None, int]]:
@@ -76,6 +84,8 @@ def _addresses(config: InstanceConfig) -> Iterator[tuple[str, IPv4Interface | IP
     yield "tun_cidr", config.tun_cidr
     if config.tun_cidr6 is not None:
         yield "tun_cidr6", config.tun_cidr6
+    if config.also is not None:
+        yield from ((f"also.tun_cidrs[{index}]", own) for index, own in enumerate(config.also.tun_cidrs))
 
 
 def _same_place(a: InstanceConfig, b: InstanceConfig) -> bool:

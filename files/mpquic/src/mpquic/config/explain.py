@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from mpquic.config.errors import key_name, quoted
-from mpquic.config.model import LanRouting
+from mpquic.config.model import Also, LanRouting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: Lines about one mapping. Whoever made more mistakes gave another file.
 MAX_LINES = 100
 
-_NESTED: dict[str, type[Model]] = {"lan_routing": LanRouting}
+_NESTED: dict[str, type[Model]] = {"also": Also, "lan_routing": LanRouting}
 
 
 @lru_cache

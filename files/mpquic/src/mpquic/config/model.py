@@ -62,6 +62,8 @@ class LanRouting(Model):
     ]
     # 0 is "unspec", 253 to 255 are default, main and local (linux/rtnetlink.h).
     table: Annotated[int | None, Field(ge=1, le=4294967295, description="a table from 1 to 4294967295")] = None
+    # The tunnel stands by: all is ready, and nothing is led into it. A play that moves a LAN does that for a moment.
+    standby: Annotated[bool, Field(description="true or false")] = False
     # 0 is the rule of table local, 32766 and 32767 those of main and default.
     priority: Annotated[int | None, Field(ge=1, le=32765, description="a rule priority from 1 to 32765")] = None
 
@@ -139,6 +141,24 @@ class LegacyPeerConfig(Remembering):
     budget_packets: _BudgetPackets = None
 
 
+class Also(Model):
+    """What a server serves beside its own for a while, so that both ends can change one after the other."""
+
+    ports: Annotated[
+        tuple[Annotated[int, Field(ge=1, le=65535)], ...],
+        Field(strict=False, title="a UDP port from 1 to 65535", description="a list of UDP ports"),
+    ] = ()
+    # Of its TUN.
+    tun_cidrs: Annotated[
+        tuple[TunAddress, ...],
+        Field(
+            strict=False,
+            title="a host address with its prefix such as 10.200.4.2/30",
+            description="a list of host addresses with their prefixes such as 10.200.4.2/30",
+        ),
+    ] = ()
+
+
 class InstanceConfig(Remembering):
     """One tunnel end, as its YAML file describes it."""
 
@@ -185,6 +205,7 @@ class InstanceConfig(Remembering):
     legacy_peers: Annotated[
         tuple[LegacyPeerConfig, ...], Field(description="a list of mappings of name, address, from")
     ] = ()
+    also: Annotated[Also | None, Field(description="a mapping of ports, tun_cidrs")] = None
     lan_routing: Annotated[
         LanRouting | None, Field(description="a mapping of interface or mark, cidrs, table, priority")
     ] = None

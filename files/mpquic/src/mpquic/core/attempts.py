@@ -30,10 +30,12 @@ class Pace:
     #: Seconds for which a connection that fell silent is kept beside the attempts at a new one. All of them are made
     #: over its socket, so without another way, where the socket may be what is wrong, it is not worth it.
     keep: float = 0.0
+    #: Seconds for which packets wait when the host lost its address or link: a DHCP client may be changing it.
+    hold: float = 0.0
 
 
 #: Of a client that has no other way.
-ALONE = Pace(attempt=(1.5, 5.0), retry=(0.25, 30.0))
+ALONE = Pace(attempt=(1.5, 5.0), retry=(0.25, 30.0), hold=0.1)
 
 
 class Attempts:

@@ -126,8 +126,12 @@ class ClientTunnel(Uplink):
             return None
         return ClientRegistration(self._random(messages.ID_LENGTH), self._settings.prefixes)
 
-    def _accept(self, payloads: Sequence[bytes], now: float) -> list[Frame]:
-        del now
+    def _lasting(self) -> bool:
+        # Servers of the older protocol need not follow a client.
+        return not self._settings.legacy and super()._lasting()
+
+    def _accept(self, dial: Dial, payloads: Sequence[bytes], now: float) -> list[Frame]:
+        del dial, now
         return self._lane.accept(payloads)
 
     def _took_over(self, dial: Dial, now: float) -> None:

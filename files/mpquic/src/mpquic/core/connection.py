@@ -142,6 +142,9 @@ class Connection(Protocol):
     def ping(self) -> None:
         """Ask for an acknowledgement."""
 
+    def move(self) -> None:
+        """Go on from another address of this host: what is sent next is the first that the peer hears from there."""
+
     def close(self, reason: str) -> None:
         """Say goodbye with the next seal()."""
 

@@ -26,6 +26,9 @@ class RefusedError(Exception):
 class Registration(Protocol):
     """What a client says on the control stream to become somebody, and what it is told."""
 
+    #: The server asked for another connection in place of this one.
+    renewal: bool
+
     def opening(self) -> bytes:
         """Return what to send as soon as the handshake is complete."""
 
@@ -50,6 +53,8 @@ class Dial:
             connection.set_datagram_size(size)
         #: The server has answered.
         self.heard = False
+        #: Of a path beside others: the server's end of the tunnel that granted it; see mpquic.core.multipath.client.
+        self.epoch = b""
         self._registration: Registration | None = None
         #: Bytes on the control stream so far.
         self._said = 0
@@ -92,6 +97,11 @@ class Dial:
         if isinstance(answer, Refused):
             raise RefusedError(f"server refused: {''.join(c if c.isprintable() else '?' for c in answer.reason)}")
         return answer
+
+    @property
+    def outdated(self) -> bool:
+        """Tell whether the server asked for another connection in place of this one."""
+        return self._registration is not None and self._registration.renewal
 
     def confirm(self) -> None:
         """Tell the server that its yes arrived."""

@@ -10,7 +10,7 @@ A client with other ways keeps a connection that fell silent beside the new atte
 answers first is the tunnel: the old one when the path was interrupted, the new one when the server was restarted.
 
 While up, renew() makes a new connection over the same socket, with new keys or new trust, and gives the old one up when
-the new one is confirmed.
+the new one is confirmed. A server that is being replaced asks for the same.
 """
 
 from __future__ import annotations
@@ -71,6 +71,8 @@ class Dialer(StateMachine, ABC):
         self._retry_at = now
         self._renew_at = math.inf
         self.needs_socket = True
+        #: There is no socket, and the silent connection waits for one.
+        self._stranded = False
         self.connects = 0
         #: Handshakes that were begun.
         self.handshakes = 0
@@ -132,7 +134,7 @@ class Dialer(StateMachine, ABC):
     def _try_again(self, now: float) -> None:
         """Ask for a socket, unless there is one that has to stay."""
         self._retry_at = math.inf
-        if self._dials.silent is None:
+        if self._dials.silent is None or self._stranded:
             self.needs_socket = True
         else:
             self._attempt(now)
@@ -187,8 +189,13 @@ class Dialer(StateMachine, ABC):
         except RefusedError as error:
             self._lose(dial, str(error), now)
             return
-        if answer is None:
-            return
+        if answer is not None:
+            self._welcome(dial, answer, now)
+        if dial is self._dials.current and dial.outdated and self._dials.fresh is None:
+            self._renew_at = min(self._renew_at, now)
+
+    def _welcome(self, dial: Dial, answer: Registered | Joined, now: float) -> None:
+        """Go on after the server's yes."""
         objection = self._objection(answer)
         if objection:
             self._lose(dial, objection, now)
@@ -226,6 +233,17 @@ class Dialer(StateMachine, ABC):
         self.path.samples.follow(dial.connection.clock)
 
     # --- ends -------------------------------------------------------------------------------------------------------
+
+    def _let_go(self, current: Dial, reason: str, now: float) -> None:
+        """Send no more by the connection that is up, take what is on its way for a moment, and connect anew."""
+        self._losing(reason, now)
+        self._ready += self._lane.flush(current.connection, now)
+        self._dials.former[current], self._dials.current = now + LINGER, None
+        self._rest()
+        if self._dials.fresh is None:
+            self._attempt(now)
+        else:
+            self._enter("connecting", reason, now)
 
     def _lose(self, dial: Dial, reason: str, now: float, *, superseded: bool = False) -> None:
         """Go on after a connection ended: with the one that remains, or with a new one."""

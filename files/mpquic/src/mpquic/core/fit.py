@@ -68,6 +68,11 @@ class Fit:
         if self._path is not None:
             self._path.too_big(now)
 
+    def moved(self, now: float) -> None:
+        """Note that the connection goes another path: whether that carries as much is asked."""
+        if self._path is not None:
+            self._path.moved(now)
+
     def fire(self, now: float) -> bool:
         """Do what is due; tell whether that changed ``mtu``."""
         before = self.mtu

@@ -48,6 +48,7 @@ class Guest:
         "legacy",
         "liveness",
         "number",
+        "outdated",
         "path",
         "registration",
         "removed",
@@ -84,6 +85,8 @@ class Guest:
         self.gathering: Gathering | None = None
         self.liveness: Liveness | None = None
         self.superseded = False
+        #: Its client was asked for another connection.
+        self.outdated = False
         #: The path that it was, of which what is on its way is still taken: the client has it no more.
         self.removed: Path | None = None
 

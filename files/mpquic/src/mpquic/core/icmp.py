@@ -48,16 +48,22 @@ class TooBig:
         the far end, or from another address of the same network; where there is neither, nothing is answered. IPv6
         knows no such martians: where the network has no other address, the answer comes from the own one.
         """
-        self._source_4: IPv4Address | None = peer
+        self._peer = peer
+        self._source_4: IPv4Address | None = None
         self._source_6: IPv6Address | None = None
+        self._tokens = float(RATE)
+        self._at = 0.0
+        self.move(*own)
+
+    def move(self, *own: IPv4Interface | IPv6Interface) -> None:
+        """Answer for other addresses of the near end from now on."""
+        self._source_4, self._source_6 = self._peer, None
         for interface in own:
             far = _far_end(interface)
             if isinstance(interface, IPv6Interface):
                 self._source_6 = far if isinstance(far, IPv6Address) else interface.ip
             elif self._source_4 is None and isinstance(far, IPv4Address):
                 self._source_4 = far
-        self._tokens = float(RATE)
-        self._at = 0.0
 
     @property
     def ipv6(self) -> bool:

@@ -191,6 +191,7 @@ class Lifecycle(StateMachine, ABC):
         """Let a connection that is confirmed be the tunnel, or one path of it."""
         gathering, join = guest.gathering, guest.registration.join
         if gathering is None or join is None:
+            self._part(session, None, now)
             former = session.open(None, now)
         else:
             if gathering.over:
@@ -241,6 +242,7 @@ class Lifecycle(StateMachine, ABC):
         Return the connections that are no part of it. Raises ProtocolError and RefusalError, and nothing has happened.
         """
         policy = session.news(gathering, said, now, joining=joining)
+        self._part(session, gathering, now)
         former = session.open(gathering, now)
         gone = session.follow(gathering, said, policy, now) if policy is not None else []
         for guest in gone:
@@ -250,6 +252,17 @@ class Lifecycle(StateMachine, ABC):
             self._left(session, PATH_REMOVED, now)
         self._trunks.stir(session)
         return former
+
+    def _part(self, session: Session, gathering: Gathering | None, now: float) -> None:
+        """Let go what waits in a tunnel whose connections are about to be superseded by others than of its paths."""
+        if gathering is session.gathering:
+            return
+        for guest in session.guests.values():
+            if guest.path is not None:
+                self._farewell += guest.path.lane.flush(guest.connection, now)
+        if session.bundle is not None:
+            session.bundle.restart(now)
+            self._late(session, session.bundle.released(), now)
 
     # --- ends -------------------------------------------------------------------------------------------------------
 

@@ -21,6 +21,7 @@ CONFIRM = 0x6D7105
 JOIN = 0x6D7106
 JOINED = 0x6D7107
 POLICY = 0x6D7108
+RENEW = 0x6D7109
 
 #: Versions of the control protocol spoken here. The second one has JOIN, JOINED and POLICY.
 VERSIONS = (1, 2)
@@ -146,7 +147,16 @@ class PolicyUpdate:
         return encode(POLICY, self.policy)
 
 
-Message = Hello | Register | Registered | Refused | Confirm | Join | Joined | PolicyUpdate
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """The server is being replaced by another process at the same address, which takes new connections only."""
+
+    def encode(self) -> bytes:
+        """Return the capsule."""
+        return encode(RENEW, b"")
+
+
+Message = Hello | Register | Registered | Refused | Confirm | Join | Joined | PolicyUpdate | Renew
 
 
 def decode(kind: int, value: bytes) -> Message | None:
@@ -164,7 +174,7 @@ def decode(kind: int, value: bytes) -> Message | None:
         return Refused(number, code, reason[:MAX_REASON].decode(errors="replace"))
     if kind == CONFIRM:
         return Confirm(reader.take(ID_LENGTH, "id"))
-    return _decode_multipath(kind, value, reader)
+    return Renew() if kind == RENEW else _decode_multipath(kind, value, reader)
 
 
 def _decode_multipath(kind: int, value: bytes, reader: Reader) -> Message | None:

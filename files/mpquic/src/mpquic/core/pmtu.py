@@ -117,6 +117,13 @@ class PathMtu:
         if self._mode in {_Mode.IDLE, _Mode.ASK} and self.size > BASE and now >= self._trusted_until:
             self._fall(now)
 
+    def moved(self, now: float) -> None:
+        """Note that the path is another one. The probes are large, so that the peer may answer much at once."""
+        if self._mode is _Mode.IDLE and self.size > BASE:
+            self._ask(now)
+        else:
+            self._connection.probe(BASE)
+
     def fire(self, now: float) -> None:
         """Do what is due."""
         if self._mode is _Mode.IDLE:

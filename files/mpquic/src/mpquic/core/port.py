@@ -39,13 +39,20 @@ class ClientPort(Port, Protocol):
 
     needs_socket: bool
 
+    @property
+    def remote(self) -> Address | None:
+        """Where the socket that is needed has to lead: a connection waits for it. None: wherever the server is."""
+
     def socket_ready(self, remote: Address, now: float) -> None:
-        """Start a handshake with ``remote``: a socket to it is open."""
+        """Start a handshake with ``remote``, or go on with the connection that waits: a socket to it is open."""
+
+    def socket_lost(self, reason: str, now: float, *, moving: bool) -> None:
+        """Note that the socket is closed: its address or interface is gone, when ``moving`` for another one."""
 
     def socket_failed(self, reason: str, now: float) -> None:
-        """Give up what there is and try again soon: this host lacks an interface, an address, a route or a name.
+        """Try again soon: this host lacks an interface, an address, a route or a name.
 
-        Whether there was a socket or not.
+        Whether there was a socket or not. A connection that there is waits for a while.
         """
 
     def send_failed(self, reason: str) -> None:

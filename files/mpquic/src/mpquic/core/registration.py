@@ -7,7 +7,7 @@ client                                   server
   CONFIRM(id)                    ------->  this connection is the tunnel now
 
 A connection that is one path of several says JOIN in place of REGISTER, is answered with JOINED, and may say POLICY at
-any time after CONFIRM.
+any time after CONFIRM. A server that is being replaced says RENEW at any time after its answer.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeGuard
 
 from mpquic.core import messages
 from mpquic.core.capsules import CapsuleReader, ProtocolError
-from mpquic.core.messages import Confirm, Hello, Join, Joined, PolicyUpdate, Refused, Register, Registered
+from mpquic.core.messages import Confirm, Hello, Join, Joined, PolicyUpdate, Refused, Register, Registered, Renew
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,6 +81,8 @@ class ClientRegistration(_End):
         self._id = number
         self._prefixes = tuple(prefixes)
         self._settled = False
+        #: The server asked for another connection in place of this one.
+        self.renewal = False
 
     def opening(self) -> bytes:
         """Return what to send as soon as the handshake is complete."""
@@ -90,9 +92,11 @@ class ClientRegistration(_End):
         """Take bytes of the server; return its answer when it came. Raises ProtocolError."""
         answer: Registered | Joined | Refused | None = None
         for message in self._read(data):
-            if self._settled:
+            if isinstance(message, Renew) and self._settled:
+                self.renewal = True
+            elif self._settled:
                 raise ProtocolError("control stream: found a message after the answer, expected nothing")
-            if (self._granted(message) and message.id == self._id) or (
+            elif (self._granted(message) and message.id == self._id) or (
                 isinstance(message, Refused) and message.id in {self._id, messages.NO_ID}
             ):
                 self._settled = True

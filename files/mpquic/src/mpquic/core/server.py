@@ -13,6 +13,7 @@ from mpquic.core import pmtu
 from mpquic.core.carriers import Carriers
 from mpquic.core.lifecycle import Lifecycle
 from mpquic.core.liveness import Verdict
+from mpquic.core.messages import Renew
 from mpquic.core.session import Session
 from mpquic.core.types import Change, Counters
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mpquic.core.guest import Guest
     from mpquic.core.offload import Codec
     from mpquic.core.roster import Member, Roster
+    from mpquic.core.strays import Strays
     from mpquic.core.types import Arrival, Datagram, Frame
 
 #: Reason in a CONNECTION_CLOSE.
@@ -57,6 +59,8 @@ class ServerTunnel(Lifecycle):
         self._flushed: dict[Guest, None] = {}
         #: Packets that had waited for others.
         self._released: list[Frame] = []
+        #: What belongs to another process, None where there is none.
+        self._strays: Strays | None = None
         self._roster = roster
         self.configure(listener, roster, now)
 
@@ -86,8 +90,20 @@ class ServerTunnel(Lifecycle):
 
     # --- what the shell reports -------------------------------------------------------------------------------------
 
-    def configure(self, listener: Listener, roster: Roster, now: float) -> None:
-        """Serve these peers from now on. Tunnels of those that stay what they are go on undisturbed."""
+    def configure(
+        self,
+        listener: Listener,
+        roster: Roster,
+        now: float,
+        *,
+        own: Sequence[IPv4Interface | IPv6Interface] | None = None,
+    ) -> None:
+        """Serve these peers from now on. Tunnels of those that stay what they are go on undisturbed.
+
+        ``own`` are the TUN's addresses, None for no others than before.
+        """
+        if own is not None:
+            self._own = own
         self._reception.configure(listener, roster, self._board.guests, now)
         self._board.listener = listener
         self._roster = roster
@@ -99,13 +115,36 @@ class ServerTunnel(Lifecycle):
         for member in roster.members:
             session = self.sessions.get(member.name) or Session(member, self._rate, self._own, now)
             self.sessions[member.name] = session
-            session.configure(member, roster.table)
+            session.configure(member, roster.table, self._own)
             if self._codec is not None:
                 session.attach(self._codec)
         self._carriers.configure(roster)
         for guest in list(self._board.guests):
             if guest.session is not None and not self._reception.allows(guest):
                 self._end(guest, NO_LONGER, now)
+
+    def follow_on(self, strays: Strays | None) -> None:
+        """Put into ``strays`` what belongs to the process that was here before; with None there is none any more."""
+        self._strays = self._board.strays = strays
+
+    def ask_to_renew(self, count: int) -> bool:
+        """Ask up to ``count`` clients for another connection; tell whether there are more to be asked."""
+        asked = 0
+        for guest in list(self._board.guests):
+            if guest.outdated or not guest.active or guest.legacy:
+                continue
+            if asked == count:
+                return True
+            asked += 1
+            guest.outdated = True
+            guest.connection.control(Renew().encode())
+            self._touched[guest] = None
+        return False
+
+    @property
+    def deserted(self) -> bool:
+        """Tell whether no peer has a connection."""
+        return not self._board.guests
 
     def attach(self, codec: Codec) -> None:
         """Speak to the TUN device like this from now on."""
@@ -162,7 +201,9 @@ class ServerTunnel(Lifecycle):
                 batches.setdefault(member.name, []).append(read)
         for name, batch in batches.items():
             session = sessions.get(name)
-            if session is not None:
+            if self._strays is not None and not self._served_here(name):
+                self._strays.reads += batch
+            elif session is not None:
                 self._offer(session, batch, now)
             else:
                 self._offer_shared(name, batch, at, now)
@@ -273,6 +314,12 @@ class ServerTunnel(Lifecycle):
         path.lane.offer(reads, path.connection, now)
         if path.connection is not None:
             self._touched[session.guests[0]] = None
+
+    def _served_here(self, name: str) -> bool:
+        """Tell whether a peer, or one of those who share a prefix, has a connection of this process."""
+        shared = self._roster.shared.get(name)
+        owners = [owner.name for owner in shared.owners] if shared is not None else [name]
+        return any(self.sessions[owner].guests for owner in owners)
 
     def _offer_shared(self, name: str, reads: Sequence[bytes], at: int, now: float) -> None:
         """Hand each packet to the member that carried its flow last, or to the first one that is up."""

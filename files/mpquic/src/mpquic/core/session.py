@@ -117,13 +117,17 @@ class Session:
 
     # --- configuration ----------------------------------------------------------------------------------------------
 
-    def configure(self, member: Member, table: PrefixTable[Member | Shared]) -> None:
-        """Hold the peer to this from now on."""
+    def configure(
+        self, member: Member, table: PrefixTable[Member | Shared], own: Sequence[IPv4Interface | IPv6Interface]
+    ) -> None:
+        """Hold the peer to this from now on; ``own`` are the server's addresses, see ServerTunnel."""
         if (member.budget_packets, member.budget_rate) != (self.member.budget_packets, self.member.budget_rate) or (
             self.connects == 0
         ):
             self.budget = Budget(packets=member.budget_packets, rate=member.budget_rate)
         self.member = member
+        self._answers.move(*own)
+        self._own = frozenset(interface.ip.packed for interface in own)
         self._gate = self.path.lane.gate = gate.from_peer(member, table, self._own)
         if self.bundle is not None:
             self.bundle.gate = self._gate

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mpquic.core.connection import Listener
+    from mpquic.core.strays import Strays
     from mpquic.core.types import Address, Arrival, Datagram
 
 
@@ -26,6 +27,8 @@ class Switchboard:
         self.guests: set[Guest] = set()
         #: Answers to those who have no connection.
         self.answers: list[Datagram] = []
+        #: What belongs to another process, None where there is none.
+        self.strays: Strays | None = None
         self._drops = drops
         self._by_cid: dict[bytes, Guest] = {}
         self._admission = Admission()
@@ -42,7 +45,7 @@ class Switchboard:
             if wire.is_short(data):
                 guest = by_cid.get(data[1 : 1 + wire.CID_LENGTH])
                 if guest is None:
-                    self._drops["unknown_connection"] += 1
+                    self._stray(arrival)
             else:
                 guest = self._long(arrival, now)
             if guest is None:
@@ -89,6 +92,9 @@ class Switchboard:
             if header.initial and len(data) >= wire.MIN_INITIAL and known.identity is None:
                 known.mirror(len(data))
             return known
+        if self.strays is not None and not header.initial:
+            self._stray(arrival)
+            return None
         retried = self.listener.redeem(header, address, now) if header.token else None
         verdict = self._admission.judge(header, len(data), str(address[0]), retried, now)
         if verdict == admission.RETRY:
@@ -108,6 +114,13 @@ class Switchboard:
             self.claim(guest, header.destination)
             return guest
         return None
+
+    def _stray(self, arrival: Arrival) -> None:
+        """Put aside what belongs to no connection of this process."""
+        if self.strays is None:
+            self._drops["unknown_connection"] += 1
+        else:
+            self.strays.arrivals.append(arrival)
 
     def _give_up_one(self) -> None:
         """Drop the oldest half-open connection of the source that has the most; nobody is there to be told."""

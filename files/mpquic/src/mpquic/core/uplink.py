@@ -28,6 +28,14 @@ if TYPE_CHECKING:
 
 #: Seconds between two questions to a silent connection that is kept.
 ASK = 0.1
+#: Seconds in which a socket at another place is expected while packets wait for it.
+MOVE = 0.5
+#: Seconds for which a connection waits for a socket: less than either end's idle timeout.
+STRANDED = 25.0
+#: Seconds for which a connection that has its socket again is asked: alone at first, at least and in round trips, and
+#: then beside a new one.
+RETURN = (0.3, 3.0)
+RETURN_BESIDE = 2.0
 #: Why a path is up when its connection was silent before.
 ANSWERS = "answers again"
 _TOO_SMALL = "the link is too small for QUIC, which needs an MTU of 1228 (IPv4) or 1248 (IPv6)"
@@ -51,12 +59,17 @@ class Uplink(Dialer):
         super().__init__(connect, random, now, path, pace)
         #: When the silent connection is asked next, since when it is silent, and when it is given up.
         self._ask_at = self._silent_since = self._silent_until = math.inf
+        #: Until when packets wait for another socket, and why there is none.
+        self._held_until = math.inf
+        self._held_for = ""
+        #: No new connection is made: an heir makes one.
+        self._handing = False
 
     # --- what differs between clients, see also Dialer --------------------------------------------------------------
 
     @abstractmethod
-    def _accept(self, payloads: Sequence[bytes], now: float) -> list[Frame]:
-        """Return what to write to the TUN out of a confirmed connection's payloads."""
+    def _accept(self, dial: Dial, payloads: Sequence[bytes], now: float) -> list[Frame]:
+        """Return what to write to the TUN out of the payloads of ``dial``, which was confirmed."""
 
     def _resumed(self, now: float) -> None:
         """Go on: the connection that was silent is that of this path again."""
@@ -82,6 +95,12 @@ class Uplink(Dialer):
         return self._dials.current is not None and self._dials.fresh is not None
 
     @property
+    def remote(self) -> Address | None:
+        """Where a socket has to lead that is to carry on a connection; None when there is none to carry on."""
+        waits = self._held or (self._stranded and self._dials.silent is not None)
+        return self._remote if waits else None
+
+    @property
     def over(self) -> bool:
         """Tell whether no connection is left."""
         return not self._dials.all()
@@ -89,24 +108,51 @@ class Uplink(Dialer):
     # --- what the shell reports -------------------------------------------------------------------------------------
 
     def socket_ready(self, remote: Address, now: float) -> None:
-        """Start a handshake with ``remote``: a socket to it is open."""
+        """Go on with the connection that waits, or start a handshake with ``remote``: a socket to it is open."""
         if self.state == "stopped":
             return
         self.needs_socket = False
         self._retry_at = math.inf
         self._attempts.got_socket()
+        waited = remote == self.remote
         self._remote = remote
-        self._attempt(now)
+        stranded, self._stranded, held = self._stranded, False, self._held
+        self._held_until = math.inf
+        dials = self._dials
+        if waited and held and dials.current is not None:
+            self._move(dials.current, now)
+            self._fit.moved(now)
+        elif waited and stranded and dials.silent is not None:
+            self._return(dials.silent, now)
+        else:
+            if dials.all():
+                self._abandon("the server is elsewhere", now)
+            self._attempt(now)
+
+    def socket_lost(self, reason: str, now: float, *, moving: bool) -> None:
+        """Let packets wait for another socket, for a moment: there is no place for the one that there was any more."""
+        hold = MOVE if moving else self._attempts.pace.hold
+        if self._dials.current is None or not hold or not self._lasting():
+            self.socket_failed(reason, now)
+        else:
+            self._held_until, self._held_for = now + hold, reason
 
     def socket_failed(self, reason: str, now: float) -> None:
-        """Give up what there is and try again soon: this host lacks an interface, an address, a route or a name."""
+        """Do without a socket and try again soon: this host lacks an interface, an address, a route or a name.
+
+        The connection that is up waits, silent, and is the tunnel again if the server still has it then.
+        """
         if self.state == "stopped":
             return
         self.needs_socket = False
-        if self._dials.all():
-            self._end_all(reason, now)
-            # There is no way for a goodbye.
-            self._ready = []
+        self._held_until = math.inf
+        dials = self._dials
+        current = dials.current if self._lasting() else None
+        self._abandon(reason, now, kept=current or dials.silent)
+        if current is not None:
+            dials.current, dials.silent = None, current
+            self._silent_since, self._silent_until = now, now + STRANDED
+        self._stranded, self._ask_at = dials.silent is not None, math.inf
         self._wait(self._attempts.no_socket(), reason, now)
 
     def send_failed(self, reason: str) -> None:
@@ -137,7 +183,9 @@ class Uplink(Dialer):
 
         What failed before failed under other conditions.
         """
-        if self.state == "waiting":
+        if self._held:
+            self.needs_socket = True
+        elif self.state == "waiting":
             self._attempts.forgive()
             self._retry_at = now
             self.fire(now)
@@ -158,7 +206,7 @@ class Uplink(Dialer):
             if not payloads:
                 continue
             if dial in (dials.current, dials.silent) or dial in dials.former:
-                frames += self._accept(payloads, now)
+                frames += self._accept(dial, payloads, now)
             else:
                 # Nothing is accepted from a server that has not registered us.
                 self.path.counters.drops["not_registered"] += len(payloads)
@@ -166,6 +214,8 @@ class Uplink(Dialer):
 
     def flush(self, now: float) -> list[Datagram]:
         """Return the UDP datagrams that are to be sent now. Call after every batch."""
+        if self._held:
+            return []
         datagrams, self._ready = self._ready, []
         dials = self._dials
         if dials.current is not None:
@@ -180,10 +230,73 @@ class Uplink(Dialer):
 
     def fire(self, now: float) -> None:
         """Run what is due."""
+        if now < self._held_until < math.inf:
+            return
+        if self._held:
+            self.socket_failed(self._held_for, now)
+        self._fire_all(now)
+
+    def deadline(self) -> float:
+        """Return when fire() must be called next."""
+        if self._held:
+            return self._held_until
+        deadline = math.inf if self._handing else min(self._retry_at, self._renew_at)
         dials = self._dials
-        if self.state == "waiting" and now >= self._retry_at:
+        if dials.fresh is not None:
+            deadline = min(deadline, dials.fresh.connection.deadline(), dials.fresh.ends)
+        if dials.silent is not None:
+            deadline = min(deadline, dials.silent.connection.deadline(), self._ask_at, self._silent_until)
+        for dial, until in dials.former.items():
+            deadline = min(deadline, dial.connection.deadline(), until)
+        if dials.current is not None:
+            connection = dials.current.connection
+            deadline = min(deadline, connection.deadline(), self._lane.deadline(), self._fit.deadline())
+        if self._liveness is not None:
+            deadline = min(deadline, self._liveness.deadline())
+        return deadline
+
+    def hold(self, now: float) -> None:
+        """Make no new connection until go_on(), and give up the one under way: another process makes one."""
+        self._handing = True
+        fresh = self._dials.fresh
+        if fresh is None:
+            return
+        self._say_goodbye(fresh, "gave up", now)
+        if self._dials.current is not None:
+            self._renew_at = now
+        else:
+            self._wait(0.0, self.reason, now)
+
+    def go_on(self) -> None:
+        """Make connections again."""
+        self._handing = False
+
+    def close(self, now: float, *, linger: bool = False) -> None:
+        """End the tunnel politely: flush() afterwards returns the goodbye.
+
+        With ``linger`` what is on its way is taken for a moment, and the goodbye of the connection that is up follows.
+        """
+        dials = self._dials
+        current = dials.current if linger else None
+        self._end_all("client stops", now, kept=current)
+        if current is not None:
+            dials.current, dials.former[current] = None, now + LINGER
+        self.needs_socket = False
+        self._retry_at = self._held_until = math.inf
+        self._enter("stopped", "told to stop", now)
+
+    def changes(self) -> list[Change]:
+        """Return the state changes since the last call, for the log."""
+        changes, self._changes = self._changes + self._lane.changes(), []
+        return changes
+
+    # --- timers -----------------------------------------------------------------------------------------------------
+
+    def _fire_all(self, now: float) -> None:
+        dials = self._dials
+        if self.state == "waiting" and now >= self._retry_at and not self._handing:
             self._try_again(now)
-        if dials.fresh is None and dials.current is not None and now >= self._renew_at:
+        if dials.fresh is None and dials.current is not None and now >= self._renew_at and not self._handing:
             self._renew_at = math.inf
             self._begin(self._fit.proved, now, self._attempts.ends(now))
         if dials.fresh is not None:
@@ -202,41 +315,36 @@ class Uplink(Dialer):
         if dials.current is not None and self._liveness is not None:
             self._judge(dials.current, self._liveness, now)
 
-    def deadline(self) -> float:
-        """Return when fire() must be called next."""
-        deadline = min(self._retry_at, self._renew_at)
-        dials = self._dials
-        if dials.fresh is not None:
-            deadline = min(deadline, dials.fresh.connection.deadline(), dials.fresh.ends)
-        if dials.silent is not None:
-            deadline = min(deadline, dials.silent.connection.deadline(), self._ask_at, self._silent_until)
-        for dial, until in dials.former.items():
-            deadline = min(deadline, dial.connection.deadline(), until)
-        if dials.current is not None:
-            connection = dials.current.connection
-            deadline = min(deadline, connection.deadline(), self._lane.deadline(), self._fit.deadline())
-        if self._liveness is not None:
-            deadline = min(deadline, self._liveness.deadline())
-        return deadline
+    # --- another socket ---------------------------------------------------------------------------------------------
 
-    def close(self, now: float, *, linger: bool = False) -> None:
-        """End the tunnel politely: flush() afterwards returns the goodbye.
+    @property
+    def _held(self) -> bool:
+        """Tell whether packets wait for a socket."""
+        return self._held_until < math.inf
 
-        With ``linger`` what is on its way is taken for a moment, and the goodbye of the connection that is up follows.
-        """
-        dials = self._dials
-        current = dials.current if linger else None
-        self._end_all("client stops", now, kept=current)
-        if current is not None:
-            dials.current, dials.former[current] = None, now + LINGER
-        self.needs_socket = False
-        self._retry_at = math.inf
-        self._enter("stopped", "told to stop", now)
+    def _lasting(self) -> bool:
+        """Tell whether the connection that is up may go on from another address."""
+        return self._renew_at == math.inf and self._dials.fresh is None
 
-    def changes(self) -> list[Change]:
-        """Return the state changes since the last call, for the log."""
-        changes, self._changes = self._changes + self._lane.changes(), []
-        return changes
+    def _move(self, dial: Dial, now: float) -> None:
+        """Tell the server at once that this connection comes from elsewhere: it may be the only one that sends."""
+        dial.connection.move()
+        dial.connection.clock.restart(now)
+
+    def _return(self, silent: Dial, now: float) -> None:
+        """Ask the connection that waited, before anything is done about a new one."""
+        self._move(silent, now)
+        silent.connection.probe(pmtu.BASE)
+        seconds, round_trips = RETURN
+        self._retry_at = now + max(seconds, round_trips * (silent.connection.clock.srtt or 0.0))
+        self._ask_at = now + ASK
+        self._silent_until = now + max(self._attempts.pace.keep, RETURN_BESIDE)
+
+    def _abandon(self, reason: str, now: float, kept: Dial | None = None) -> None:
+        """Forget what there is but ``kept``; there is no way for a goodbye."""
+        if self._dials.all():
+            self._end_all(reason, now, kept=kept)
+            self._ready = []
 
     # --- silence ----------------------------------------------------------------------------------------------------
 

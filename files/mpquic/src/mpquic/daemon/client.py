@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from mpquic.core.client import ClientTunnel, Settings
 from mpquic.core.marking import COPY
+from mpquic.daemon.client_succession import ClientSuccession
 from mpquic.daemon.figures import path_figures
 from mpquic.daemon.identity import Credentials
 from mpquic.daemon.lines import Lines
-from mpquic.daemon.shell import Shell
 from mpquic.daemon.target import Target
 from mpquic.quic import ClientEndpoint, Identity, Trust
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mpquic.config import InstanceConfig
 
 
-class ClientShell(Shell):
+class ClientShell(ClientSuccession):
     """Runs one client tunnel over one path."""
 
     tunnel: ClientTunnel
@@ -37,11 +37,6 @@ class ClientShell(Shell):
         target = Target(config.bind_ip, config.remote_addr or "", config.remote_port)
         self.lines = Lines(self, config.outer_dscp)
         self.lines.set({tunnel: (target, tunnel.counters.drops)})
-
-    def start(self) -> None:
-        """Open the TUN and begin; see Shell."""
-        self.lines.start()
-        super().start()
 
     def reload(self, config: InstanceConfig) -> None:
         """Take over identity and trust; connect anew if the present connection stands for neither any more."""
@@ -63,11 +58,6 @@ class ClientShell(Shell):
     def status(self) -> dict[str, Any]:
         """Return this instance's line of ``mpquic status``, with the figures of its path."""
         return {**super().status(), "figures": path_figures(self.tunnel.path, self.loop.time())}
-
-    def stop(self) -> None:
-        """Say goodbye and close everything."""
-        self.lines.stop()
-        super().stop()
 
 
 def endpoint(config: InstanceConfig) -> ClientEndpoint:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from mpquic.core.types import IPV6_MIN_MTU
 from mpquic.io.mtu import MtuSetter, get_mtu
-from mpquic.io.tun import TunBusyError, TunDevice, TunError, open_tun
+from mpquic.io.tun import TunBusyError, TunDevice, TunError, adopt_tun, open_tun
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -40,8 +40,14 @@ class Device:
         self._setter = MtuSetter(shell.config.tun_name, shell.loop)
         self._stopped = False
 
-    def start(self) -> None:
-        """Open the device, or wait while another process holds it. Raises TunError on every other fault."""
+    def start(self, inherited: int | None = None) -> None:
+        """Open the device, or wait while another process holds it. Raises TunError on every other fault.
+
+        ``inherited`` is its descriptor if another process of this instance has opened it.
+        """
+        if inherited is not None:
+            self._use(adopt_tun(self._name, inherited, self._shell.tunnel.counters.drops))
+            return
         try:
             self._open()
         except TunBusyError as error:
@@ -54,6 +60,21 @@ class Device:
         """Close the device for good."""
         self._stopped = True
         self._close()
+
+    def pause(self) -> None:
+        """Leave what there is to read to another process of this instance."""
+        if self.tun is not None:
+            self._shell.loop.remove_reader(self.tun.fileno())
+
+    def resume(self) -> None:
+        """Read again."""
+        if self.tun is not None:
+            self._shell.loop.add_reader(self.tun.fileno(), self._readable, None)
+
+    def retire(self) -> None:
+        """Only write from now on, and let another process fit the device and find it again."""
+        self._stopped = True
+        self._setter.stop()
 
     def lose(self, reason: str) -> None:
         """Close a device that is gone, and look for one of its name."""
@@ -92,12 +113,15 @@ class Device:
         return self._shell.config.tun_name
 
     def _open(self) -> None:
-        tunnel = self._shell.tunnel
-        tun = self.tun = open_tun(self._name, tunnel.counters.drops)
-        tunnel.attach(tun.codec)
+        self._use(open_tun(self._name, self._shell.tunnel.counters.drops))
+
+    def _use(self, tun: TunDevice) -> None:
+        self.tun = tun
+        self._shell.tunnel.attach(tun.codec)
         self.fault = None
         self.fitted = None
-        self._shell.loop.add_reader(tun.fileno(), self._readable, None)
+        if self._shell.reading:
+            self.resume()
 
     def _close(self) -> None:
         self._setter.stop()

@@ -58,15 +58,17 @@ class Line:
         """Look where a socket belongs, after links or addresses changed: what is in the wrong place is closed."""
         before, opened = self._seen, self._opened
         try:
-            place = self._seen = find(self.target.bind)
+            place = self._seen = find(self.target.bind, opened)
         except (HostConditionError, OSError) as error:
             self._seen = None
             if opened is not None:
-                self._failed(getattr(error, "strerror", None) or str(error))
+                self._lost(getattr(error, "strerror", None) or str(error), now, moving=False)
             return
         if opened is not None and not opened.holds(place):
-            self._failed(_moved(self.target.bind, opened, place))
-            self.port.link_changed(now)
+            there = bool(place.index or place.owner)
+            self._lost(_moved(self.target.bind, opened, place), now, moving=there)
+            if there:
+                self.port.link_changed(now)
         elif place.running and place != before:
             self.port.link_changed(now)
 
@@ -85,10 +87,14 @@ class Line:
         shell, target = self._shell, self.target
         self._seen = None
         try:
-            self._seen = find(target.bind)
-            remote = await remote_address(target.host, target.port, self._seen.address)
-            # A name may take seconds; what the host has may be something else by now.
             place = self._seen = find(target.bind)
+            kept = self.port.remote
+            if kept is not None and (":" in kept[0]) == (":" in place.address):
+                remote = kept
+            else:
+                remote = await remote_address(target.host, target.port, place.address)
+                # A name may take seconds; what the host has may be something else by now.
+                place = self._seen = find(target.bind)
             udp = open_udp(place.address, 0, device=target.bind.interface, remote=remote, drops=self._drops)
             if self._dscp != COPY:
                 udp.set_dscp(self._dscp)
@@ -102,6 +108,10 @@ class Line:
             self.port.socket_ready(remote, shell.loop.time())
         self._attempt = None
         shell.tick()
+
+    def _lost(self, reason: str, now: float, *, moving: bool) -> None:
+        self._close()
+        self.port.socket_lost(reason, now, moving=moving)
 
     def _failed(self, reason: str) -> None:
         self._close()

@@ -7,12 +7,14 @@ import asyncio
 import gc
 import logging
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mpquic import __version__, quic
 from mpquic.config import ConfigError, load, needs_restart
 from mpquic.daemon import logs
 from mpquic.daemon.client import ClientShell
+from mpquic.daemon.handover.giver import Giver
+from mpquic.daemon.handover.heir import Heir, HeirError
 from mpquic.daemon.multipath_client import MultipathShell
 from mpquic.daemon.server import ServerShell
 from mpquic.io.control import ControlServer
@@ -32,20 +34,23 @@ class StartError(Exception):
     """The instance cannot run on this host as it is; the text says why."""
 
 
-def run(config: InstanceConfig, path: Path, control: Path) -> None:
-    """Carry packets until SIGTERM or SIGINT; read ``path`` anew at SIGHUP. Raises StartError."""
+def run(config: InstanceConfig, path: Path, control: Path, heir: int | None = None) -> None:
+    """Carry packets until SIGTERM or SIGINT, or until another process does; read ``path`` anew at SIGHUP.
+
+    ``heir`` is the channel to the process from which the instance is to be taken over. Raises StartError.
+    """
     logs.set_up(config.log_level)
     try:
         quic.self_test()
-        asyncio.run(_run(config, path, control))
-    except (quic.SelfTestError, TunError, ValueError) as error:
+        asyncio.run(_run(config, path, control, heir))
+    except (quic.SelfTestError, TunError, HeirError, ValueError) as error:
         raise StartError(str(error)) from error
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise StartError(f"{where}{error.strerror or error}") from error
 
 
-async def _run(config: InstanceConfig, path: Path, control_path: Path) -> None:
+async def _run(config: InstanceConfig, path: Path, control_path: Path, heir_fd: int | None) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -56,12 +61,22 @@ async def _run(config: InstanceConfig, path: Path, control_path: Path) -> None:
         notifier.send(f"STATUS={line}")
 
     shell = _kind(config)(config, loop, notify)
-    control = ControlServer(control_path, {"status": shell.status})
+    giver = Giver(shell, path, control_path, notifier, stop.set)
+    heir = Heir(heir_fd, shell) if heir_fd is not None else None
+
+    def progress() -> dict[str, Any]:
+        return heir.progress() if heir is not None and giver.unasked else giver.progress()
+
+    commands = {"status": shell.status, "handover": giver.begin, "progress": progress}
+    control = ControlServer(control_path, commands, for_root={"handover"})
     loop.add_signal_handler(signal.SIGHUP, _reload, shell, path)
-    shell.start()
     try:
+        if heir is not None:
+            await heir.take_over()
+        else:
+            shell.start()
         try:
-            await control.start()
+            await control.start(replace=heir is not None)
         except OSError as error:
             raise StartError(f"control socket {control_path}: {error.strerror or error}") from error
         _LOG.info("started version=%s role=%s tun=%s", __version__, config.role, config.tun_name)
@@ -72,7 +87,8 @@ async def _run(config: InstanceConfig, path: Path, control_path: Path) -> None:
         gc.freeze()
         await stop.wait()
         watchdog.cancel()
-        notifier.send("STOPPING=1")
+        if not giver.over:
+            notifier.send("STOPPING=1")
     finally:
         shell.stop()
         control.stop()
@@ -91,6 +107,7 @@ def _reload(shell: Shell, path: Path) -> None:
         fixed = needs_restart(shell.config, found)
         if fixed:
             shell.reloads["failed"] += 1
+            shell.refused = found.digest
             _LOG.error('not reloaded reason="%s: only a restart changes %s"', path, ", ".join(fixed))
             return
         shell.reload(found)
@@ -102,6 +119,7 @@ def _reload(shell: Shell, path: Path) -> None:
         shell.reloads["failed"] += 1
         _LOG.error('not reloaded reason="%s"', error)
     else:
+        shell.refused = None
         for line in warnings:
             _LOG.info("warning %s", line)
         logs.set_level(found.log_level)

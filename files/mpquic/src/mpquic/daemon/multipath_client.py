@@ -10,11 +10,11 @@ from mpquic.core.multipath.client import MultipathClient
 from mpquic.core.types import text
 from mpquic.daemon import telemetry
 from mpquic.daemon.client import endpoint, settings
+from mpquic.daemon.client_succession import ClientSuccession
 from mpquic.daemon.figures import bundle_figures
 from mpquic.daemon.identity import Credentials
 from mpquic.daemon.lines import Lines
 from mpquic.daemon.multipath import plan_paths, policy
-from mpquic.daemon.shell import Shell
 
 if TYPE_CHECKING:
     import asyncio
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mpquic.daemon.target import Target
 
 
-class MultipathShell(Shell):
+class MultipathShell(ClientSuccession):
     """Runs one client tunnel over several paths."""
 
     tunnel: MultipathClient
@@ -52,13 +52,8 @@ class MultipathShell(Shell):
         self.identity = self._credentials.identity
         #: The legs that have a line.
         self._served: dict[ClientPort, tuple[Target, Counter[str]]] = {}
-        self._lines = Lines(self, config.outer_dscp)
+        self.lines = Lines(self, config.outer_dscp)
         self._serve()
-
-    def start(self) -> None:
-        """Open the TUN and begin; see Shell."""
-        self._lines.start()
-        super().start()
 
     def reload(self, config: InstanceConfig) -> None:
         """Take over identity, trust, paths and classes. Paths that stay what they are keep their sessions."""
@@ -82,16 +77,11 @@ class MultipathShell(Shell):
         if len(self._served) > len(self.tunnel.ports) + len(self.tunnel.leaving):
             # One of a path that is no more has taken what was on its way.
             self._serve()
-        self._lines.prepare(now)
+        self.lines.prepare(now)
 
     def blocked(self) -> str | None:
         """Return None: every path knows by itself why it waits."""
         return None
-
-    def stop(self) -> None:
-        """Say goodbye and close everything."""
-        self._lines.stop()
-        super().stop()
 
     def paths(self, now: float) -> list[dict[str, Any]]:
         """Return the entries of all paths, in the order of the configuration."""
@@ -145,7 +135,7 @@ class MultipathShell(Shell):
         for leg, planned in zip(self.tunnel.ports, self._plan, strict=True):
             served[leg] = planned.target, leg.path.counters.drops
         self._served = served
-        self._lines.set(served)
+        self.lines.set(served)
 
 
 def _multipath(config: InstanceConfig) -> Multipath:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A server on the event loop: one socket on a fixed port."""
+"""A server on the event loop: one socket on a fixed port, or several while its clients change over."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 from ipaddress import ip_network
@@ -18,21 +19,29 @@ from mpquic.daemon.identity import own_pin
 from mpquic.daemon.shell import Shell
 from mpquic.daemon.status import counts, dropped, rtt_ms, since
 from mpquic.io.resolve import local_address
-from mpquic.io.udp import open_udp
+from mpquic.io.udp import adopt_udp, open_udp
+from mpquic.io.udpgroup import UdpGroup
 from mpquic.quic import Identity, ServerEndpoint
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+    from ipaddress import IPv4Interface, IPv6Interface
 
     from mpquic.config import InstanceConfig
     from mpquic.core.session import Session
-    from mpquic.core.types import Change
+    from mpquic.core.strays import Strays
+    from mpquic.core.types import Arrival, Change
+    from mpquic.io.udp import UdpSocket
 
 _LOG = logging.getLogger("mpquic")
 
 #: Seconds between attempts to bind while the address or interface is not there, and between looks for a change of it.
 BIND_RETRY = 1.0
+#: Seconds that a process whose heir has taken over serves its clients, at most.
+GRACE = 10.0
+#: Clients that are asked at once to connect to the heir, and seconds until the next: each is a handshake.
+ASKED, ASK_EVERY = 16, 0.1
 
 
 class ServerShell(Shell):
@@ -42,19 +51,21 @@ class ServerShell(Shell):
 
     def __init__(self, config: InstanceConfig, loop: asyncio.AbstractEventLoop, notify: Callable[[str], None]) -> None:
         """Read the identity. Raises OSError or ValueError."""
-        own = [tun for tun in (config.tun_cidr, config.tun_cidr6) if tun is not None]
-        tunnel = ServerTunnel(_endpoint(config), _roster(config), loop.time(), rate=config.rate, own=own)
+        tunnel = ServerTunnel(_endpoint(config), _roster(config), loop.time(), rate=config.rate, own=_own(config))
         super().__init__(config, tunnel, loop, notify)
         self.identity = own_pin(config.tls_cert_file)
         self._bind_fault: str | None = None
         self._next_bind = 0.0
         self._bound: tuple[str, int] | None = None
+        #: The sockets by their port.
+        self._open: dict[int, UdpSocket] = {}
 
     def reload(self, config: InstanceConfig) -> None:
-        """Take over identity and peers. Who is a peer no more is told so; the others notice nothing."""
+        """Take over identity, peers, ports and addresses. Who is no peer now is told so; the others notice nothing."""
         endpoint, roster, identity = _endpoint(config), _roster(config), own_pin(config.tls_cert_file)
         self.config, self.identity = config, identity
-        self.tunnel.configure(endpoint, roster, self.loop.time())
+        self.tunnel.configure(endpoint, roster, self.loop.time(), own=_own(config))
+        self._next_bind = 0.0
         self.tick()
 
     def status(self) -> dict[str, Any]:
@@ -107,33 +118,128 @@ class ServerShell(Shell):
         return self._bind_fault
 
     def prepare(self, now: float) -> None:
-        """Bind, and again after a while if that fails."""
-        if self.tunnel in self.sockets or now < self._next_bind:
+        """Bind what is to be served and is not, and again after a while if that fails; close what is served no more."""
+        ports = self._ports()
+        if self._open.keys() == set(ports) or now < self._next_bind:
             return
+        # Another instance may wait for one of these.
+        for port in self._open.keys() - set(ports):
+            self._serve({number: udp for number, udp in self._open.items() if number != port})
+        fault = None
+        for port in ports:
+            if port not in self._open:
+                fault = fault or self._bind(port)
+        if fault is not None:
+            if fault != self._bind_fault:
+                _LOG.error('waiting reason="%s"', fault)
+            self._next_bind = now + BIND_RETRY
+            self.loop.call_later(BIND_RETRY, self.tick)
+        self._bind_fault = fault
+
+    def _ports(self) -> tuple[int, ...]:
+        """Return the ports to serve, its own first."""
+        config = self.config
+        return (config.remote_port, *(config.also.ports if config.also is not None else ()))
+
+    def _bind(self, port: int) -> str | None:
+        """Serve one port more; return why that cannot be."""
         config = self.config
         try:
             place = self._place()
             udp = open_udp(
-                place[0],
-                config.remote_port,
-                device=config.bind_ip.interface,
-                remote=None,
-                drops=self.tunnel.counters.drops,
+                place[0], port, device=config.bind_ip.interface, remote=None, drops=self.tunnel.counters.drops
             )
         except (HostConditionError, OSError) as error:
-            fault = f"{config.bind_ip} port {config.remote_port}: {getattr(error, 'strerror', None) or error}"
-            if fault != self._bind_fault:
-                _LOG.error('waiting reason="%s"', fault)
-            self._bind_fault = fault
-            self._next_bind = now + BIND_RETRY
-            self.loop.call_later(BIND_RETRY, self.tick)
-        else:
-            self._bind_fault = None
-            self._bound = place
-            self.attach_udp(self.tunnel, udp)
-            _LOG.info("listening local=%s", text(udp.local))
-            if config.bind_ip.interface is not None:
-                self.loop.call_later(BIND_RETRY, self._check_bind)
+            return f"{config.bind_ip} port {port}: {getattr(error, 'strerror', None) or error}"
+        self._serve({**self._open, port: udp})
+        _LOG.info("listening local=%s", text(udp.local))
+        if config.bind_ip.interface is not None and self._bound is None:
+            self.loop.call_later(BIND_RETRY, self._check_bind)
+        self._bound = place
+        return None
+
+    def _serve(self, wanted: dict[int, UdpSocket]) -> None:
+        """Serve by these sockets, by port, and close those that are not among them."""
+        before = self.release_udp(self.tunnel)
+        kept = [wanted[port] for port in self._ports() if port in wanted]
+        if len(kept) == 1:
+            self.serve(self.tunnel, kept[0])
+        elif kept:
+            self.serve(self.tunnel, UdpGroup(kept, before))
+        if isinstance(before, UdpGroup):
+            before.release()
+        for port, udp in self._open.items():
+            if port not in wanted:
+                udp.close()
+        self._open = wanted
+
+    # --- when the instance changes hands, see Succession ------------------------------------------------------------
+
+    def obstacle(self) -> str | None:
+        """See Succession. A client without registration cannot be asked for another connection."""
+        legacy = [name for name, session in self.tunnel.sessions.items() if session.legacy and session.guests]
+        if legacy:
+            return f"legacy peers are connected: {', '.join(legacy)}"
+        return super().obstacle() if self._bind_fault is None else self._bind_fault
+
+    def lend(self) -> tuple[int, ...]:
+        """Return the TUN's descriptor and those of the sockets; the heir alone reads them."""
+        assert self._device.tun is not None
+        self.leave_reading()
+        self.read_sockets(reading=False)
+        return (self._device.tun.fileno(), *(udp.fileno() for udp in self._open.values()))
+
+    def take_back(self) -> None:
+        """Read everything again."""
+        super().take_back()
+        self.read_sockets(reading=True)
+
+    def retire(self) -> None:
+        """Ask every client for a connection to the heir, a few at a time, and serve them meanwhile."""
+        self.retired = True
+        self._retired_until = self.loop.time() + GRACE
+        self._device.retire()
+        self._ask()
+
+    def idle(self) -> bool:
+        """Tell whether every client is gone."""
+        return self.tunnel.deserted or self.loop.time() >= self._retired_until
+
+    def take_strays(self, datagrams: Sequence[Arrival], reads: Sequence[bytes]) -> None:
+        """Serve connections of this process."""
+        now = self.loop.time()
+        frames = self.tunnel.receive(datagrams, now)
+        if frames:
+            self._deliver(frames)
+        self.tunnel.send(reads, now)
+        answers = self.tunnel.answers()
+        if answers:
+            self._deliver(answers)
+        self._after(now)
+
+    def inherit(self, tun: int, sockets: Sequence[int], strays: Strays) -> None:
+        """Serve by the giver's socket, and leave to it what belongs to its connections."""
+        self.tunnel.follow_on(strays)
+        with contextlib.suppress(HostConditionError, OSError):
+            self._bound = self._place()
+        adopted = [adopt_udp(fd, self.tunnel.counters.drops) for fd in sockets]
+        self._serve({udp.local[1]: udp for udp in adopted})
+        if self.config.bind_ip.interface is not None:
+            self.loop.call_later(BIND_RETRY, self._check_bind)
+        self.start(tun)
+
+    def alone(self) -> None:
+        """See Succession."""
+        super().alone()
+        self.tunnel.follow_on(None)
+
+    def _ask(self) -> None:
+        """Ask for connections as long as this process is there: one that was on its way may still come up."""
+        if self._stopped:
+            return
+        self.tunnel.ask_to_renew(ASKED)
+        self.tick()
+        self.loop.call_later(ASK_EVERY, self._ask)
 
     def _place(self) -> tuple[str, int]:
         """Return the address to bind to and the interface's index, 0 without one.
@@ -146,7 +252,7 @@ class ServerShell(Shell):
 
     def _check_bind(self) -> None:
         """Let go of a socket whose address or interface is no longer what ``bind_ip`` means."""
-        if self._stopped:
+        if self._stopped or self.retired:
             return
         try:
             stays = self._place() == self._bound
@@ -156,8 +262,13 @@ class ServerShell(Shell):
             self.loop.call_later(BIND_RETRY, self._check_bind)
             return
         # The client finds out by itself and connects anew: its connection is left to end of silence.
-        self.detach_udp(self.tunnel)
+        self._bound = None
+        self._serve({})
         self.tick()
+
+
+def _own(config: InstanceConfig) -> list[IPv4Interface | IPv6Interface]:
+    return [tun for tun in (config.tun_cidr, config.tun_cidr6) if tun is not None]
 
 
 def _endpoint(config: InstanceConfig) -> ServerEndpoint:

@@ -7,7 +7,7 @@ import logging
 import math
 import os
 import time
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from mpquic.core.offload.sparse import SMALL, sparse_first
 from mpquic.core.types import text
 from mpquic.daemon.device import Device
 from mpquic.daemon.status import tunnel_entry
+from mpquic.daemon.succession import Succession
 from mpquic.daemon.telemetry import Reporter
 from mpquic.daemon.telling import Telling
 from mpquic.io.tun import TunGoneError
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
     from mpquic.core.port import Port, Tunnel
     from mpquic.core.types import Change, Frame
     from mpquic.io.udp import UdpSocket
+    from mpquic.io.udpgroup import UdpGroup
+
+    #: What serves a port.
+    Sockets = UdpSocket | UdpGroup
 
 _LOG = logging.getLogger("mpquic")
 
@@ -37,7 +42,7 @@ _TURNS = 4
 _SENDS = 4
 
 
-class Shell(ABC):
+class Shell(Succession):
     """Runs one tunnel on an event loop. All work is done in callbacks that handle a batch each; no task per packet."""
 
     def __init__(
@@ -48,14 +53,15 @@ class Shell(ABC):
         notify: Callable[[str], None],
     ) -> None:
         """Drive ``tunnel``; ``notify`` takes one line about its state for the service manager."""
+        super().__init__()
         self.config = config
         self.tunnel = tunnel
         self.loop = loop
         self._notify = notify
         #: The sockets that are open.
-        self.sockets: dict[Port, UdpSocket] = {}
+        self.sockets: dict[Port, Sockets] = {}
         #: The socket that was readable last, and whether it was so twice running. Then it is read with the TUN, too.
-        self._latest: tuple[Port, UdpSocket] | None = None
+        self._latest: tuple[Port, Sockets] | None = None
         self._alone = True
         self._device = Device(self, self._pump)
         self._timer: asyncio.TimerHandle | None = None
@@ -67,11 +73,16 @@ class Shell(ABC):
         #: Reloads so far: ``done`` and ``failed``.
         self.reloads = Counter(done=0, failed=0)
         self._started_at = time.time()
+        #: ``digest`` of a changed file that only a restart takes over, None where there was no such.
+        self.refused: str | None = None
         self._stopped = False
 
-    def start(self) -> None:
-        """Open the TUN, or wait while another process holds it, and begin. Raises TunError on every other fault."""
-        self._device.start()
+    def start(self, tun: int | None = None) -> None:
+        """Open the TUN, or wait while another process holds it, and begin. Raises TunError on every other fault.
+
+        ``tun`` is its descriptor if this process has inherited it.
+        """
+        self._device.start(tun)
         self.reporter.every(self.config.telemetry_interval)
         self.tick()
 
@@ -115,7 +126,7 @@ class Shell(ABC):
             self._deliver(answers)
         self._after(now)
 
-    def _pump(self, readable: tuple[Port, UdpSocket] | None) -> None:
+    def _pump(self, readable: tuple[Port, Sockets] | None) -> None:
         """Carry packets both ways while there are any: both ways in turn, so that neither waits for the other.
 
         Takes the socket that is readable, None for the TUN.
@@ -134,7 +145,7 @@ class Shell(ABC):
             now = self.loop.time()
         self._after(now)
 
-    def _from_udp(self, port: Port, udp: UdpSocket, now: float) -> bool:
+    def _from_udp(self, port: Port, udp: Sockets, now: float) -> bool:
         arrivals = udp.receive()
         if not arrivals:
             return False
@@ -148,7 +159,7 @@ class Shell(ABC):
 
     def _from_tun(self, now: float) -> bool:
         tun = self._device.tun
-        if tun is None:
+        if tun is None or not self.reading:
             return False
         try:
             reads = tun.read()
@@ -181,13 +192,15 @@ class Shell(ABC):
     def _after(self, now: float) -> None:
         """Send what the tunnel has to say, tell what changed, and set the timer."""
         self._send(now)
-        if self.tunnel.mtu != self._device.fitted:
+        self.forward()
+        if self.tunnel.mtu != self._device.fitted and not self.retired:
             self._device.fit()
         for change in self.tunnel.changes():
             self._tell(change, now)
         if self._stopped:
             return
-        self.prepare(now)
+        if not self.retired:
+            self.prepare(now)
         deadline = self.tunnel.deadline()
         if deadline < self._timer_at:
             # A timer that is too early only looks again; setting a new one for every batch would cost more.
@@ -211,26 +224,45 @@ class Shell(ABC):
 
     # --- sockets ----------------------------------------------------------------------------------------------------
 
+    def read_sockets(self, *, reading: bool) -> None:
+        """Read all sockets from now on, or none: another process has them as well."""
+        self._latest, self._alone = None, True
+        for port, udp in self.sockets.items():
+            if reading:
+                self.loop.add_reader(udp.fileno(), self._pump, (port, udp))
+            else:
+                self.loop.remove_reader(udp.fileno())
+
     def attach_udp(self, port: Port, udp: UdpSocket) -> None:
         """Serve a port by this socket from now on."""
         self.detach_udp(port)
-        self.sockets[port] = udp
-        self.loop.add_reader(udp.fileno(), self._pump, (port, udp))
+        self.serve(port, udp)
 
     def detach_udp(self, port: Port) -> None:
         """Close the socket of a port, if there is one."""
+        udp = self.release_udp(port)
+        if udp is not None:
+            udp.close()
+
+    def serve(self, port: Port, udp: Sockets) -> None:
+        """Serve a port that has no socket by ``udp``."""
+        self.sockets[port] = udp
+        self.loop.add_reader(udp.fileno(), self._pump, (port, udp))
+
+    def release_udp(self, port: Port) -> Sockets | None:
+        """Serve a port no more, and return what served it, still open."""
         udp = self.sockets.pop(port, None)
         if udp is not None:
             self.loop.remove_reader(udp.fileno())
-            udp.close()
             if self._latest == (port, udp):
                 self._latest, self._alone = None, True
+        return udp
 
     # --- telling ----------------------------------------------------------------------------------------------------
 
     def _tell(self, change: Change, now: float) -> None:
-        if self._stopped and change.state.startswith("path "):
-            # Every path is down then.
+        if self.retired or (self._stopped and change.state.startswith("path ")):
+            # Every path is down then. After a hand-over it is the heir that has something to tell.
             return
         level, line = self._telling.line(change, self, now)
         if line is not None:
@@ -277,6 +309,7 @@ class Shell(ABC):
             "pid": os.getpid(),
             "identity": self.identity,
             "config": self.config.digest,
+            "config_refused": self.refused,
             "version": __version__,
             "started_at": round(self._started_at, 3),
             "reloads": dict(self.reloads),

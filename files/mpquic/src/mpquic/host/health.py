@@ -13,9 +13,9 @@ import contextlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from mpquic.host import firewall, lock, repair, units, wans
+from mpquic.host import firewall, lock, repair, settings, units, wans
 from mpquic.host.echo import Echo, Probe, echo
 from mpquic.host.errors import HostError
 from mpquic.host.instances import Selection
@@ -29,14 +29,25 @@ if TYPE_CHECKING:
     from mpquic.host.state import HostState
 
 _UP = "up"
+_WAITING = "waiting"
+_NOT_UP = frozenset({_WAITING, "connecting", "listening"})
 _LISTENING = frozenset({_UP, "listening"})
-_REPAIRABLE = frozenset(
-    {"tun_missing", "tun_down", "tun_address", "tun_settings", "rule_missing", "rule_wrong", "route_missing"}
-    | {"route_wrong", "standing_route_missing", "stale_rule", "stale_route"}
-)
+_COMMON = frozenset({"nft_missing", "nft_differs", "setting_wrong"})
+#: A start would fail.
+HOPELESS = frozenset({"tun_foreign", "unit_masked"})
 _POLL = 0.25
+#: Seconds after which a restarted daemon that waits will not be up soon, and for the reply of one that is not up.
+_HOPE = 4.0
+_BRIEF = 0.3
 _REATTACH = 2.0
 """Seconds in which a running daemon finds a TUN that was made again; before that, a restart would be hasty."""
+
+
+class Judge(Protocol):
+    """Decides on the restart of an instance; when ``repairing``, repairs are planned that are not done yet."""
+
+    def __call__(self, tunnel: Tunnel, *, repairing: bool) -> bool:
+        """Tell whether a restart can help."""
 
 
 @dataclass(slots=True)
@@ -50,6 +61,9 @@ class Tunnel:
     daemon: dict[str, Any] | None
     echo: Echo | None
     actions: list[str] = field(default_factory=list)
+    #: What is no fault of this end; how often it was restarted in vain, and the seconds until it may be again.
+    notes: list[Problem] = field(default_factory=list)
+    restarts: tuple[int, float] | None = None
 
     @property
     def healthy(self) -> bool:
@@ -81,7 +95,8 @@ class Doctor:
     """Checks and fixes tunnels.
 
     `timeout` is the wait for the last echo reply and `patience` that for a restarted daemon, in seconds; `ask` returns
-    what the daemon of an instance says of itself, None when it does not answer.
+    what the daemon of an instance says of itself, None when it does not answer. `judge` decides on a restart, of which
+    nothing else has to change within `confirm` seconds.
     """
 
     kernel: Kernel
@@ -89,6 +104,8 @@ class Doctor:
     timeout: float
     patience: float
     ask: Callable[[str], dict[str, Any] | None]
+    judge: Judge = field(default_factory=lambda: restart_helps)
+    confirm: float = 0.0
 
     def check(self) -> list[Tunnel]:
         """Examine all chosen tunnels at the same time; change nothing."""
@@ -102,16 +119,22 @@ class Doctor:
         tunnels = {tunnel.instance.id: tunnel for tunnel in self.check()}
         found = {name: tunnel.reasons for name, tunnel in tunnels.items()}
         actions: dict[str, list[str]] = {name: [] for name in tunnels}
-        broken = [t.instance for t in tunnels.values() if t.codes & _REPAIRABLE]
+        broken = [t.instance for t in tunnels.values() if t.codes & repair.REPAIRABLE]
         failures = self._repair(broken, actions, dry=dry)
-        bare = [tunnel.instance for tunnel in tunnels.values() if "nft_missing" in tunnel.codes]
+        bare = [tunnel.instance for tunnel in tunnels.values() if tunnel.codes & _COMMON]
         if bare:
-            failures |= self._load_table(bare, actions, dry=dry)
+            codes = frozenset[str]().union(*(tunnel.codes for tunnel in tunnels.values()))
+            failures |= self._mend_common(bare, codes, actions, dry=dry)
             broken += [instance for instance in bare if instance not in broken]
         if broken and not dry:
             self._wait(broken, _REATTACH)
             tunnels |= {tunnel.instance.id: tunnel for tunnel in self._examine(broken)}
-        dead = [tunnel for tunnel in tunnels.values() if _restart_helps(tunnel, repairing=dry)]
+        dead = [tunnel for tunnel in tunnels.values() if self.judge(tunnel, repairing=dry)]
+        if dead and self.confirm and not dry:
+            time.sleep(self.confirm)
+            again = self._examine([tunnel.instance for tunnel in dead])
+            tunnels |= {tunnel.instance.id: tunnel for tunnel in again}
+            dead = [tunnel for tunnel in again if self.judge(tunnel, repairing=False)]
         if dead:
             for tunnel in dead:
                 actions[tunnel.instance.id].append(f"restart {units.unit(tunnel.instance.id)}")
@@ -134,21 +157,30 @@ class Doctor:
             actions[report.instance.id] += report.actions
         return {r.instance.id: [p for p in r.problems if p.code == "fix_failed"] for r in outcome.reports}
 
-    def _load_table(
-        self, bare: list[Instance], actions: dict[str, list[str]], *, dry: bool
+    def _mend_common(
+        self, bare: list[Instance], codes: frozenset[str], actions: dict[str, list[str]], *, dry: bool
     ) -> dict[str, list[Problem]]:
+        """Mend what all tunnels of a host have in common."""
+        mends: dict[str, Callable[[], None]] = {}
+        if codes & {"nft_missing", "nft_differs"}:
+            mends[f"load {firewall.FILE}"] = firewall.load
+        if "setting_wrong" in codes:
+            mends["apply the kernel settings"] = settings.apply
         for instance in bare:
-            actions[instance.id].append(f"load {firewall.FILE}")
+            actions[instance.id] += mends
         if not dry:
             try:
-                firewall.load()
+                with lock.exclusive():
+                    for mend in mends.values():
+                        mend()
             except HostError as error:
                 return {instance.id: [Problem("fix_failed", str(error))] for instance in bare}
         return {}
 
     def _restart(self, dead: list[Instance]) -> dict[str, list[Problem]]:
         try:
-            units.restart([instance.id for instance in dead])
+            with lock.exclusive():
+                units.restart([instance.id for instance in dead])
         except HostError as error:
             return {instance.id: [Problem("restart_failed", str(error))] for instance in dead}
         self._wait(dead, self.patience)
@@ -157,6 +189,7 @@ class Doctor:
     def _wait(self, instances: Sequence[Instance], seconds: float) -> None:
         """Wait until all these tunnels are alive, or no longer than `seconds`."""
         deadline = time.monotonic() + seconds
+        hopeful = time.monotonic() + _HOPE
         waiting = {instance.id: probe for instance in instances if (probe := _probe(instance))}
         serving = [instance for instance in instances if instance.many]
         while (waiting or serving) and time.monotonic() < deadline:
@@ -164,11 +197,25 @@ class Doctor:
             if waiting:
                 answers = echo(waiting, _POLL)
                 waiting = {name: probe for name, probe in waiting.items() if not answers[name].crossed}
+                if time.monotonic() > hopeful:
+                    # It has tried by now, and waits for its WAN or its server.
+                    waiting = {name: probe for name, probe in waiting.items() if self._says(name) != _WAITING}
             serving = [instance for instance in serving if not self._serves(instance)]
 
     def _serves(self, instance: Instance) -> bool:
         link = self.kernel.link(instance.tun)
-        return link is not None and link.carrier and (self.ask(instance.id) or {}).get("state") in _LISTENING
+        return link is not None and link.carrier and self._says(instance.id) in _LISTENING
+
+    def _says(self, name: str) -> str | None:
+        return (self.ask(name) or {}).get("state")
+
+    def _echo(self, probes: dict[str, Probe], answers: dict[str, dict[str, Any] | None]) -> dict[str, Echo]:
+        """Probe all at the same time; where the daemon says that nothing can cross, a moment is long enough."""
+        brief = {name: probe for name, probe in probes.items() if (answers[name] or {}).get("state") in _NOT_UP}
+        full = {name: probe for name, probe in probes.items() if name not in brief}
+        with ThreadPoolExecutor(max_workers=1) as pool:
+            short = pool.submit(echo, brief, min(self.timeout, _BRIEF))
+            return echo(full, self.timeout) | short.result()
 
     def _examine(self, instances: Sequence[Instance]) -> list[Tunnel]:
         state = self.kernel.read()
@@ -177,23 +224,24 @@ class Doctor:
         probes = {i.id: probe for i in instances if i.tun in state.links and (probe := _probe(i))}
         with ThreadPoolExecutor(max_workers=max(1, len(names))) as pool:
             daemons = pool.map(self.ask, names)
-            echoes = echo(probes, self.timeout)
             unit_states = units.states(names)
             answers = dict(zip(names, daemons, strict=True))
-        bare = []
-        if firewall.missing():
-            bare.append(Problem("nft_missing", f"the nft table of {firewall.FILE} is not loaded"))
+        echoes = self._echo(probes, answers)
+        table = firewall.problem()
+        common = [*([table] if table else []), *settings.problems(), *units.differing()]
         tunnels = []
         for instance, report in zip(instances, outcome.reports, strict=True):
             tunnel = Tunnel(
                 instance,
-                reasons=[*wans.reasons(instance, answers[instance.id], state), *report.problems, *bare],
+                reasons=[*wans.reasons(instance, answers[instance.id], state), *report.problems, *common],
                 found=[],
-                unit=unit_states[instance.id] if unit_states is not None else None,
+                unit=unit_states[instance.id].active if unit_states is not None else None,
                 daemon=answers[instance.id],
                 echo=echoes.get(instance.id),
             )
             tunnel.reasons += _unit_reasons(tunnel)
+            if unit_states is not None:
+                tunnel.reasons += unit_states[instance.id].problems
             tunnel.reasons += _service_reasons(tunnel, state) if instance.many else _life_reasons(tunnel)
             tunnels.append(tunnel)
         return tunnels
@@ -203,17 +251,17 @@ def _probe(instance: Instance) -> Probe | None:
     return Probe(instance.tun, str(instance.address.ip), instance.peer) if instance.peer else None
 
 
-def _restart_helps(tunnel: Tunnel, *, repairing: bool) -> bool:
+def restart_helps(tunnel: Tunnel, *, repairing: bool) -> bool:
     """Decide on a restart: only of a unit that exists, and only where packets could cross.
 
     A server cannot know whether its client is alive, so lost packets alone are no reason to restart it.
     """
-    if tunnel.unit in {None, units.NOT_FOUND} or tunnel.codes & wans.CODES or "tun_foreign" in tunnel.codes:
+    if tunnel.unit in {None, units.NOT_FOUND} or tunnel.codes & wans.CODES or tunnel.codes & HOPELESS:
         return False
     if tunnel.codes & {"unit_inactive", "daemon_silent", "config_stale"}:
         return True
     # A plan cannot know whether the repairs before it will already have brought the packets back.
-    if repairing and tunnel.codes & _REPAIRABLE:
+    if repairing and tunnel.codes & repair.REPAIRABLE:
         return False
     return "tun_detached" in tunnel.codes or (tunnel.instance.client and "no_reply" in tunnel.codes)
 
@@ -250,7 +298,9 @@ def _life_reasons(tunnel: Tunnel) -> Iterator[Problem]:
         if state != _UP:
             yield Problem("not_up", f"{said}, and {instance.address} has no single peer to ask")
         return
-    if tunnel.echo is None or not tunnel.echo.crossed:
+    if not instance.client and state == "listening":
+        yield Problem("peer_away", f"no client is connected: {said}")
+    elif tunnel.echo is None or not tunnel.echo.crossed:
         detail = [f"no echo from {instance.peer} through {instance.tun}"]
         if tunnel.echo and tunnel.echo.error:
             detail.append(tunnel.echo.error)

@@ -31,6 +31,8 @@ class Lan:
     table: int | None
     priority: int | None
     mark: int | None = None
+    # Nothing is led into the tunnel, though it is ready.
+    standby: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class Instance:
     tun_peer: str | None = None
     many: bool = False
     paths: tuple[PathWan, ...] = ()
+    # Addresses of the TUN that a server has beside its own for a while.
+    also: tuple[IPInterface, ...] = ()
 
     @property
     def where(self) -> str | None:
@@ -176,6 +180,7 @@ def _instance(loaded: InstanceConfig) -> Instance:
         tun_peer=str(loaded.tun_peer) if loaded.tun_peer is not None else None,
         many=loaded.multi_conn_enabled,
         paths=_paths(loaded),
+        also=loaded.also.tun_cidrs if loaded.also is not None else (),
     )
 
 
@@ -185,7 +190,14 @@ def _paths(loaded: InstanceConfig) -> tuple[PathWan, ...]:
 
 
 def _lan(lan: LanRouting) -> Lan:
-    return Lan(cidrs=lan.cidrs, interface=lan.interface, table=lan.table, priority=lan.priority, mark=lan.mark)
+    return Lan(
+        cidrs=lan.cidrs,
+        interface=lan.interface,
+        table=lan.table,
+        priority=lan.priority,
+        mark=lan.mark,
+        standby=lan.standby,
+    )
 
 
 def _natural(path: Path) -> tuple[int, str]:

@@ -6,11 +6,14 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import struct
 from ipaddress import ip_interface, ip_network
 from typing import TYPE_CHECKING, Any, Self
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.rtnl.fibmsg import fibmsg
+from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from mpquic.host import sysctl
 from mpquic.host.errors import HostError
@@ -102,6 +105,13 @@ class Kernel:
                 rules += map(_rule, self._ipr.get_rules(family=family))
                 routes += (_route(message, names) for message in self._ipr.get_routes(family=family))
         return HostState(links=links, addresses=addresses, rules=tuple(rules), routes=tuple(routes), ipv6=ipv6)
+
+    def read_rules(self) -> HostState:
+        """Return the rules alone."""
+        families = [socket.AF_INET, socket.AF_INET6] if sysctl.has_ipv6() else [socket.AF_INET]
+        with _refusals():
+            rules = [_rule(message) for family in families for message in self._ipr.get_rules(family=family)]
+        return HostState(links={}, addresses={}, rules=tuple(rules), routes=(), ipv6=len(families) > 1)
 
     def link(self, name: str) -> Link | None:
         """Return one link, or None when there is none of that name."""
@@ -198,6 +208,23 @@ def _refusals() -> Iterator[None]:
         yield
     except NetlinkError as error:
         raise HostError(f"the kernel refused: {os.strerror(error.code)}") from error
+
+
+def rule_of(payload: bytes) -> Rule:
+    """Return the rule in a message of the kernel, which begins with ``struct fib_rule_hdr``."""
+    return _rule(_decoded(fibmsg, payload))
+
+
+def route_of(payload: bytes, names: dict[int, str]) -> Route:
+    """Return the route in a message of the kernel, which begins with ``struct rtmsg``; `names` are of interfaces."""
+    return _route(_decoded(rtmsg, payload), names)
+
+
+def _decoded(kind: Any, payload: bytes) -> Any:
+    """Decode a message whose header, which nobody reads, is left out."""
+    message = kind(struct.pack("=IHHII", 16 + len(payload), 0, 0, 0, 0) + payload)
+    message.decode()
+    return message
 
 
 def _link(message: Any) -> Link:

@@ -25,6 +25,12 @@ if TYPE_CHECKING:
     from mpquic.host.routing import Owned, Wanted
     from mpquic.host.state import HostState, Link, Route, Rule
 
+REPAIRABLE = frozenset(
+    {"tun_missing", "tun_down", "tun_address", "tun_settings", "rule_missing", "rule_wrong", "route_missing"}
+    | {"route_wrong", "standing_route_missing", "stale_rule", "stale_route"}
+)
+"""Codes of the problems that `fix` can do something about."""
+
 
 @dataclass(slots=True)
 class Report:
@@ -176,6 +182,7 @@ def _tun_spec(instance: Instance, state: HostState) -> tun.TunSpec:
         address=instance.address,
         mtu=None if kept else instance.mtu,
         address6=instance.address6,
+        also=instance.also,
     )
 
 

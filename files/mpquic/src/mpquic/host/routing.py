@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from mpquic.config import MARK_MASK
-from mpquic.host.state import DEFAULT_METRIC_6, LOOKUP, MAIN_TABLE, HostState, Route, Rule, anywhere
+from mpquic.host.state import ANYWHERE_6, DEFAULT_METRIC_6, LOOKUP, MAIN_TABLE, HostState, Route, Rule, anywhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 TUNNEL_METRIC = 10
 STANDING_METRIC = 4278198272
 """Worse than any metric an operator uses: what the kernel itself gives IPv6 unreachable routes."""
+
+LIFELINES = (Rule(32765, MAIN_TABLE), Rule(32765, MAIN_TABLE, ANYWHERE_6))
+"""Rules of ours that belong to no instance (`mpquic.host.lifeline`)."""
 
 _Object = TypeVar("_Object", Rule, Route)
 _CATCHING_ACTIONS = {"blackhole", "unreachable", "prohibit"}
@@ -55,6 +58,8 @@ def wanted(instance: Instance) -> Wanted:
     if lan is None:
         return Wanted((), (), ())
     if not instance.client:
+        if lan.standby:
+            return Wanted((), (), ())
         routes = tuple(_behind(prefix, instance.tun) for prefix in lan.cidrs)
         return Wanted((), tuple(_standing(MAIN_TABLE, prefix) for prefix in lan.cidrs), routes)
     assert lan.table is not None
@@ -62,7 +67,7 @@ def wanted(instance: Instance) -> Wanted:
     rules = tuple(_rules(instance, lan))
     versions = sorted({rule.version for rule in rules})
     return Wanted(
-        rules,
+        () if lan.standby else rules,
         tuple(_standing(table, anywhere(version)) for version in versions),
         tuple(Route(table, anywhere(version), device=instance.tun, metric=TUNNEL_METRIC) for version in versions),
     )
@@ -113,8 +118,9 @@ def _standing(table: int, destination: IPNetwork) -> Route:
 def owned(instance: Instance | None, known: Sequence[Instance], state: HostState) -> Owned:
     """Return the found objects of ours that belong to one instance, or with None to no known instance."""
     name = instance.id if instance else None
+    rules = (rule for rule in state.rules if rule.ours and rule not in LIFELINES)
     return Owned(
-        rules=tuple(rule for rule in state.rules if rule.ours and _owner_of_rule(rule, known) == name),
+        rules=tuple(rule for rule in rules if _owner_of_rule(rule, known) == name),
         routes=tuple(route for route in state.routes if route.ours and _owner_of_route(route, known) == name),
     )
 

@@ -53,6 +53,12 @@ class TunSpec:
     mtu: int | None = None
     owner: int | None = None
     address6: IPv6Interface | None = None
+    also: tuple[IPInterface, ...] = ()
+
+    @property
+    def ipv6(self) -> bool:
+        """Whether it has an IPv6 address."""
+        return self.address6 is not None or any(address.version == 6 for address in self.also)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +271,7 @@ def _wanted_view(wanted: TunSpec, addresses: list[IPInterface], mtu: int, owner:
         "queue_length": QUEUE_LENGTH,
         "alias": ALIAS,
         "up": True,
-        "settings": _settings(mtu, ipv6=wanted.address6 is not None),
+        "settings": _settings(mtu, ipv6=wanted.ipv6),
     }
 
 
@@ -277,15 +283,15 @@ def _settings(mtu: int, *, ipv6: bool) -> dict[str, int]:
 
 def _possible_addresses(wanted: TunSpec, mtu: int, state: HostState) -> list[IPInterface]:
     """Return the wanted addresses that the kernel takes."""
-    if wanted.address6 is None or mtu < IPV6_MIN_MTU or not state.ipv6:
-        return [wanted.address]
-    return [wanted.address, wanted.address6]
+    every = [wanted.address, *([wanted.address6] if wanted.address6 is not None else []), *wanted.also]
+    ipv6 = mtu >= IPV6_MIN_MTU and state.ipv6
+    return [address for address in every if address.version == 4 or ipv6]
 
 
 def _creation(wanted: TunSpec, state: HostState) -> Change:
     name = wanted.name
     mtu = wanted.mtu or DEFAULT_MTU
-    ipv6 = wanted.address6 is not None
+    ipv6 = wanted.ipv6
     addresses = _possible_addresses(wanted, mtu, state)
     owner = default_owner() if wanted.owner is None else wanted.owner
     steps = [
@@ -298,7 +304,7 @@ def _creation(wanted: TunSpec, state: HostState) -> Change:
         _link_step(f"set MTU of {name} to {mtu}", name, {"mtu": mtu}, {}),
         _link_step(f"set queue of {name} to {QUEUE_LENGTH}", name, {"txqlen": QUEUE_LENGTH}, {}),
         *(_setting_step(key, name, value, None) for key, value in _settings(mtu, ipv6=ipv6).items()),
-        _address_step(name, wanted.address),
+        *(_address_step(name, address) for address in addresses if address.version == 4),
         _link_step(f"set {name} up", name, {"state": "up"}, {}),
         *(_address_step(name, address) for address in addresses if address.version == 6),
     ]
@@ -308,7 +314,7 @@ def _creation(wanted: TunSpec, state: HostState) -> Change:
 def _convergence(wanted: TunSpec, link: Link, state: HostState) -> Change:
     name = wanted.name
     found_addresses = state.addresses_of(name)
-    ipv6 = wanted.address6 is not None
+    ipv6 = wanted.ipv6
     # A TUN has a carrier as long as a program is attached to it.
     mtu = min(wanted.mtu or link.mtu, link.mtu) if link.carrier else wanted.mtu or link.mtu
     tun = link.tun
@@ -336,8 +342,7 @@ def _convergence(wanted: TunSpec, link: Link, state: HostState) -> Change:
         found = before["settings"].get(key)
         if found != value:
             steps.append(_setting_step(key, name, value, found))
-    if wanted.address not in found_addresses:
-        steps.append(_address_step(name, wanted.address))
+    steps.extend(_address_step(name, new) for new in addresses if new.version == 4 and new not in found_addresses)
     if not link.up:
         steps.append(_link_step(f"set {name} up", name, {"state": "up"}, {"state": "down"}))
     # The kernel gives a device that is down no route for an IPv6 prefix.

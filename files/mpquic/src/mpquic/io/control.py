@@ -14,7 +14,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
     from pathlib import Path
 
 #: Bytes of one request, seconds for one exchange, exchanges at a time.
@@ -30,35 +30,54 @@ _UCRED = struct.Struct("3i")
 class ControlServer:
     """Answers requests of root and of the daemon's own user."""
 
-    def __init__(self, path: Path, commands: dict[str, Callable[[], dict[str, Any]]]) -> None:
-        """Offer ``commands`` at ``path``."""
+    def __init__(
+        self, path: Path, commands: dict[str, Callable[[], dict[str, Any]]], *, for_root: Container[str] = ()
+    ) -> None:
+        """Offer ``commands`` at ``path``, those in ``for_root`` to root only."""
         self._path = path
         self._commands = commands
+        self._for_root = for_root
+        #: What is at the path is this one's as long as it has this number.
+        self._inode = 0
         self._clients = 0
         self._server: asyncio.Server | None = None
 
-    async def start(self) -> None:
-        """Listen, replacing a socket that an ended process left behind. Raises OSError, also when one is alive."""
-        if _alive(self._path):
+    async def start(self, *, replace: bool = False) -> None:
+        """Listen, replacing a socket that an ended process left behind. Raises OSError, also when one is alive.
+
+        With ``replace`` a living one is replaced as well, and at no moment nobody is there.
+        """
+        if not replace and _alive(self._path):
             raise OSError(errno.EADDRINUSE, "in use by another process")
+        beside = self._path.with_suffix(".new")
         with contextlib.suppress(FileNotFoundError):
-            self._path.unlink()
-        self._server = await asyncio.start_unix_server(self._serve, str(self._path), limit=MAX_REQUEST)
-        self._path.chmod(0o600)
+            beside.unlink()
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.bind(str(beside))
+            beside.chmod(0o600)
+            self._server = await asyncio.start_unix_server(self._serve, sock=sock, limit=MAX_REQUEST)
+            self._inode = beside.stat().st_ino
+            beside.rename(self._path)
+        except OSError:
+            sock.close()
+            raise
 
     def stop(self) -> None:
-        """Stop listening and remove the socket."""
+        """Stop listening and remove the socket, unless it is another process's by now."""
         if self._server is not None:
             self._server.close()
             with contextlib.suppress(OSError):
-                self._path.unlink()
+                if self._path.stat().st_ino == self._inode:
+                    self._path.unlink()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._clients += 1
         try:
-            if self._clients <= MAX_CLIENTS and _allowed(writer.get_extra_info("socket")):
+            asking = _uid(writer.get_extra_info("socket"))
+            if self._clients <= MAX_CLIENTS and asking in {0, os.geteuid()}:
                 async with asyncio.timeout(TIMEOUT):
-                    answer = self._answer(await reader.readline())
+                    answer = self._answer(await reader.readline(), root=asking == 0)
                     writer.write(json.dumps(answer).encode() + b"\n")
                     await writer.drain()
         except (OSError, TimeoutError, ValueError):
@@ -68,14 +87,16 @@ class ControlServer:
             self._clients -= 1
             writer.close()
 
-    def _answer(self, line: bytes) -> dict[str, Any]:
+    def _answer(self, line: bytes, *, root: bool) -> dict[str, Any]:
         try:
             request = json.loads(line)
         except (ValueError, RecursionError):
             return {"error": "request is not JSON"}
         name = request.get("command") if isinstance(request, dict) else None
         command = self._commands.get(name) if isinstance(name, str) else None
-        return command() if command is not None else {"error": f"expected a command: {', '.join(self._commands)}"}
+        if command is None:
+            return {"error": f"expected a command: {', '.join(self._commands)}"}
+        return command() if root or name not in self._for_root else {"error": f"{name}: only root may ask for this"}
 
 
 def _alive(path: Path) -> bool:
@@ -90,9 +111,10 @@ def _alive(path: Path) -> bool:
     return True
 
 
-def _allowed(sock: socket.socket) -> bool:
-    _pid, uid, _gid = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-    return uid in {0, os.geteuid()}
+def _uid(sock: socket.socket) -> int:
+    """Return who asks."""
+    uid: int = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))[1]
+    return uid
 
 
 def ask(path: Path, command: str) -> dict[str, Any]:

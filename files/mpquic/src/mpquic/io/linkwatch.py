@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-from mpquic.config import HostConditionError
+from mpquic.config import HostConditionError, interface_exists, interface_ipv4
 from mpquic.io.resolve import local_address
 
 if TYPE_CHECKING:
@@ -64,22 +64,26 @@ class Place:
         return self.address == other.address and self.index == other.index and not (self.owner and not other.owner)
 
 
-def find(bind: Bind) -> Place:
-    """Return where a socket for ``bind`` belongs now.
+def find(bind: Bind, opened: Place | None = None) -> Place:
+    """Return where a socket for ``bind`` belongs now, or the one belongs that was ``opened`` before.
+
+    That one stays with its interface when that was renamed, until there is another one of the name.
 
     Raises HostConditionError when its interface is missing, or lacks an address or a carrier. An address that is given
     need not belong to an interface, nor to the one that its packets leave by: whether it can be used, bind(2) tells.
     """
-    address = local_address(bind)
     if bind.interface is None:
+        address = local_address(bind)
         owner = _owner(address)
         return Place(address, owner=owner, running=owner == 0 or _running(socket.if_indextoname(owner)))
+    name = bind.interface if opened is None else _present_name(bind.interface, opened.index)
+    address = interface_ipv4(name)
     try:
-        index = socket.if_nametoindex(bind.interface)
+        index = socket.if_nametoindex(name)
     except OSError as error:
-        raise HostConditionError(f"interface {bind.interface} does not exist") from error
-    if not _running(bind.interface):
-        raise HostConditionError(f"interface {bind.interface} has no carrier")
+        raise HostConditionError(f"interface {name} does not exist") from error
+    if not _running(name):
+        raise HostConditionError(f"interface {name} has no carrier")
     return Place(address, index)
 
 
@@ -142,6 +146,16 @@ def _open(groups: int) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def _present_name(name: str, index: int) -> str:
+    """Return what the interface of this name is called now, where there is none of the name: that with the index."""
+    if interface_exists(name):
+        return name
+    try:
+        return socket.if_indextoname(index)
+    except OSError:
+        return name
 
 
 def _running(name: str) -> bool:

@@ -148,6 +148,19 @@ def open_tun(name: str, drops: Counter[str]) -> TunDevice:
     return TunDevice(name, fd, drops, BareCodec())
 
 
+def adopt_tun(name: str, fd: int, drops: Counter[str]) -> TunDevice:
+    """Take over the TUN device ``name`` that another process has opened as ``fd``. Raises TunError."""
+    try:
+        asked, flags = _IFREQ.unpack(fcntl.ioctl(fd, _TUNGETIFF, bytes(_IFREQ.size)))
+    except OSError as error:
+        raise TunError(f"descriptor {fd} is not that of a TUN device: {error.strerror}") from error
+    found = asked.partition(b"\0")[0].decode(errors="replace")
+    if found != name:
+        raise TunError(f"descriptor {fd}: found the TUN device {found}, expected {name}")
+    granted = _offload(fd) if flags & _IFF_VNET_HDR else None
+    return TunDevice(name, fd, drops, BareCodec() if granted is None else VnetCodec(udp=bool(granted & _TUN_F_USO)))
+
+
 def _attach(name: str, help_text: str, flags: int) -> int:
     try:
         fd = os.open(_DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -238,6 +238,16 @@ def open_udp(address: str, port: int, *, device: str | None, remote: Address | N
     return UdpSocket(sock, drops, connected=remote is not None)
 
 
+def adopt_udp(fd: int, drops: Counter[str]) -> UdpSocket:
+    """Take over a socket that another process has bound as ``fd``, and that is connected to nobody. Raises OSError."""
+    sock = socket.socket(fileno=fd)
+    sock.settimeout(0)
+    if sock.type != socket.SOCK_DGRAM or sock.family not in {socket.AF_INET, socket.AF_INET6}:
+        sock.close()
+        raise OSError(errno.EPROTOTYPE, "expected a UDP socket")
+    return UdpSocket(sock, drops, connected=False)
+
+
 def _grow(sock: socket.socket, force: int, plain: int) -> None:
     try:
         sock.setsockopt(socket.SOL_SOCKET, force, BUFFER)

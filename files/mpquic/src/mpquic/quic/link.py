@@ -219,6 +219,13 @@ class Link:
         self._connection.send_ping(0)
         self._due = True
 
+    def move(self) -> None:
+        """Go on from another address of this host, under another connection id (RFC 9000 section 9.5)."""
+        self._connection.change_connection_id()
+        # What the old path took says nothing about the new one (RFC 9000 section 9.4).
+        self.clock.anew()
+        self.ping()
+
     def close(self, reason: str) -> None:
         """Say goodbye with the next seal()."""
         self._closed = True

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fuzzing.control_stream import ControlStream, Joined, Joins
+from fuzzing.handing import HandoverMessages
 from fuzzing.inner import Headers, Payloads, Reads
 from fuzzing.outer import QuicHeaders
 from fuzzing.several import PathStatus, Policies, Sequenced
@@ -34,5 +35,6 @@ DECODERS: dict[str, type[Decoder]] = {
         QuicHeaders,
         ControlSocket,
         Keeper,
+        HandoverMessages,
     )
 }

@@ -177,7 +177,7 @@ class ControlSocket(_Json):
 
     def feed(self, items: Input) -> bool:
         """Answer, as one line of JSON."""
-        answer = self._server._answer(items[0])
+        answer = self._server._answer(items[0], root=False)
         assert b"\n" not in json.dumps(answer).encode()
         assert answer in ({"id": "4", "drops": {}}, {"error": "request is not JSON"}) or (
             answer == {"error": "expected a command: status"}

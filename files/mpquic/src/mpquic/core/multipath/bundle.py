@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mpquic.core import wire
 from mpquic.core.gate import OPEN, Gate
 from mpquic.core.multipath.health import State
 from mpquic.core.multipath.monitor import Monitor
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 #: path and a class, and a peer can make ranks change as often as it likes.
 MANY = 128
 FOLLOW_AFTER = 0.05
+_SEQUENCED = bytes([wire.CONTEXT_SEQUENCED])
 
 
 class Bundle:
@@ -55,7 +57,9 @@ class Bundle:
         self._tally = Tally()
         self._sender = Sender(self._spreader, counters, self._tally)
         self._patience = Patience(self.paths)
-        self._receiver = Receiver(counters.drops, self._tally, self._patience, self._hear)
+        self._receiver = self._new_receiver()
+        #: Knows what came before the other end began anew.
+        self._former = self._receiver
         #: The ranks that flows follow, and when they may follow others.
         self._generation = self.monitor.generation
         self._follow_at = 0.0
@@ -102,11 +106,12 @@ class Bundle:
         self._deliver(None, now)
 
     def restart(self, now: float) -> None:
-        """Forget what came: the other end began anew, and numbers its packets from 0 on."""
+        """Begin anew with what comes: the other end did so, and numbers its packets from 0 on. See accept_late()."""
         self.monitor.restart(now)
-        self._receiver.restart()
-        self._follow(now)
+        self._receiver.reorder.release()
         self._deliver(None, now)
+        self._former, self._receiver = self._receiver, self._new_receiver()
+        self._follow(now)
 
     # --- packets ----------------------------------------------------------------------------------------------------
 
@@ -119,6 +124,18 @@ class Bundle:
         """Return what to write to the TUN out of the DATAGRAM payloads that came by ``path``."""
         self._receiver.receive(path, payloads, now)
         self._deliver(path, now)
+        frames, self._frames = self._frames, []
+        return frames
+
+    def accept_late(self, path: Path, payloads: Sequence[bytes], now: float) -> list[Frame]:
+        """Return what to write to the TUN out of what the other end sent before the last restart().
+
+        Nothing waits any more for what is missing. What was said of the paths then is out of date.
+        """
+        former = self._former
+        former.receive(path, [payload for payload in payloads if payload[:1] == _SEQUENCED], now)
+        former.reorder.release()
+        self._hand_on(former, path, now)
         frames, self._frames = self._frames, []
         return frames
 
@@ -181,10 +198,16 @@ class Bundle:
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
+    def _new_receiver(self) -> Receiver:
+        return Receiver(self.counters.drops, self._tally, self._patience, self._hear)
+
     def _deliver(self, path: Path | None, now: float) -> None:
         """Make writes to the TUN of what may be handed on; ``path`` brought most of it."""
+        self._hand_on(self._receiver, path, now)
+
+    def _hand_on(self, receiver: Receiver, path: Path | None, now: float) -> None:
         counters = self.counters
-        for class_index, payloads in self._receiver.reorder.take().items():
+        for class_index, payloads in receiver.reorder.take().items():
             frames, packets, octets = self._codec.egress(payloads, counters.drops, self.gate)
             counters.rx_packets += packets
             counters.rx_bytes += octets

@@ -200,13 +200,30 @@ class MultipathClient(StateMachine):
         self._arrange(policy, rates, now)
         self._tell_soon(now)
 
-    def close(self, now: float) -> None:
-        """End every connection politely: flush() of every leg afterwards returns the goodbyes."""
+    def hold(self, now: float) -> None:
+        """Make no new connection until go_on(); see Uplink.hold()."""
+        for leg in self.legs:
+            leg.hold(now)
+            self.touch(leg)
+
+    def go_on(self) -> None:
+        """Make connections again."""
+        for leg in self.legs:
+            leg.go_on()
+            self.touch(leg)
+
+    @property
+    def over(self) -> bool:
+        """Tell whether no connection is left."""
+        return all(leg.over for leg in (*self.legs, *self.leaving))
+
+    def close(self, now: float, *, linger: bool = False) -> None:
+        """End every connection politely: flush() of every leg afterwards returns the goodbyes; see Uplink.close()."""
         self._renewals.plan(())
         # Before the legs are: that none is up then is no news.
         self._enter("stopped", "told to stop", now)
         for leg in (*self.legs, *self.leaving):
-            leg.close(now)
+            leg.close(now, linger=linger)
 
     def changes(self) -> list[Change]:
         """Return what happened since the last call, for the log."""

@@ -36,12 +36,6 @@ class Dedup:
         self.duplicate = 0
         self.stale = 0
 
-    def clear(self) -> None:
-        """Forget what was received: the other end numbers anew."""
-        self.following = [0] * BUCKETS
-        self._missing = [0] * BUCKETS
-        self._started = bytearray(BUCKETS)
-
     def note(self, bucket: int, first: int, count: int) -> list[range] | None:
         """Note ``count`` numbers (1 or more) from ``first`` on (modulo 2^32).
 

@@ -12,11 +12,11 @@ from mpquic.core.multipath.bundle import Bundle
 from mpquic.core.queue import CAPACITY_OCTETS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from mpquic.core.multipath.policy import PathSpec, Policy
     from mpquic.core.path import Path
-    from mpquic.core.types import Counters
+    from mpquic.core.types import Counters, Frame
 
     #: Makes a path, or makes the one that there is what it is to be now; how many bytes of each class may wait on it.
     MakePath = Callable[[PathSpec, Path | None, int], Path]
@@ -70,6 +70,11 @@ class Gathering:
         self.paths = paths
         self.bundle = self.bundle or Bundle(policy, counters, now, server=True)
         self.bundle.configure(policy, paths, now)
+
+    def late(self, number: int, payloads: Sequence[bytes], now: float) -> list[Frame]:
+        """Return what to write to the TUN out of what came by a path, now that another one is the tunnel."""
+        path = self.paths.get(number)
+        return self.bundle.accept_late(path, payloads, now) if self.bundle is not None and path is not None else []
 
     def retire(self, counters: Counters) -> None:
         """Keep what was dropped on paths that are no more."""

@@ -78,6 +78,16 @@ class Leg(Uplink):
         self._membership.touch(self)
         return super().receive(arrivals, now)
 
+    def socket_ready(self, remote: Address, now: float) -> None:
+        """See Uplink."""
+        self._membership.touch(self)
+        super().socket_ready(remote, now)
+
+    def socket_lost(self, reason: str, now: float, *, moving: bool) -> None:
+        """See Uplink."""
+        self._membership.touch(self)
+        super().socket_lost(reason, now, moving=moving)
+
     def too_big(self, now: float) -> None:
         """See Uplink."""
         self._membership.touch(self)
@@ -121,7 +131,10 @@ class Leg(Uplink):
         """Give up what does not belong to ``epoch``: the server has forgotten it, whether that shows yet or not."""
         if self.epoch == epoch:
             for dial in list(self._dials.former):
-                self._say_goodbye(dial, "renewed", now)
+                if not dial.outdated:
+                    self._say_goodbye(dial, "renewed", now)
+        elif self._dials.current is not None and self._dials.current.outdated:
+            self._let_go(self._dials.current, "the server is being replaced", now)
         elif self._dials.current is not None:
             # At once only if it lived: a server that forgets again and again is asked less and less often.
             self._fail("the server began anew", now)
@@ -158,12 +171,13 @@ class Leg(Uplink):
         self._granted = answer.epoch
         return ""
 
-    def _accept(self, payloads: Sequence[bytes], now: float) -> list[Frame]:
-        return self._membership.bundle.accept(self.path, payloads, now)
+    def _accept(self, dial: Dial, payloads: Sequence[bytes], now: float) -> list[Frame]:
+        bundle = self._membership.bundle
+        accept = bundle.accept_late if self._membership.stale(dial.epoch) else bundle.accept
+        return accept(self.path, payloads, now)
 
     def _took_over(self, dial: Dial, now: float) -> None:
-        del dial
-        self.epoch = self._granted
+        self.epoch = dial.epoch = self._granted
         self._told = self._asked
         self._membership.joined(self, self._granted, now)
         self._membership.bundle.connected(self.path, now)

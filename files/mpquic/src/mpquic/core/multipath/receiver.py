@@ -55,12 +55,6 @@ class Receiver:
         #: comes as expected is known to ``_dedup`` only once something else comes.
         self._expected = [_NONE] * BUCKETS
 
-    def restart(self) -> None:
-        """Let go what is held, and forget what came: the other end numbers anew."""
-        self.reorder.release()
-        self._dedup.clear()
-        self._expected = [_NONE] * BUCKETS
-
     def receive(self, path: Path, payloads: Sequence[bytes], now: float) -> None:
         """Take what came by ``path``. What may be handed on is in ``reorder.ready`` then.
 

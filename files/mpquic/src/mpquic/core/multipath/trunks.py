@@ -54,8 +54,11 @@ class Trunks:
     def accept(self, guest: Guest, session: Session, payloads: Sequence[bytes], now: float) -> list[Frame]:
         """Return what to write to the TUN out of what came by a connection.
 
-        Nothing is accepted before a connection of its client is confirmed, nor once another client is the tunnel.
+        Nothing is accepted before a connection of its client is confirmed. Of a client that another one took the place
+        of, only what its connections bring that were confirmed before and linger.
         """
+        if guest.superseded and guest.gathering is not None and guest.gathering.over:
+            return guest.gathering.late(guest.number, payloads, now)
         bundle = session.bundle
         path = guest.removed or session.paths.get(guest.number) if guest.gathering is session.gathering else None
         if bundle is None or path is None:

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What stays as it is when an instance is handed over: what its unit made before it started, and its sockets."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from mpquic.config import InstanceConfig
+
+#: Made by the unit: the TUN device, and the rules and routes into it.
+_ALWAYS = ("instance_id", "role", "tun_name", "tun_cidr", "tun_cidr6", "tun_mtu", "lan_routing", "multipath_enabled")
+#: Where a server's socket is bound.
+_SERVER = ("bind_ip", "remote_port")
+#: Of a unit's environment, what is another one with each release.
+RELEASE = "MPQUIC_RELEASE"
+
+
+def fixed(config: InstanceConfig) -> dict[str, str]:
+    """Return what a process of any release must agree upon to take over an instance, as text."""
+    keys = _ALWAYS + (_SERVER if config.role == "server" else ())
+    return {key: str(getattr(config, key)) for key in keys}
+
+
+def differing(theirs: Mapping[str, str], config: InstanceConfig) -> list[str]:
+    """Return the keys in which an instance differs from its file, of those known to both releases."""
+    ours = fixed(config)
+    return [key for key, value in ours.items() if theirs.get(key, value) != value]
+
+
+def environment(path: Path) -> tuple[dict[str, str], list[str]]:
+    """Return an heir's environment, and the names in which the unit's differs from that of this process.
+
+    ``path`` is the instance's file; the unit reads the one beside it that ends in ``.env``. Raises OSError.
+    """
+    found: dict[str, str] = {}
+    beside = path.with_suffix(".env")
+    if beside.exists():
+        lines = [line.strip() for line in beside.read_text(encoding="utf-8").splitlines()]
+        found = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+        found = {name: value.strip("\"'") for name, value in found.items()}
+    other = [name for name, value in found.items() if name != RELEASE and os.environ.get(name, "") != value]
+    # The watchdog is the main process's, whatever its number.
+    inherited = {name: value for name, value in os.environ.items() if name != "WATCHDOG_PID"}
+    return {**inherited, **found}, other

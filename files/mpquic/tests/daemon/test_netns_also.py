@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A server whose port and addresses change: it serves the old ones beside the new ones, and nobody notices."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from wan import ADDRESS, PORT, TUN, until
+
+if TYPE_CHECKING:
+    from wan import Wan
+
+pytestmark = [pytest.mark.netns, pytest.mark.skipif(os.geteuid() != 0, reason="needs root")]
+
+NEW_PORT = 46009
+NEW = {"client": "10.200.19.1", "server": "10.200.19.2"}
+
+
+def _listens(wan: Wan) -> set[int]:
+    lines = subprocess.run(
+        ["ip", "netns", "exec", wan.ns["server"], "ss", "-Hlun"], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    return {int(line.split()[3].rpartition(":")[2]) for line in lines}
+
+
+def _pings(wan: Wan) -> bool:
+    line = ["ip", "netns", "exec", wan.ns["client"], "ping", "-q", "-c1", "-W1", NEW["server"]]
+    return subprocess.run(line, capture_output=True, check=False).returncode == 0
+
+
+def test_both_ends_change_one_after_the_other(wan: Wan) -> None:
+    wan.bring_up()
+    session = wan.status("client")["session"]
+    line = f"ip netns exec {wan.ns['client']} ping -i 0.01 -w 30 -q -c 300 {ADDRESS['server']}"
+    with subprocess.Popen(line.split(), stdout=subprocess.PIPE, text=True) as ping:
+        # The server, beside the old: to its peer nothing has happened.
+        (peer,) = wan.configured("server")["peers"]
+        both = [f"{NEW['client']}/32", f"{ADDRESS['client']}/32"]
+        changed = {"remote_port": NEW_PORT, "tun_cidr": f"{NEW['server']}/30", "peers": [peer | {"allowed": both}]}
+        wan.configure("server", **changed, also={"ports": [PORT], "tun_cidrs": [f"{ADDRESS['server']}/30"]})
+        wan.ip("server", f"addr add {NEW['server']}/30 dev {TUN}")
+        wan.reload("server")
+        assert _listens(wan) == {PORT, NEW_PORT}
+        assert ping.stdout is not None
+        assert " 0% packet loss" in ping.stdout.read()
+    assert wan.status("client")["session"] == wan.status("server")["peers"][0]["session"] == session
+
+    # The client, alone.
+    wan.stop("client")
+    wan.configure("client", remote_port=NEW_PORT, tun_cidr=f"{NEW['client']}/30")
+    wan.ip("client", f"addr add {NEW['client']}/30 dev {TUN}")
+    wan.ip("client", f"addr del {ADDRESS['client']}/30 dev {TUN}")
+    wan.start("client")
+    wan.wait_state("client", "up")
+    assert wan.status("client")["remote"].endswith(f":{NEW_PORT}")
+    assert _pings(wan)
+
+    # The server, without the old: again nobody notices.
+    session = wan.status("client")["session"]
+    wan.configure("server", **changed | {"peers": [peer | {"allowed": both[:1]}]}, also=None)
+    wan.reload("server")
+    assert _listens(wan) == {NEW_PORT}
+    assert _pings(wan)
+    assert wan.status("client")["session"] == wan.status("server")["peers"][0]["session"] == session
+
+
+def test_a_port_that_is_taken_is_waited_for_and_the_other_goes_on(wan: Wan) -> None:
+    wan.bring_up()
+    holder = (
+        f"import socket,sys; s=socket.socket(type=socket.SOCK_DGRAM); s.bind(('',{NEW_PORT})); print(1, flush=True)"
+    )
+    line = ["ip", "netns", "exec", wan.ns["server"], "python3", "-c", f"{holder}; sys.stdin.read()"]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as taken:
+        assert taken.stdout is not None
+        taken.stdout.readline()
+        wan.configure("server", also={"ports": [NEW_PORT]})
+        wan.reload("server")
+        until(lambda: "Address already in use" in wan.status("server")["reason"], 3)
+        assert wan.ping("client")
+        taken.communicate(timeout=5)
+    until(lambda: wan.status("server")["state"] == "up", 5, lambda: wan.log("server")[-800:])
+    assert _listens(wan) == {PORT, NEW_PORT}
