@@ -15,25 +15,31 @@ if TYPE_CHECKING:
 #: longer is in one class more.
 RTT_BOUNDS = tuple(0.001 * (1 << power) for power in range(12))
 _LAST = len(RTT_BOUNDS)
+#: Binary digits of the milliseconds of the longest sample there can be: 24 days.
+_DIGITS = 31
 
 
 class RoundTrips:
     """A histogram of round trip times."""
 
-    __slots__ = ("counts", "total")
+    __slots__ = ("_counts", "total")
 
     def __init__(self) -> None:
         """Start without a sample."""
-        #: Samples of each class, one more than there are bounds.
-        self.counts = [0] * (_LAST + 1)
+        #: By the number of binary digits of the milliseconds.
+        self._counts = [0] * (_DIGITS + 1)
         #: All samples together (seconds).
         self.total = 0.0
 
     def note(self, sample: float) -> None:
         """Count a sample (seconds)."""
-        # The number of binary digits of the milliseconds is the class.
-        self.counts[min(int(sample * 1000).bit_length(), _LAST)] += 1
+        self._counts[int(sample * 1000).bit_length()] += 1
         self.total += sample
+
+    @property
+    def counts(self) -> list[int]:
+        """Samples of each class, one more than there are bounds."""
+        return [*self._counts[:_LAST], sum(self._counts[_LAST:])]
 
 
 class Samples:

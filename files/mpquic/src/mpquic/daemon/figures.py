@@ -19,7 +19,7 @@ def path_figures(path: Path, now: float) -> dict[str, Any]:
     """
     samples, lane, connection = path.samples, path.lane, path.connection
     return {
-        "rtt_counts": list(samples.rtts.counts),
+        "rtt_counts": samples.rtts.counts,
         "rtt_total_s": round(samples.rtts.total, 6),
         "acknowledged": samples.acknowledged,
         "judged": samples.judged,
