@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from mpquic.cli import main
+from mpquic.cli import exporter, main
 from mpquic.metrics import listen, serve
 
 if TYPE_CHECKING:
@@ -143,6 +143,21 @@ def test_values_are_kept_for_a_moment(host: Host) -> None:
 def test_where_it_does_not_listen(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["exporter", *arguments]) == 64
     assert said in capsys.readouterr().err
+
+
+def test_it_ends_when_there_is_another_release(tmp_path: Path) -> None:
+    link = tmp_path / "mpquic"
+    link.symlink_to("one")
+    stop = threading.Event()
+    thread = threading.Thread(target=exporter.wait, args=(stop, link, 0.02))
+    thread.start()
+    thread.join(0.2)
+    assert thread.is_alive()
+    link.unlink()
+    link.symlink_to("two")
+    thread.join(5)
+    assert not thread.is_alive()
+    assert not stop.is_set()
 
 
 def test_the_command_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:

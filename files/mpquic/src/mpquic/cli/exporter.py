@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import argparse
 
 _LISTEN = "unix:/run/mpquic-exporter/metrics.sock"
+#: Seconds between two looks for another release.
+_LOOK = 30.0
 _IDENTITY = "/etc/mpquic/identity"
 
 
@@ -74,9 +76,16 @@ def _export(args: argparse.Namespace) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_ignored: stop.set())
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        stop.wait()
+        wait(stop, Path(sys.argv[0]))
         server.shutdown()
     return exitcodes.OK
+
+
+def wait(stop: threading.Event, program: Path, every: float = _LOOK) -> None:
+    """Wait until told to stop, or until ``program`` leads to another file: systemd starts the new release then."""
+    started = program.resolve()
+    while not stop.wait(every) and program.resolve() == started:
+        pass
 
 
 def _show(what: str) -> int:
