@@ -29,9 +29,11 @@ def serving(host: Host, where: str, allowed: Sequence[str] = ()) -> Iterator[Non
     with serve.Server(listen.endpoint(where), host.registry, listen.networks(allowed)) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))
         thread.start()
-        yield
-        server.shutdown()
-        thread.join(5)
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join(5)
 
 
 def free_port() -> int:
