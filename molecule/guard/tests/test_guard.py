@@ -85,7 +85,7 @@ def test_a_cut_is_undone_by_the_host_alone(cut: str):
     before, sessions, begin = state(), {i: instances("client1")[str(i)]["session"] for i in TUNNELS}, time.time()
     result = change(command)
     assert result.returncode != 0
-    said = result.stdout[result.stdout.index("PLAY [Say which hosts go back by themselves]") :]
+    said = result.stdout[result.stdout.index("TASK [Check that every armed host is confirmed") :]
     assert "client1: " in said
     assert "its state of 20" in said
     assert "vps1: " not in said

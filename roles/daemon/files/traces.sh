@@ -7,8 +7,8 @@ each() { # each KIND: a line for every line of the input
   sed "s|^|$1 |"
 }
 
-systemctl list-units --all --plain --no-legend --no-pager 'mpquic*' | grep -v ' not-found ' | grep -o 'mpquic[^ ]*' |
-  grep -E '\.(service|socket|timer|path|target|scope|mount)$' | sort -u | each unit
+systemctl list-units --all --plain --no-legend --no-pager 'mpquic*' 'system-mpquic*' | grep -v ' not-found ' |
+  grep -oE '(system-)?mpquic[^ ]*' | grep -E '\.(service|socket|timer|path|target|scope|mount|slice)$' | sort -u | each unit
 
 # Rules and routes carry our protocol number, TUN devices our alias, queueing disciplines our major number.
 for family in 4 6; do

@@ -230,7 +230,7 @@ def test_a_stranger_who_never_gives_up_is_not_fought_for_ever(watched):
         undone()
         return [line for line in watched.lines() if "undone again and again tunnel=4" in line]
 
-    assert eventually(lambda: pauses() != [], seconds=20)
+    assert eventually(lambda: pauses() != [], seconds=60)
     assert pauses()[0].endswith("pause=1s")
     end, often = time.monotonic() + 4, 0
     while time.monotonic() < end:

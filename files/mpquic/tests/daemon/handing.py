@@ -14,13 +14,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from wan import ADDRESS, OTHER, until
+from multiwan import SERVER, MultiWan
+from wan import ADDRESS, PORT, TUN, sh, until
 
 if TYPE_CHECKING:
     from types import TracebackType
 
     from wan import Wan
 
+#: The name of another client, and its address in the tunnel.
+SECOND, SECOND_ADDRESS = "second", "10.200.8.1"
 #: Seconds between packets each way.
 INTERVAL = 0.01
 
@@ -57,12 +60,55 @@ print(json.dumps([number, got]), flush=True)
 """
 
 
+class TwoClients(MultiWan):
+    """A second client, of one path, behind the router: an end called SECOND."""
+
+    def make(self) -> None:
+        self.ns[SECOND] = f"mqd{os.getpid()}t"
+        self.program[SECOND] = "-m mpquic"
+        self.mounts[SECOND] = []
+        sh(f"ip netns add {self.ns[SECOND]}")
+        super().make()
+        wire = f"mqt{os.getpid()}"[:15]
+        sh(f"ip link add {wire} netns {self.ns[SECOND]} type veth peer name {wire} netns {self.router}")
+        self.route(f"addr add 10.99.9.254/24 dev {wire}")
+        self.route(f"link set {wire} up")
+        for line in (
+            "link set lo up",
+            f"addr add 10.99.9.1/24 dev {wire}",
+            f"link set {wire} up",
+            "route add default via 10.99.9.254",
+        ):
+            self.ip(SECOND, line)
+        sh(f"ip netns exec {self.ns[SECOND]} ip tuntap add {TUN} mode tun user 65534")
+        for line in (
+            f"link set {TUN} addrgenmode none",
+            f"addr add {SECOND_ADDRESS}/32 dev {TUN}",
+            f"link set {TUN} mtu 1300 up",
+            f"route add {ADDRESS['server']}/32 dev {TUN} src {SECOND_ADDRESS}",
+        ):
+            self.ip(SECOND, line)
+        self.ip("server", f"route add {SECOND_ADDRESS}/32 dev {TUN}")
+        pin = self.configured("client")["tls_server_pin"]
+        self.configure(SECOND, bind_ip=f"if:{wire}", remote_addr=SERVER, remote_port=PORT)
+        self.configure(SECOND, tun_cidr=f"{SECOND_ADDRESS}/32", tls_server_pin=pin)
+        peer = {"name": "client2", "pins": [self.identify(SECOND)], "allowed": [f"{SECOND_ADDRESS}/32"]}
+        self.configure("server", peers=[*self.configured("server")["peers"], peer], multi_conn_enabled=True)
+
+    def bring_up(self) -> None:
+        super().bring_up()
+        self.start(SECOND)
+        self.wait_state(SECOND, "up")
+
+
 class Flow:
     """Packets at both ends of a tunnel, each way, as long as this is open."""
 
-    def __init__(self, wan: Wan, *, port: int = 7000) -> None:
+    def __init__(self, wan: Wan, *, client: str = "client", port: int = 7000) -> None:
         self._wan = wan
         self._port = port
+        self._other = {client: "server", "server": client}
+        self._address = {**ADDRESS, SECOND: SECOND_ADDRESS}
         self._ends: dict[str, subprocess.Popen[str]] = {}
         #: By the end that received: what is missing, what came twice, and the longest time with nothing (seconds).
         self.lost: dict[str, int] = {}
@@ -71,9 +117,9 @@ class Flow:
         self.sent: dict[str, int] = {}
 
     def __enter__(self) -> Self:
-        for role in ADDRESS:
+        for role, other in self._other.items():
             place = ["ip", "netns", "exec", self._wan.ns[role], sys.executable, "-c", _PROBE]
-            line = [*place, ADDRESS[role], ADDRESS[OTHER[role]], str(self._port), str(INTERVAL)]
+            line = [*place, self._address[role], self._address[other], str(self._port), str(INTERVAL)]
             self._ends[role] = subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for end in self._ends.values():
             assert end.stdout is not None
@@ -96,7 +142,7 @@ class Flow:
             thread.join()
         found = {role: json.loads(text) for role, text in told.items()}
         for role, (_sent, got) in found.items():
-            sent = found[OTHER[role]][0]
+            sent = found[self._other[role]][0]
             # What the other end sent before this one listened is not counted.
             first = min(map(int, got), default=0)
             self.sent[role] = sent - first

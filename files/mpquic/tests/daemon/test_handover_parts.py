@@ -6,12 +6,15 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 from mpquic.daemon.handover import fixed, messages
 from mpquic.daemon.handover.messages import MessageError, Offer, Refuse
 from mpquic.io.channel import MAX_MESSAGE, Channel, ChannelError, pair
+from mpquic.io.control import ControlServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,3 +144,20 @@ def test_the_environment_is_that_of_the_unit(tmp_path: Path, monkeypatch: pytest
     assert (env["MPQUIC_RELEASE"], other) == ("new", [])
     (tmp_path / "1.env").write_text("TUN_MTU=1300\nMPQUIC_UNIT=b\nTUN_CIDR6=\n")
     assert fixed.environment(config)[1] == ["TUN_MTU", "MPQUIC_UNIT"]
+
+
+def test_only_root_may_ask_for_a_hand_over(tmp_path: Path) -> None:
+    asked = []
+    commands = {"status": dict, "handover": lambda: asked.append(1) or {"state": "running"}}
+    server = ControlServer(tmp_path / "control.sock", commands, for_root={"handover"})
+    line = b'{"command": "handover"}\n'
+    assert server._answer(line, root=False) == {"error": "handover: only root may ask for this"}
+    assert server._answer(b'{"command": "status"}\n', root=False) == {}
+    assert not asked
+    assert server._answer(line, root=True) == {"state": "running"}
+
+
+def test_an_instance_that_does_not_run_is_not_handed_over(tmp_path: Path) -> None:
+    line = [sys.executable, "-m", "mpquic", "handover", "7", "--run-dir", str(tmp_path)]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=20, check=False)
+    assert (done.returncode, done.stderr) == (1, f"7: no such instance runs in {tmp_path}\n")

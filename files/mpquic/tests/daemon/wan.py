@@ -123,7 +123,8 @@ class Wan:
     def configure(self, role: str, **keys: Any) -> Path:
         path = self.folder / f"{role}.yaml"
         if not path.exists():
-            base = {"role": role, "remote_port": PORT, "tun_name": TUN, "tun_cidr": f"{ADDRESS[role]}/30"}
+            base = {"role": role if role in ADDRESS else "client", "remote_port": PORT, "tun_name": TUN}
+            base |= {"tun_cidr": f"{ADDRESS[role]}/30"} if role in ADDRESS else {}
             base |= {"log_level": "debug", "multi_conn_enabled": role == "server"}
             path.write_text(yaml.safe_dump(base))
             (self.folder / role).mkdir()

@@ -15,6 +15,7 @@ from mpquic.core import pmtu
 from mpquic.core.attempts import ALONE
 from mpquic.core.dialer import LINGER, SETTLED, Dialer
 from mpquic.core.liveness import Verdict
+from mpquic.core.types import Change
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from mpquic.core.dial import Dial
     from mpquic.core.liveness import Liveness
     from mpquic.core.path import Path
-    from mpquic.core.types import Address, Arrival, Change, Datagram, Frame
+    from mpquic.core.types import Address, Arrival, Datagram, Frame
 
 #: Seconds between two questions to a silent connection that is kept.
 ASK = 0.1
@@ -122,6 +123,7 @@ class Uplink(Dialer):
         if waited and held and dials.current is not None:
             self._move(dials.current, now)
             self._fit.moved(now)
+            self._changes.append(Change("moved", self._held_for))
         elif waited and stranded and dials.silent is not None:
             self._return(dials.silent, now)
         else:

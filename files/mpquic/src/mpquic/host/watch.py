@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger("mpquic")
 
 FILE = Path("/run/mpquic/watch.json")
-#: Seconds from the first event of several to the look: one command often changes several things.
+#: Seconds without an event before the look, since one command often changes several things; and after which it comes
+#: anyway.
 TOGETHER = 0.004
+LATEST = 0.03
 #: Seconds between two sweeps, which look at everything and at the units as well.
 SWEEP = 60.0
 #: A look that found nothing to repair is followed by a pause of this many times its own length.
@@ -72,9 +74,7 @@ class Watch:
             began = time.monotonic()
             if not pending and began < due:
                 continue
-            # What else the same command does, and what comes while this rests.
-            time.sleep(max(TOGETHER, rested - began))
-            pending |= self.events.drain()
+            pending |= self._together(began, rested - began)
             sweeping = began >= sweep + SWEEP
             if sweeping:
                 sweep = began
@@ -82,6 +82,16 @@ class Watch:
             repaired = self._look(EVERYTHING if began >= due else pending, began, sweeping=sweeping)
             end = time.monotonic()
             rested = end if repaired else end + REST * (end - start)
+
+    def _together(self, began: float, rest: float) -> frozenset[Subject]:
+        """Return what else the same command changes, and what changes while this rests (seconds)."""
+        time.sleep(max(TOGETHER, rest))
+        found = more = self.events.drain()
+        while more and time.monotonic() < began + LATEST:
+            time.sleep(TOGETHER)
+            more = self.events.drain()
+            found |= more
+        return found
 
     def stop(self) -> None:
         """End `run`, from a signal handler."""

@@ -44,8 +44,9 @@ _ADDRESS = struct.Struct("=BBBBI")
 _ATTRIBUTE = struct.Struct("=HH")
 _ANSWER = 65536
 
-#: Seconds between two looks while changes keep coming.
-QUIET = 0.02
+#: Seconds between two looks while changes keep coming, from how many on, and after how many without one it is anew.
+#: A DHCP client adds an address and takes one away within milliseconds, and packets are lost until the second look.
+QUIET, BURST, CALM = 0.02, 4, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,7 @@ class LinkWatch:
         self._sock: socket.socket | None = None
         self._soon: asyncio.TimerHandle | None = None
         self._told = 0.0
+        self._looks = 0
 
     def start(self) -> None:
         """Begin. Where the kernel or the sandbox has no netlink, nothing is told: silence shows what is dead."""
@@ -130,11 +132,15 @@ class LinkWatch:
                 _LOG.info('links not watched reason="netlink: %s"', error.strerror or error)
                 self.stop()
         if self._soon is None:
-            self._soon = self._loop.call_at(max(self._loop.time(), self._told + QUIET), self._tell)
+            now = self._loop.time()
+            if now > self._told + CALM:
+                self._looks = 0
+            self._soon = self._loop.call_at(now if self._looks < BURST else self._told + QUIET, self._tell)
 
     def _tell(self) -> None:
         self._soon = None
         self._told = self._loop.time()
+        self._looks += 1
         self._changed()
 
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 from mpquic import __version__
 from mpquic.daemon.handover import messages
 from mpquic.daemon.handover.fixed import environment, fixed
 from mpquic.daemon.handover.messages import MessageError, Offer
-from mpquic.daemon.handover.spawn import spawn
+from mpquic.daemon.handover.spawn import end, spawn
 from mpquic.io.channel import Channel, ChannelError, close_all, pair
 
 if TYPE_CHECKING:
@@ -31,6 +30,9 @@ _LOG = logging.getLogger("mpquic")
 #: Seconds for an heir to load and test itself, and then to take over.
 LOAD = 20.0
 TAKE = 12.0
+#: What is heard when the heir has hung up, and what is said of it.
+_HUNG_UP = 0
+_GONE = "the heir has ended, see the log"
 #: Seconds between looks whether a giver may go.
 _LOOK = 0.05
 
@@ -112,34 +114,33 @@ class Giver:
             await self._agree(heir)
         except BaseException:
             self._hang_up()
-            heir.kill()
-            heir.wait()
+            end(heir)
             raise
         await self._leave(heir)
 
-    async def _agree(self, heir: subprocess.Popen[bytes]) -> None:
+    async def _agree(self, heir: int) -> None:
         """Give everything to the heir; return when it has taken over."""
         shell, channel = self._shell, self._channel
         assert channel is not None
         offer = Offer(__version__, fixed(shell.config), up=shell.tunnel.state == "up")
         try:
             channel.send(messages.OFFER, messages.pack(offer))
-            await self._expect(messages.READY, LOAD, heir)
+            await self._expect(messages.READY, LOAD)
             fds = shell.lend()
             try:
                 channel.send(messages.GIVE, b"{}", fds)
-                await self._expect(messages.TAKEN, TAKE, heir)
+                await self._expect(messages.TAKEN, TAKE)
                 shell.leave_reading()
-                self._notifier.send(f"MAINPID={heir.pid}")
+                self._notifier.send(f"MAINPID={heir}")
                 channel.send(messages.GO, b"")
             except BaseException:
                 shell.take_back()
                 self._notifier.send(f"MAINPID={os.getpid()}")
                 raise
         except ChannelError as error:
-            raise _FailedError(_ended(heir) or str(error)) from error
+            raise _FailedError(str(error)) from error
 
-    async def _expect(self, kind: int, seconds: float, heir: subprocess.Popen[bytes]) -> None:
+    async def _expect(self, kind: int, seconds: float) -> None:
         """Wait for a message of this kind."""
         try:
             async with asyncio.timeout(seconds):
@@ -153,7 +154,7 @@ class Giver:
                 raise _FailedError(f"the heir said what is no message: {error}") from error
             raise _FailedError(refusal.reason, restart=refusal.restart)
         if found != kind:
-            raise _FailedError(_ended(heir) or f"the heir said {found}, expected {kind}")
+            raise _FailedError(_GONE if found == _HUNG_UP else f"the heir said {found}, expected {kind}")
 
     def _listen(self) -> None:
         """Take what the heir says: what belongs to connections of this process at once."""
@@ -172,7 +173,7 @@ class Giver:
                     self._heard.put_nowait((kind, body))
         except (ChannelError, MessageError):
             self._hang_up()
-            self._heard.put_nowait((0, b""))
+            self._heard.put_nowait((_HUNG_UP, b""))
         if datagrams or reads:
             self._shell.take_strays(datagrams, reads)
 
@@ -182,22 +183,13 @@ class Giver:
             self._channel.close()
             self._channel = None
 
-    async def _leave(self, heir: subprocess.Popen[bytes]) -> None:
+    async def _leave(self, heir: int) -> None:
         """Serve what still belongs to this process, then end."""
         self.over = True
-        _LOG.info("handing over pid=%d", heir.pid)
+        _LOG.info("handing over pid=%d", heir)
         self._shell.retire()
         # Without an heir, the service manager is to see soon that nobody is there.
-        while not self._shell.idle() and self._channel is not None and heir.poll() is None:  # noqa: ASYNC110 - see above
+        while not self._shell.idle() and self._channel is not None:  # noqa: ASYNC110 - see above
             await asyncio.sleep(_LOOK)
-        _LOG.info("handed over pid=%d", heir.pid)
+        _LOG.info("handed over pid=%d", heir)
         self._done()
-
-
-def _ended(heir: subprocess.Popen[bytes]) -> str:
-    """Return how an heir ended, "" while it runs."""
-    try:
-        code = heir.wait(0.2)
-    except subprocess.TimeoutExpired:
-        return ""
-    return f"the heir ended with exit status {code}, see the log"

@@ -40,7 +40,6 @@ class Heir:
             raise HeirError(f"--heir {fd}: expected what a running instance gives its heir: {error}") from error
         self._shell = shell
         self._strays = Strays()
-        self._giver = os.getppid()
 
     async def take_over(self) -> None:
         """Return when the instance is this process's. Raises HeirError; then the giver still has it."""
@@ -69,7 +68,7 @@ class Heir:
     def progress(self) -> dict[str, Any]:
         """Return how far it is: ``settling`` while the giver is there, then ``done``."""
         state = "done" if self._channel is None else "settling"
-        return {"pid": os.getpid(), "version": __version__, "state": state, "reason": "", "from": self._giver}
+        return {"pid": os.getpid(), "version": __version__, "state": state, "reason": ""}
 
     # --- inside -----------------------------------------------------------------------------------------------------
 
