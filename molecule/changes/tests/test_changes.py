@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 VARIABLES = Path("host_vars") / "client1.yml"
 #: Seconds between packets of each LAN.
-EVERY = 0.02
+EVERY = 0.05
 MULTIPATH = {
     "id": 1,
     "lan": "enp7s2",
