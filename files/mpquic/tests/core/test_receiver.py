@@ -76,8 +76,8 @@ class Plain(Receiver):
 
     __slots__ = ()
 
-    def _take_expected(self, heads: Sequence[int], bodies: list[bytes]) -> int:
-        del heads, bodies
+    def _take_expected(self, path: Path, heads: Sequence[int], bodies: list[bytes]) -> int:
+        del path, heads, bodies
         return 0
 
 
