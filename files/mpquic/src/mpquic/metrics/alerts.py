@@ -37,6 +37,7 @@ class Alert:
 
 #: How a path is called in a summary. An empty label is none.
 _TUNNEL = "tunnel {{ $labels.tunnel }} on {{ $labels.instance }}"
+_WAN = "WAN {{ $labels.wan }} of {{ $labels.instance }}"
 _PATH = (
     "{{ if $labels.path }}path {{ $labels.path }} of {{ end }}"
     "{{ if $labels.peer }}peer {{ $labels.peer }} of {{ end }}" + _TUNNEL
@@ -175,6 +176,24 @@ ALERTS = (
         "{{ $labels.instance }} is not as configured: {{ $labels.code }}",
         "Somebody changed the host, and the watch could not repair it.",
         "mpquic routing check; journalctl -u mpquic-watch",
+    ),
+    Alert(
+        "MpquicQuotaLow",
+        "{mpquic_wan_quota_warned_ratio} > 0 < 1",
+        "0m",
+        "warning",
+        f"{_WAN} has used {{{{ $value | humanizePercentage }}}} of its quota or more",
+        "What it carries until its next billing period may cost extra, or be slowed down by the provider.",
+        "mpquic status",
+    ),
+    Alert(
+        "MpquicQuotaUsedUp",
+        "{mpquic_wan_quota_warned_ratio} >= 1",
+        "0m",
+        "critical",
+        f"{_WAN} has used up its quota",
+        "All that it carries until its next billing period costs extra, or is slowed down by the provider.",
+        "mpquic status",
     ),
     Alert(
         "MpquicConfigDrift",

@@ -15,6 +15,8 @@ MAX_PEERS = 1024
 #: Paths and classes of a tunnel, as the configuration allows.
 MAX_PATHS = 255
 MAX_CLASSES = 16
+#: WANs of a host.
+MAX_WANS = 256
 #: Reasons of one drop counter.
 MAX_REASONS = 64
 #: Characters of a label's value.

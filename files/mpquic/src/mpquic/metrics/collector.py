@@ -75,3 +75,10 @@ class HostCollector(Collector):
             for code, count in watched.findings.items():
                 families.add("mpquic_host_drift_findings", count, code)
             families.add("mpquic_host_last_repair_timestamp_seconds", watched.repaired_at)
+        for wan in host.wans(self._places.run_dir):
+            families.add("mpquic_wan_billed_bytes", wan.sent, wan.name, "sent")
+            families.add("mpquic_wan_billed_bytes", wan.received, wan.name, "received")
+            families.add("mpquic_wan_quota_bytes", wan.quota, wan.name)
+            families.add("mpquic_wan_quota_warned_ratio", wan.warned, wan.name)
+            families.add("mpquic_wan_period_end_timestamp_seconds", wan.until, wan.name)
+            families.add("mpquic_wan_counted_timestamp_seconds", wan.counted_at, wan.name)

@@ -7,18 +7,21 @@ import hashlib
 import json
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from cryptography import x509
 
 from mpquic.config import ConfigError, load
-from mpquic.metrics.bounds import reasons
+from mpquic.metrics.bounds import MAX_WANS, reasons
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 #: Bytes of a file that are read.
 _MOST = 1 << 20
+#: Numbers from here on are none: JSON has those that no float can hold.
+_LARGE = 1e300
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,21 @@ class Watched:
     findings: dict[str, int] = field(default_factory=dict)
     #: When it repaired something last (seconds since the epoch).
     repaired_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Wan:
+    """What a WAN has carried in its billing period (bytes); None is what is not known, or not limited."""
+
+    name: str
+    sent: float
+    received: float
+    quota: float | None
+    #: Highest warning level that is reached, 0..1.
+    warned: float
+    #: When the next period begins, and when this was counted (seconds since the epoch).
+    until: float | None
+    counted_at: float | None
 
 
 def certificates(folder: Path) -> dict[str, tuple[float, float]]:
@@ -72,19 +90,57 @@ def digest(instances: Path, name: str) -> str | None:
 
 def watched(run_dir: Path) -> Watched | None:
     """Return what the watch wrote down, None where there is none."""
-    content = _content(run_dir / "watch.json")
-    if content is None:
-        return None
-    try:
-        found = json.loads(content)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(found, dict):
+    found = _mapping(run_dir / "watch.json")
+    if found is None:
         return None
     remaining, repairs = found.get("remaining"), found.get("repairs")
     codes = Counter(str(entry.get("code")) for entry in _entries(remaining))
-    times = [float(at) for entry in _entries(repairs) if isinstance(at := entry.get("at"), int | float)]
+    times = [at for entry in _entries(repairs) if (at := _number(entry.get("at"))) is not None]
     return Watched(reasons(codes), max(times, default=None))
+
+
+def wans(run_dir: Path) -> list[Wan]:
+    """Return what WANs have carried, as ``wans.json`` has it that whoever counts for the bill writes; nothing without.
+
+    It holds ``at`` and, for each of ``wans``: ``wan``, ``tx_bytes``, ``rx_bytes``, ``quota_bytes`` and ``warned``
+    (percent), each of which may be null, and ``until``, the first day of the next period (YYYY-MM-DD, in the host's
+    time zone).
+    """
+    found = _mapping(run_dir / "wans.json") or {}
+    return [_wan(entry, _number(found.get("at"))) for entry in _entries(found.get("wans"))[:MAX_WANS]]
+
+
+def _wan(entry: dict[str, object], counted_at: float | None) -> Wan:
+    return Wan(
+        str(entry.get("wan")),
+        _number(entry.get("tx_bytes")) or 0.0,
+        _number(entry.get("rx_bytes")) or 0.0,
+        _number(entry.get("quota_bytes")),
+        (_number(entry.get("warned")) or 0.0) / 100,
+        _midnight(entry.get("until")),
+        counted_at,
+    )
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and abs(value) < _LARGE else None
+
+
+def _midnight(day: object) -> float | None:
+    try:
+        return datetime.strptime(str(day), "%Y-%m-%d").timestamp()  # noqa: DTZ007 - the host's time zone
+    except (ValueError, OverflowError):
+        return None
+
+
+def _mapping(path: Path) -> dict[str, object] | None:
+    """Return what a JSON file holds, None where that is no mapping."""
+    content = _content(path)
+    try:
+        found = json.loads(content) if content is not None else None
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _entries(found: object) -> list[dict[str, object]]:

@@ -24,6 +24,8 @@ class Panel:
 
 _PATH = "{{instance}} {{tunnel}} {{peer}} {{path}}"
 _TUNNEL = "{{instance}} {{tunnel}}"
+_HOST = '{{instance=~"$instance"}}'
+_QUOTA_USED = f"sum without (direction) ({{mpquic_wan_billed_bytes}}{_HOST}) / {{mpquic_wan_quota_bytes}}{_HOST}"
 
 ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
     (
@@ -227,6 +229,25 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                     ("rate({mpquic_reorder_gaps_given_up_total}{{SELECTED}}[$__rate_interval])", _TUNNEL + " given up"),
                 ),
                 unit="pps",
+            ),
+        ),
+    ),
+    (
+        "Metered WANs",
+        (
+            Panel(
+                "Used of the quota",
+                "In this billing period, both directions together.",
+                "timeseries",
+                ((_QUOTA_USED, "{{instance}} {{wan}}"),),
+                unit="percentunit",
+            ),
+            Panel(
+                "Carried",
+                "In this billing period.",
+                "timeseries",
+                (("{mpquic_wan_billed_bytes}" + _HOST, "{{instance}} {{wan}} {{direction}}"),),
+                unit="bytes",
             ),
         ),
     ),

@@ -12,6 +12,7 @@ TUNNEL = ("tunnel",)
 PEER = ("tunnel", "peer")
 PATH = ("tunnel", "peer", "path")
 CLASS = ("tunnel", "peer", "class")
+WAN = ("wan",)
 
 #: What each label is, for the documentation.
 LABELS = {
@@ -29,6 +30,7 @@ LABELS = {
     "version": "version of the program",
     "config": "SHA-256 of the configuration that runs",
     "file": "name of the file",
+    "wan": "name of the WAN in the inventory",
     "code": "code of the finding, as `mpquic watch` and `mpquic health` have it",
     "priority": "as configured",
     "weight": "as configured",
@@ -71,6 +73,12 @@ METRICS = (
     _gauge("host_certificate_expiry_timestamp_seconds", "Until when the host's certificate is valid.", "file"),
     _gauge("host_drift_findings", "What on the host is not as configured and was not repaired.", "code"),
     _gauge("host_last_repair_timestamp_seconds", "When the watch repaired something last; absent if it never did."),
+    # A WAN that is counted for its bill: only where the host has such a count.
+    _gauge("wan_billed_bytes", "What the WAN has carried in this billing period.", *WAN, "direction", unit="bytes"),
+    _gauge("wan_quota_bytes", "What it may carry in a period, both directions together.", *WAN, unit="bytes"),
+    _gauge("wan_quota_warned_ratio", "Highest warning level that is reached; 0 below all, 1 when used up.", *WAN),
+    _gauge("wan_period_end_timestamp_seconds", "When the next billing period begins.", *WAN),
+    _gauge("wan_counted_timestamp_seconds", "When this was counted last.", *WAN),
     # A tunnel end: one instance.
     _gauge("tunnel_info", "Always 1; says what the instance is.", *TUNNEL, "role", "tun", "bind", "version"),
     _gauge("tunnel_config_info", "Always 1; says which configuration runs.", *TUNNEL, "config"),
