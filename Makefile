@@ -35,6 +35,7 @@ tools: ## Install what the playbooks and the lab need
 dev: tools ## Install the tools of the test suite as well
 	@scripts/install-packages $(DEV_PACKAGES)
 	@$(MAKE) -s --no-print-directory $(VENV)/.dev
+	@scripts/install-promtool $(BIN)/promtool || test "$${CI:-}" != true
 
 $(VENV)/.controller: requirements/controller.txt
 	@echo "installing ansible-core into $(VENV)"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ansible.errors import AnsibleFilterError
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import (
     CLIENTS,
+    MONITORS,
     SERVERS,
     site_plan,
 )
@@ -24,7 +25,7 @@ def _site_plan(groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Mappi
     if MISSING is not None:
         message = "mpquic.tunnel.site_plan needs the Python package netaddr on the controller"
         raise AnsibleFilterError(message) from MISSING
-    hosts = dict.fromkeys([*groups.get(CLIENTS, []), *groups.get(SERVERS, [])])
+    hosts = dict.fromkeys(host for group in (CLIENTS, SERVERS, MONITORS) for host in groups.get(group, []))
     return site_plan(groups, {host: _variables(hostvars[host]) for host in hosts})
 
 

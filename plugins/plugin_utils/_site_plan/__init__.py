@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import collisions, inventory, render
+from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import collisions, exporters, inventory, render
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import Problems
 
 if TYPE_CHECKING:
@@ -19,19 +19,24 @@ if TYPE_CHECKING:
 
 CLIENTS = "mpquic_clients"
 SERVERS = "mpquic_vps"
+MONITORS = "mpquic_monitoring"
 
 
 def site_plan(groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the plan of the site: ``errors``, ``warnings`` and, when there are no errors, ``hosts``.
+    """Return the plan of the site: ``errors``, ``warnings`` and, when there are no errors, ``hosts`` and ``exporters``.
 
     ``groups`` and ``hostvars`` are Ansible's variables of these names. Errors and warnings are lists of lines, each
     naming host, variable, entry and expectation. ``hosts`` maps every host of the two groups to its part:
     ``role``, ``legacy`` (it runs the Go implementation and is left alone), ``peers`` (the hosts whose keys it has to
     know), ``instances`` (``id``, ``config``, ``env``) and ``nft``; a client's part has ``server`` as well, the VPS's
     has ``clients``. Class links add ``classes`` (what they are, for whoever explains them on a client) and ``shaper``.
+    ``exporters`` maps those of ours to ``enabled``, ``address``, ``port`` and ``from`` of its metrics, and ``target``,
+    what Prometheus asks; address and target are empty where nothing of it is on a network.
     """
     problems = Problems()
     site = inventory.read(groups.get(CLIENTS, []), groups.get(SERVERS, []), hostvars, problems)
     collisions.find(site, problems)
-    hosts = {} if problems.errors else render.hosts(site)
-    return {"errors": problems.errors, "warnings": problems.warnings, "hosts": hosts}
+    ends = [*groups.get(CLIENTS, []), *groups.get(SERVERS, [])]
+    offered = exporters.read(ends, groups.get(MONITORS, []), hostvars, problems)
+    found = {"hosts": {}, "exporters": {}} if problems.errors else {"hosts": render.hosts(site), "exporters": offered}
+    return {"errors": problems.errors, "warnings": problems.warnings, **found}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import (
     class_inventory,
+    exporters,
     keys,
     multipath_inventory,
     numbering,
@@ -36,6 +37,7 @@ VARIABLES = (
     "mpquic_public_address",
     "mpquic_bind_address",
     *trust.VARIABLES,
+    *exporters.VARIABLES,
 )
 #: What each is, as messages say it.
 REQUIRED = {

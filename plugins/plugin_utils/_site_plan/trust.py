@@ -19,7 +19,9 @@ _CA = "mpquic_ca_file"
 _CERTIFICATE = "mpquic_certificate_file"
 _FROM = "mpquic_legacy_from"
 _PIN = "mpquic_legacy_pin"
-VARIABLES = (_CA, _CERTIFICATE, _FROM, _PIN)
+#: Who has one of these runs the Go implementation.
+LEGACY = (_FROM, _PIN)
+VARIABLES = (_CA, _CERTIFICATE, *LEGACY)
 
 # What the daemon takes as the name of a peer, and what a certificate can hold as a DNS name (RFC 1123 section 2.1).
 _PEER_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")

@@ -143,6 +143,15 @@ def address(value: object, where: str, problems: Problems) -> IPAddress | None:
     return None
 
 
+def any_address(value: object, where: str, problems: Problems) -> IPAddress | None:
+    """Read an IPv4 or IPv6 unicast address."""
+    found = _network(f"{value}/{128 if ':' in value else 32}") if isinstance(value, str) else None
+    if found is not None and _unicast(found):
+        return found.ip
+    problems.unexpected(where, value, "an address of one host such as 198.51.100.5 or 2001:db8::5")
+    return None
+
+
 def network(value: object, where: str, allowed: Networks, problems: Problems) -> IPNetwork | None:
     """Read a network by its own address (no host bits) and its length."""
     found = _network(value)

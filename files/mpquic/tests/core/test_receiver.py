@@ -52,7 +52,12 @@ class Taker:
     def known(self) -> list[object]:
         """Return everything that shows."""
         counters = [(path.counters.rx_packets, path.counters.rx_bytes, path.rx_err) for path in self.paths.values()]
-        return [self.taken, self.said, self.drops, self.tally.by_index, counters]
+        # The paths of two takers are not the same: their numbers are.
+        classes = [
+            (counted.rx_packets, counted.rx_dups, {path.number: share for path, share in counted.shares.items()})
+            for counted in self.tally.by_index
+        ]
+        return [self.taken, self.said, self.drops, classes, counters]
 
 
 def spoil(payloads: list[bytes], faults: list[tuple[str, int]]) -> list[bytes]:
@@ -76,8 +81,8 @@ class Plain(Receiver):
 
     __slots__ = ()
 
-    def _take_expected(self, heads: Sequence[int], bodies: list[bytes]) -> int:
-        del heads, bodies
+    def _take_expected(self, path: Path, heads: Sequence[int], bodies: list[bytes]) -> int:
+        del path, heads, bodies
         return 0
 
 

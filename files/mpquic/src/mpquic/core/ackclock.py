@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mpquic.core.samples import RoundTrips
+
 
 class AckClock:
     """Round trip time, and since when the peer owes us an acknowledgement (seconds)."""
@@ -18,6 +23,7 @@ class AckClock:
         "lost_total",
         "outstanding",
         "pending_since",
+        "rtts",
         "rttvar",
         "srtt",
     )
@@ -27,6 +33,8 @@ class AckClock:
         self.srtt: float | None = None
         #: Mean deviation of the samples from it.
         self.rttvar = 0.0
+        #: Where samples are counted, None while this is no path's clock.
+        self.rtts: RoundTrips | None = None
         #: The newest round trip sample.
         self.latest = 0.0
         #: The longest sample since somebody set this to 0.
@@ -79,6 +87,8 @@ class AckClock:
         """Take a round trip sample (RFC 9002 section 5.3: weight 1/8 for the mean, 1/4 for its deviation)."""
         self.latest = sample
         self.longest = max(self.longest, sample)
+        if self.rtts is not None:
+            self.rtts.note(sample)
         if self.srtt is None or self._anew:
             self._anew = False
             self.srtt = sample

@@ -74,6 +74,8 @@ class Dialer(StateMachine, ABC):
         #: There is no socket, and the silent connection waits for one.
         self._stranded = False
         self.connects = 0
+        #: Handshakes that were begun.
+        self.handshakes = 0
 
     # --- what differs between clients -------------------------------------------------------------------------------
 
@@ -146,6 +148,7 @@ class Dialer(StateMachine, ABC):
     def _begin(self, size: int | None, now: float, ends: float) -> None:
         """Begin a handshake in datagrams of ``size`` bytes, None for the largest."""
         assert self._remote is not None
+        self.handshakes += 1
         dial = self._dials.fresh = Dial(self._connect(self._remote, now), size, ends)
         self._handle_events(dial, now)
 
@@ -227,6 +230,7 @@ class Dialer(StateMachine, ABC):
         self._liveness = Liveness(dial.connection.clock, silence=CLIENT_SILENCE, keepalive=KEEPALIVE)
         self._fit.start(dial.connection, dial.ceiling, now)
         self.path.connection = dial.connection
+        self.path.samples.follow(dial.connection.clock)
 
     # --- ends -------------------------------------------------------------------------------------------------------
 

@@ -94,6 +94,15 @@ class Lane:
         """Packets that wait."""
         return len(self._queue)
 
+    @property
+    def waiting_octets(self) -> int:
+        """Bytes of the packets that wait."""
+        return self._queue.octets
+
+    def waited(self, now: float) -> float:
+        """Return for how long the oldest packet that waits has done so (seconds), 0 when none does."""
+        return self._queue.oldest(now)
+
     def offer(self, reads: Sequence[bytes], connection: Connection | None, now: float) -> None:
         """Take reads of the TUN; flush() follows. Without a connection they are dropped: they would be stale later."""
         drops = self.counters.drops

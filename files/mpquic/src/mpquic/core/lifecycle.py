@@ -10,6 +10,7 @@ only then an older connection of that peer is told that it was superseded.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from mpquic.core import messages
@@ -39,6 +40,13 @@ if TYPE_CHECKING:
 #: Reason in a CONNECTION_CLOSE.
 PATH_REMOVED = "path removed"
 _NO_REGISTRATION = "no registration in time"
+#: How refusals are counted, by the code that the client is told.
+REFUSALS = {
+    messages.VERSION: "version",
+    messages.NOT_A_PEER: "not_a_peer",
+    messages.NOT_ALLOWED: "not_allowed",
+    messages.MALFORMED: "malformed",
+}
 _SUPERSEDING = "connected, superseding the previous connection"
 
 
@@ -61,6 +69,8 @@ class Lifecycle(StateMachine, ABC):
         self._mtu: int | None = None
         self._mtu_is_known = True
         self.connects = 0
+        #: Connections that were refused, by kind: one of REFUSALS, ``handshake`` or ``silent``.
+        self.refusals: Counter[str] = Counter()
 
     # --- what is asked about it -------------------------------------------------------------------------------------
 
@@ -69,6 +79,11 @@ class Lifecycle(StateMachine, ABC):
         """The connection that became a tunnel last, of those that still are."""
         session = self._latest
         return session.guest.connection if session is not None and session.guest is not None else None
+
+    @property
+    def handshakes(self) -> int:
+        """Connections so far that clients began."""
+        return self._board.handshakes
 
     @property
     def session(self) -> str | None:
@@ -110,7 +125,7 @@ class Lifecycle(StateMachine, ABC):
                 try:
                     self._reception.identify(guest, event.identity)
                 except RefusalError as refusal:
-                    self._refuse_legacy(guest, refusal.reason, now)
+                    self._refuse_legacy(guest, refusal, now)
             elif isinstance(event, ControlData):
                 self._control(guest, event.data, now)
             elif isinstance(event, Closed):
@@ -139,7 +154,7 @@ class Lifecycle(StateMachine, ABC):
         try:
             left = self._reception.introduce(guest, payloads, self.counters.drops)
         except RefusalError as refusal:
-            self._refuse_legacy(guest, refusal.reason, now)
+            self._refuse_legacy(guest, refusal, now)
             return []
         if guest.session is not None:
             self._activate(guest, guest.session, now)
@@ -147,7 +162,7 @@ class Lifecycle(StateMachine, ABC):
 
     def _refuse(self, guest: Guest, refusal: RefusalError, now: float) -> None:
         """Say no, and leave the client a moment to read it."""
-        self._tell_refused(guest, refusal.reason)
+        self._tell_refused(guest, refusal.reason, REFUSALS[refusal.code])
         if guest.session is not None:
             # It was registered, and broke the protocol since.
             self._end(guest, refusal.reason, now)
@@ -155,11 +170,12 @@ class Lifecycle(StateMachine, ABC):
         guest.connection.control(guest.registration.refuse(refusal.code, refusal.reason))
         guest.expires = min(guest.expires, now + REFUSED_STAYS)
 
-    def _refuse_legacy(self, guest: Guest, reason: str, now: float) -> None:
-        self._tell_refused(guest, reason)
+    def _refuse_legacy(self, guest: Guest, refusal: RefusalError, now: float) -> None:
+        self._tell_refused(guest, refusal.reason, REFUSALS[refusal.code])
         self._end(guest, "refused", now)
 
-    def _tell_refused(self, guest: Guest, reason: str) -> None:
+    def _tell_refused(self, guest: Guest, reason: str, kind: str) -> None:
+        self.refusals[kind] += 1
         self.counters.drops["refused"] += 1
         name = self._reception.name_of(guest)
         detail = [
@@ -212,6 +228,7 @@ class Lifecycle(StateMachine, ABC):
                 self._changes.append(Change("path renewed", _SUPERSEDING, detail=detail))
             return
         session.since = self.since = now
+        session.outage.note(now, up=True)
         session.reason = _SUPERSEDING if former else "connected"
         rtt = f" rtt_ms={clock.srtt * 1000:.0f}" if clock.srtt is not None else ""
         detail = f"peer={session.member.name} remote={text(guest.connection.peer)}{rtt}"
@@ -254,7 +271,7 @@ class Lifecycle(StateMachine, ABC):
             if event.by_peer:
                 self.counters.drops["handshake_left"] += 1
             else:
-                self._tell_refused(guest, event.reason)
+                self._tell_refused(guest, event.reason, "handshake")
         self._end(guest, f"client closed: {event.reason}" if event.by_peer else event.reason, now)
 
     def _expire(self, guest: Guest, now: float) -> None:
@@ -268,7 +285,7 @@ class Lifecycle(StateMachine, ABC):
         elif guest.registration.refused:
             self._end(guest, "refused", now)
         else:
-            self._tell_refused(guest, _NO_REGISTRATION)
+            self._tell_refused(guest, _NO_REGISTRATION, "silent")
             self._end(guest, _NO_REGISTRATION, now)
 
     def _end(self, guest: Guest, reason: str, now: float) -> None:
@@ -290,6 +307,7 @@ class Lifecycle(StateMachine, ABC):
             return
         session.since = now
         session.reason = reason
+        session.outage.note(now, up=False)
         if session is self._latest:
             self._latest = next(iter(self._active()), None)
         detail = f"peer={session.member.name}"

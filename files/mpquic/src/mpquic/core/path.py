@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mpquic.core.samples import Samples
+
 if TYPE_CHECKING:
     from mpquic.core.connection import Connection
     from mpquic.core.fit import Fit
@@ -16,7 +18,19 @@ if TYPE_CHECKING:
 class Path:
     """A tunnel has one of these, or as many as its policy says."""
 
-    __slots__ = ("connection", "counters", "fit", "health", "lane", "link", "name", "number", "rx_err", "tx_err")
+    __slots__ = (
+        "connection",
+        "counters",
+        "fit",
+        "health",
+        "lane",
+        "link",
+        "name",
+        "number",
+        "rx_err",
+        "samples",
+        "tx_err",
+    )
 
     def __init__(self, number: int, name: str, lane: Lane, fit: Fit, *, link: int = 0) -> None:
         """Take the number and the name that both ends know; paths of one ``link`` share a WAN.
@@ -34,6 +48,8 @@ class Path:
         self.connection: Connection | None = None
         #: What is known about it, from Monitor.add() on; None where the tunnel has no other.
         self.health: PathHealth | None = None
+        #: What the acknowledgements of all its connections said.
+        self.samples = Samples()
         #: Packets that could not leave by it, and payloads from it that were refused.
         self.tx_err = 0
         self.rx_err = 0

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from mpquic.core.connection import Connection
     from mpquic.core.offload import Codec
+    from mpquic.core.state import Outage
     from mpquic.core.types import Address, Arrival, Change, Counters, Datagram, Frame
 
 
@@ -85,6 +86,14 @@ class Tunnel(Protocol):
     @property
     def connects(self) -> int:
         """Connections so far that became the tunnel, or a path of it."""
+
+    @property
+    def handshakes(self) -> int:
+        """Handshakes so far that were begun, by this end or at it."""
+
+    @property
+    def outage(self) -> Outage:
+        """How long it was not up."""
 
     @property
     def ports(self) -> Sequence[Port]:

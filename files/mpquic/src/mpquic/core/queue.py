@@ -117,6 +117,15 @@ class PacketQueue:
         """Return the number of waiting payloads."""
         return sum([len(fifo.items) for fifo in self._classes.values()])
 
+    @property
+    def octets(self) -> int:
+        """Return the bytes of waiting payloads."""
+        return sum([fifo.octets for fifo in self._classes.values()])
+
+    def oldest(self, now: float) -> float:
+        """Return for how long the first of the waiting payloads has waited (seconds), 0 when none does."""
+        return max([now - fifo.items[0][0] for fifo in self._classes.values() if fifo.items], default=0.0)
+
     def pace(self, packet_time: float) -> None:
         """Adapt to a link on which a full packet takes ``packet_time`` seconds."""
         self._max_age = max(MAX_AGE, MIN_WAITING * packet_time)

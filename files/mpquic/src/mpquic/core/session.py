@@ -19,6 +19,7 @@ from mpquic.core.multipath.scheduler import standing
 from mpquic.core.offload.legacy import LegacyCodec
 from mpquic.core.path import Path
 from mpquic.core.roster import RefusalError
+from mpquic.core.state import Outage
 from mpquic.core.types import Counters
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Session:
         self.connects = 0
         self.since = now
         self.reason = "waiting for the peer"
+        self.outage = Outage(now)
         self.budget = Budget(packets=None, rate=None)
         self._rate = rate
         self._own = frozenset(interface.ip.packed for interface in own)
@@ -199,6 +201,7 @@ class Session:
         previous = self.guests.get(guest.number)
         self.guests[guest.number] = guest
         guest.path, path.connection = path, guest.connection
+        path.samples.follow(guest.connection.clock)
         if previous is not None:
             previous.path = None
             path.lane.move()

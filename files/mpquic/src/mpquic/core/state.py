@@ -6,6 +6,32 @@ from __future__ import annotations
 from mpquic.core.types import Change
 
 
+class Outage:
+    """How long something was not up, in all."""
+
+    __slots__ = ("_since", "_total", "falls")
+
+    def __init__(self, now: float = 0.0) -> None:
+        """Begin with an outage at ``now`` (seconds)."""
+        self._total = 0.0
+        #: How often it was up and then no more.
+        self.falls = 0
+        self._since: float | None = now
+
+    def note(self, now: float, *, up: bool) -> None:
+        """Take note that it is up or not."""
+        if not up and self._since is None:
+            self._since = now
+            self.falls += 1
+        elif up and self._since is not None:
+            self._total += now - self._since
+            self._since = None
+
+    def seconds(self, now: float) -> float:
+        """Return the sum of all outages, the present one included."""
+        return self._total + (now - self._since if self._since is not None else 0.0)
+
+
 class StateMachine:
     """Is in one state at a time, and tells of each that it enters."""
 
@@ -16,6 +42,7 @@ class StateMachine:
         self.reason = reason
         #: Since when (seconds).
         self.since = now
+        self.outage = Outage(now)
         #: What is to be told, see changes() of each.
         self._changes: list[Change] = []
 
@@ -25,4 +52,5 @@ class StateMachine:
             self.since = now
         self.state = state
         self.reason = reason
+        self.outage.note(now, up=state == "up")
         self._changes.append(Change(state, reason, failed, detail))

@@ -32,6 +32,8 @@ class Switchboard:
         self._drops = drops
         self._by_cid: dict[bytes, Guest] = {}
         self._admission = Admission()
+        #: Connections that were begun.
+        self.handshakes = 0
 
     def route(self, arrivals: Sequence[Arrival], now: float) -> list[tuple[Guest, list[Arrival]]]:
         """Group datagrams by connection; runs of the same connection, the normal case, share one group."""
@@ -107,6 +109,7 @@ class Switchboard:
             guest = Guest(self.listener.accept(header.destination, now, retried), str(address[0]), now)
             guest.mirror(len(data))
             self.guests.add(guest)
+            self.handshakes += 1
             self._admission.enter(guest.host)
             self.claim(guest, header.destination)
             return guest

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import os
 from ipaddress import ip_network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mpquic.core.client import ClientTunnel, Settings
 from mpquic.core.marking import COPY
 from mpquic.daemon.client_succession import ClientSuccession
+from mpquic.daemon.figures import path_figures
 from mpquic.daemon.identity import Credentials
 from mpquic.daemon.lines import Lines
 from mpquic.daemon.target import Target
@@ -53,6 +54,10 @@ class ClientShell(ClientSuccession):
     def blocked(self) -> str | None:
         """Return None: a client's tunnel knows by itself why it waits."""
         return None
+
+    def status(self) -> dict[str, Any]:
+        """Return this instance's line of ``mpquic status``, with the figures of its path."""
+        return {**super().status(), "figures": path_figures(self.tunnel.path, self.loop.time())}
 
 
 def endpoint(config: InstanceConfig) -> ClientEndpoint:

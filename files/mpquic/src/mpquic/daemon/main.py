@@ -106,14 +106,17 @@ def _reload(shell: Shell, path: Path) -> None:
         found, warnings = load(path)
         fixed = needs_restart(shell.config, found)
         if fixed:
+            shell.reloads["failed"] += 1
             shell.refused = found.digest
             _LOG.error('not reloaded reason="%s: only a restart changes %s"', path, ", ".join(fixed))
             return
         shell.reload(found)
     except ConfigError as error:
+        shell.reloads["failed"] += 1
         for line in error.messages:
             _LOG.error('not reloaded reason="%s"', line)
     except (OSError, ValueError) as error:
+        shell.reloads["failed"] += 1
         _LOG.error('not reloaded reason="%s"', error)
     else:
         shell.refused = None
@@ -121,6 +124,7 @@ def _reload(shell: Shell, path: Path) -> None:
             _LOG.info("warning %s", line)
         logs.set_level(found.log_level)
         shell.reporter.every(found.telemetry_interval)
+        shell.reloads["done"] += 1
         _LOG.info("reloaded identity=%s", shell.identity)
 
 

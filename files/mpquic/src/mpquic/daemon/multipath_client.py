@@ -11,6 +11,7 @@ from mpquic.core.types import text
 from mpquic.daemon import telemetry
 from mpquic.daemon.client import endpoint, settings
 from mpquic.daemon.client_succession import ClientSuccession
+from mpquic.daemon.figures import bundle_figures
 from mpquic.daemon.identity import Credentials
 from mpquic.daemon.lines import Lines
 from mpquic.daemon.multipath import plan_paths, policy
@@ -100,7 +101,8 @@ class MultipathShell(ClientSuccession):
         """Return this instance's line of ``mpquic status``, with its paths and classes."""
         now = self.loop.time()
         classes = [telemetry.describe_class(counters) for counters in self.tunnel.bundle.classes()]
-        return {**super().status(), "bind": None, "rate_bps": None, "paths": self.paths(now), "classes": classes}
+        entry = {**super().status(), "bind": None, "rate_bps": None, "paths": self.paths(now), "classes": classes}
+        return {**entry, "reorder": bundle_figures(self.tunnel.bundle)}
 
     def local(self) -> str | None:
         """Return the address of the path that stands for all."""

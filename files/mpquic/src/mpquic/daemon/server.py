@@ -14,6 +14,7 @@ from mpquic.core.roster import Member, Roster
 from mpquic.core.server import ServerTunnel
 from mpquic.core.types import text
 from mpquic.daemon import telemetry
+from mpquic.daemon.figures import bundle_figures, path_figures
 from mpquic.daemon.identity import own_pin
 from mpquic.daemon.shell import Shell
 from mpquic.daemon.status import counts, dropped, rtt_ms, since
@@ -71,14 +72,14 @@ class ServerShell(Shell):
         """Return this instance's line of ``mpquic status``, with its peers."""
         now = self.loop.time()
         peers = [{**_peer(session, now), **self._paths(session, now)} for session in self.tunnel.sessions.values()]
-        return {**super().status(), "peers": peers}
+        return {**super().status(), "refusals": dict(self.tunnel.refusals), "peers": peers}
 
     def telemetry(self, now: float) -> list[str]:
         """Return the lines about paths and classes of the peers that have several paths."""
         lines = []
         for session in self.tunnel.sessions.values():
             found = self._paths(session, now)
-            if found:
+            if "paths" in found:
                 told = [*map(telemetry.path_line, found["paths"]), *map(telemetry.class_line, found["classes"])]
                 lines += [f"{line} peer={session.member.name}" for line in told]
         return lines
@@ -93,16 +94,17 @@ class ServerShell(Shell):
         return ""
 
     def _paths(self, session: Session, now: float) -> dict[str, Any]:
-        """Return the paths and classes of a peer, nothing where it has no more than one path."""
+        """Return the paths and classes of a peer, the figures of its path where it has no more than one."""
         bundle, policy = session.bundle, session.policy
         if bundle is None or policy is None:
-            return {}
+            return {"figures": path_figures(session.path, now)}
         known = [spec for spec in policy.paths if spec.number in session.paths]
         paths = [telemetry.describe_path(session.paths[spec.number], spec, now) for spec in known]
         for spec, entry in zip(known, paths, strict=True):
             entry["bind"], entry["local"] = str(self.config.bind_ip), self.local()
             entry["rate_bps"] = spec.rate_down or self.config.rate
-        return {"paths": paths, "classes": [telemetry.describe_class(counters) for counters in bundle.classes()]}
+        classes = [telemetry.describe_class(counters) for counters in bundle.classes()]
+        return {"paths": paths, "classes": classes, "reorder": bundle_figures(bundle)}
 
     def summary(self) -> str:
         """Return how many peers are up, where there may be more than one."""
@@ -323,6 +325,8 @@ def _peer(session: Session, now: float) -> dict[str, Any]:
         "since_s": since(session.since, now),
         "session": connection.session if connection is not None else None,
         "connects": session.connects,
+        "outage_s": round(session.outage.seconds(now), 3),
+        "falls": session.outage.falls,
         "remote": text(connection.peer) if connection is not None else None,
         "rtt_ms": rtt_ms(connection),
         "key": connection.claimed if connection is not None else None,

@@ -6,7 +6,9 @@ from __future__ import annotations
 import logging
 import math
 import os
+import time
 from abc import abstractmethod
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from mpquic import __version__
@@ -68,6 +70,9 @@ class Shell(Succession):
         self.reporter = Reporter(loop, self.telemetry)
         #: ``sha256:<hex>`` of the key this end shows, None without one.
         self.identity: str | None = None
+        #: Reloads so far: ``done`` and ``failed``.
+        self.reloads = Counter(done=0, failed=0)
+        self._started_at = time.time()
         #: ``digest`` of a changed file that only a restart takes over, None where there was no such.
         self.refused: str | None = None
         self._stopped = False
@@ -306,4 +311,6 @@ class Shell(Succession):
             "config": self.config.digest,
             "config_refused": self.refused,
             "version": __version__,
+            "started_at": round(self._started_at, 3),
+            "reloads": dict(self.reloads),
         }

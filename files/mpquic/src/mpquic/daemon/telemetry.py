@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from mpquic.core.types import text
+from mpquic.daemon.figures import path_figures, shares
 from mpquic.daemon.status import counts, dropped, rtt_ms, since
 
 if TYPE_CHECKING:
@@ -86,11 +87,13 @@ def describe_path(path: Path, spec: PathSpec, now: float) -> dict[str, Any]:
         "rx_err": path.rx_err,
         "consecutive_fails": health.fails,
         "switches": health.switches,
+        "outage_s": round(health.outage.seconds(now), 3),
         "last_up": _date(health.last_up, now),
         "last_down": _date(health.last_down, now),
         "datagram": connection.datagram_size if connection is not None else None,
         "held_to_bps": round(limit) if limit is not None else None,
         "drops": dropped(counters.drops),
+        "figures": path_figures(path, now),
     }
 
 
@@ -105,6 +108,7 @@ def describe_class(counters: ClassCounters) -> dict[str, Any]:
         "tx_dups": counters.tx_dups,
         "rx_packets": counters.rx_packets,
         "rx_dups": counters.rx_dups,
+        "paths": shares(counters),
     }
 
 

@@ -60,6 +60,12 @@ def _counts(where: str, value: object) -> dict[str, int]:
     return {_text(where, key): _count(where, count) for key, count in value.items()}
 
 
+def _list_of_counts(where: str, value: object) -> list[int]:
+    if not isinstance(value, list):
+        raise ValueError(f"{where}: expected a list")  # noqa: TRY004
+    return [_count(f"{where}[{at}]", item) for at, item in enumerate(value)]
+
+
 def _texts(where: str, value: object) -> list[str]:
     if not isinstance(value, list):
         raise ValueError(f"{where}: expected a list")  # noqa: TRY004
@@ -91,12 +97,40 @@ def _fields(where: str, found: object, readers: Mapping[str, Reader], required: 
     return {name: read(where + name, found[name]) for name, read in readers.items() if name in found}
 
 
+def _object(readers: Mapping[str, Reader]) -> Reader:
+    """Return what reads an object that has all of these fields."""
+    return lambda where, value: _fields(f"{where}: ", value, readers, tuple(readers))
+
+
+#: Of one path since the daemon started, see mpquic.daemon.figures.
+_FIGURES: dict[str, Reader] = {
+    "rtt_counts": _list_of_counts,
+    "rtt_total_s": _number,
+    "acknowledged": _count,
+    "judged": _count,
+    "queue_packets": _count,
+    "queue_bytes": _count,
+    "queue_age_s": _number,
+    "key_updates": _count,
+}
+_SHARE: dict[str, Reader] = {
+    "path": _text,
+    "number": _count,
+    "tx_packets": _count,
+    "tx_bytes": _count,
+    "rx_packets": _count,
+    "rx_bytes": _count,
+}
+#: What a daemon of an earlier release, which runs until it is restarted, does not say.
+_NEWER = ("outage_s", "falls", "figures", "reorder")
 _SHARED: dict[str, Reader] = {
     "state": _text,
     "reason": _text,
     "since_s": _number,
     "session": _or_null(_text),
     "connects": _count,
+    "outage_s": _number,
+    "falls": _count,
     "remote": _or_null(_text),
     "rtt_ms": _or_null(_number),
     "tx_packets": _count,
@@ -129,12 +163,14 @@ _PATH: dict[str, Reader] = {
     "rx_err": _count,
     "consecutive_fails": _count,
     "switches": _count,
+    "outage_s": _number,
     "last_up": _or_null(_text),
     "last_down": _or_null(_text),
     "datagram": _or_null(_count),
     "rate_bps": _or_null(_count),
     "held_to_bps": _or_null(_count),
     "drops": _counts,
+    "figures": _object(_FIGURES),
 }
 _CLASS: dict[str, Reader] = {
     "name": _text,
@@ -145,9 +181,14 @@ _CLASS: dict[str, Reader] = {
     "tx_dups": _count,
     "rx_packets": _count,
     "rx_dups": _count,
+    "paths": _entries(_SHARE),
 }
 #: Of a tunnel over several paths only.
-_SEVERAL: dict[str, Reader] = {"paths": _entries(_PATH), "classes": _entries(_CLASS)}
+_SEVERAL: dict[str, Reader] = {
+    "paths": _entries(_PATH, optional=_NEWER),
+    "classes": _entries(_CLASS, optional=("paths",)),
+    "reorder": _counts,
+}
 _PEER: dict[str, Reader] = {
     "name": _text,
     "address": _text,
@@ -157,6 +198,7 @@ _PEER: dict[str, Reader] = {
     **_SHARED,
     "key": _or_null(_text),
     "legacy": _flag,
+    "figures": _object(_FIGURES),
     **_SEVERAL,
 }
 _INSTANCE: dict[str, Reader] = {
@@ -175,6 +217,11 @@ _INSTANCE: dict[str, Reader] = {
     "config": _text,
     "config_refused": _or_null(_text),
     "version": _text,
+    "handshakes": _count,
+    "refusals": _counts,
+    "started_at": _number,
+    "reloads": _counts,
+    "figures": _object(_FIGURES),
     **_SEVERAL,
-    "peers": _entries(_PEER, optional=tuple(_SEVERAL)),
+    "peers": _entries(_PEER, optional=(*_NEWER, *_SEVERAL)),
 }

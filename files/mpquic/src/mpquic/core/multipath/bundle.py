@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mpquic.core.multipath.policy import Policy
+    from mpquic.core.multipath.reorder import Reorder
     from mpquic.core.offload import Codec
     from mpquic.core.path import Path
     from mpquic.core.types import Counters, Frame
@@ -81,7 +82,7 @@ class Bundle:
                 self.paths[number] = path
                 path.lane.codec = self._codec
                 self.monitor.add(path)
-        self._tally.configure(policy)
+        self._tally.configure(policy, self.paths.values())
         self._patience.configure(policy)
         self._spreader.configure(policy, self.paths, now)
         self._follow(now)
@@ -173,6 +174,11 @@ class Bundle:
         """Bytes of an inner packet that fit every path in use, None while that is not known."""
         known = [p.fit.mtu for p in self.paths.values() if p.connection is not None and p.fit.mtu is not None]
         return min(known, default=None)
+
+    @property
+    def reorder(self) -> Reorder:
+        """What waits for packets that other paths still carry."""
+        return self._receiver.reorder
 
     def classes(self) -> list[ClassCounters]:
         """Return the counters of each class, in the order of the policy."""

@@ -79,7 +79,7 @@ class MultipathClient(StateMachine):
         self._renewals = Renewals()
         #: Of paths that are no more.
         self._past = Counters()
-        self._past_connects = 0
+        self._past_connects = self._past_handshakes = 0
         self._policy, self._encoded = policy, policy_wire.encode(policy)
         #: When the server was told a policy last, beside by who joins, and when it is to be told the newest.
         self._told_at = -math.inf
@@ -121,6 +121,11 @@ class MultipathClient(StateMachine):
     def connects(self) -> int:
         """Connections so far that became a path."""
         return self._past_connects + sum([leg.connects for leg in self.legs])
+
+    @property
+    def handshakes(self) -> int:
+        """Handshakes so far that were begun."""
+        return self._past_handshakes + sum([leg.handshakes for leg in self.legs])
 
     def totals(self) -> Counters:
         """Return what was carried since the start, every packet once, and what was refused, also by single paths."""
@@ -286,6 +291,7 @@ class MultipathClient(StateMachine):
             self.leaving += (leg,)
             self.touch(leg)
             self._past_connects += leg.connects
+            self._past_handshakes += leg.handshakes
         self._by_path = {leg.path: leg for leg in self.legs}
         self._renewals.keep(self.legs)
         self.bundle.configure(policy, {leg.path.number: leg.path for leg in self.legs}, now)

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
+
+from mpquic.core.state import Outage
 
 if TYPE_CHECKING:
     from mpquic.core.path import Path
@@ -40,6 +42,9 @@ RANKS = {
     State.DOWN: UNUSABLE,
 }
 
+#: States in which a path carries packets, well or badly.
+CARRYING = {State.UP, State.PROBATION, State.LOSSY}
+
 #: Seconds for which a word of the peer counts.
 WORD_LIFE = 5.0
 
@@ -61,6 +66,8 @@ class PathHealth:
     loss: float = 0.0
     #: How often it fell from UP.
     switches: int = 0
+    #: How long it carried nothing: connecting, suspect or down.
+    outage: Outage = field(default_factory=Outage)
     #: The peer's last word on it, None when there is none younger than 5 s.
     peer: State | None = None
     #: Loss in the peer's sending direction, 0..1, as the peer measured it.

@@ -37,12 +37,13 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from mpquic.core.multipath.health import RANK_PROBATION, PathHealth, State, Transition
+from mpquic.core.multipath.health import CARRYING, RANK_PROBATION, PathHealth, State, Transition
 from mpquic.core.multipath.losses import CLEAN, CLEAN_FOR, SLOT, Losses
 from mpquic.core.multipath.pings import Pings
 from mpquic.core.multipath.probation import Probation
 from mpquic.core.multipath.report import Seen
 from mpquic.core.multipath.silence import Silence, Verdict
+from mpquic.core.state import Outage
 
 if TYPE_CHECKING:
     from mpquic.core.ackclock import AckClock
@@ -70,7 +71,7 @@ class Machine:
     def __init__(self, path: Path, now: float, *, asks: bool, transitions: list[Transition]) -> None:
         """Begin in CONNECTING. ``asks``: send many pings while UP. What happens is appended to ``transitions``."""
         self.path = path
-        self.health = PathHealth(since=now)
+        self.health = PathHealth(since=now, outage=Outage(now))
         path.health = self.health
         self.pings = Pings(asks=asks)
         self._transitions = transitions
@@ -236,6 +237,7 @@ class Machine:
             self._falls += 1
         health.state = state
         health.since = now
+        health.outage.note(now, up=state in CARRYING)
         if state is State.UP:
             health.last_up = now
             self._forgive_at = now + FORGIVEN if health.fails else math.inf

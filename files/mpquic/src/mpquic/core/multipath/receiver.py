@@ -70,13 +70,13 @@ class Receiver:
         if run(heads, 0) == len(heads):
             self._run(path, payloads, heads[0], bodies, now)
             return
-        at = self._take_expected(heads, bodies)
+        at = self._take_expected(path, heads, bodies)
         while at < len(heads):
             end = run(heads, at)
             self._run(path, payloads[at:end], heads[at], bodies[at:end], now)
             at = end
 
-    def _take_expected(self, heads: Sequence[int], bodies: list[bytes]) -> int:
+    def _take_expected(self, path: Path, heads: Sequence[int], bodies: list[bytes]) -> int:
         """Take what goes on where its bucket ended, packets of many flows in order; return where other heads begin."""
         expected = self._expected
         start = kind = 0
@@ -88,17 +88,25 @@ class Receiver:
                 break
             expected[bucket] = head + 1
             if head >> 40 != kind:
-                self._put(kind, bodies[start:place])
+                self._put(path, kind, bodies[start:place])
                 start, kind = place, head >> 40
-        self._put(kind, bodies[start:at])
+        self._put(path, kind, bodies[start:at])
         return at
 
-    def _put(self, kind: int, bodies: list[bytes]) -> None:
-        """Hand on what was expected; ``kind`` is the upper part of its heads."""
+    def _put(self, path: Path, kind: int, bodies: list[bytes]) -> None:
+        """Hand on what was expected of ``path``; ``kind`` is the upper part of its heads."""
         if bodies:
             index = kind & wire.SEQUENCED_CLASS
             self._tally.by_index[index].rx_packets += len(bodies)
+            self._count(path, index, bodies)
             self.reorder.put(index, bodies)
+
+    def _count(self, path: Path, class_index: int, bodies: list[bytes]) -> None:
+        """Count what of a class came by a path, new or not."""
+        share = self._tally.by_index[class_index].share(path)
+        share.rx_packets += len(bodies)
+        # What is left of a head is the context.
+        share.rx_bytes += sum(map(len, bodies)) - len(bodies)
 
     def _run(self, path: Path, payloads: Sequence[bytes], head: int, bodies: list[bytes], now: float) -> None:
         """Take payloads with consecutive numbers, the first with this head; ``bodies`` is what follows the heads."""
@@ -107,6 +115,7 @@ class Receiver:
             return
         reorder, dedup = self.reorder, self._dedup
         bucket, first, class_index = head >> 32 & 0xFF, head & _NUMBER, head >> 40 & wire.SEQUENCED_CLASS
+        self._count(path, class_index, bodies)
         expected = self._expected[bucket]
         if expected != _NONE:
             dedup.following[bucket] = expected & _NUMBER

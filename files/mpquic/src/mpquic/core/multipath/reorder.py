@@ -55,7 +55,7 @@ class _Queue:
 class Reorder:
     """Holds payloads back, of all buckets, and lets them go into ``ready``."""
 
-    __slots__ = ("_due", "_octets", "_patience", "busy", "ready", "waiting")
+    __slots__ = ("_due", "_octets", "_patience", "busy", "given_up", "held", "ready", "waiting")
 
     def __init__(self, patience: Patience) -> None:
         """Wait as long as ``patience`` says when something has to wait."""
@@ -66,6 +66,8 @@ class Reorder:
         self.ready: dict[int, list[bytes]] = {}
         #: Payloads that wait, and numbers that are remembered as passed meanwhile.
         self.waiting = 0
+        #: Payloads so far that had to wait, and gaps that were given up.
+        self.held = self.given_up = 0
         self._octets = 0
         #: Nothing has waited for too long before that time.
         self._due = math.inf
@@ -129,6 +131,7 @@ class Reorder:
                 if until > now:
                     self._due = min(self._due, until)
                     break
+                self.given_up += 1
                 self._advance(queue, position)
             if not queue.order:
                 self._close(bucket)
@@ -157,6 +160,7 @@ class Reorder:
         else:
             heappush(queue.order, position)
             queue.held[position] = item
+            self.held += 1
             self._octets += len(item[1])
         self._advance(queue, queue.floor)
         while queue.order and (

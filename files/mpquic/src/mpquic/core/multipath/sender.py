@@ -57,12 +57,23 @@ class Sender:
             counters.tx_packets += count
             counters.tx_bytes += size
             if way.dealer is not None:
+                dealt: dict[Path, list[bytes]] = {}
                 for path, payload in zip(way.dealer.deal([*map(len, payloads)]), payloads, strict=True):
-                    batches.setdefault(path, []).append(payload)
+                    dealt.setdefault(path, []).append(payload)
+                for path, some in dealt.items():
+                    share = tally.share(path)
+                    share.tx_packets += len(some)
+                    share.tx_bytes += sum(map(len, some)) - wire.SEQUENCED_OVERHEAD * len(some)
+                    batches.setdefault(path, []).extend(some)
                 continue
             tally.tx_dups += count * copies
             for path in paths:
                 some = payloads if path is paths[0] else path.lane.copies(payloads, path.connection)
+                share = tally.share(path)
+                share.tx_packets += len(some)
+                share.tx_bytes += (
+                    size if some is payloads else sum(map(len, some)) - wire.SEQUENCED_OVERHEAD * len(some)
+                )
                 batch = batches.get(path)
                 if batch is not None:
                     batch += some

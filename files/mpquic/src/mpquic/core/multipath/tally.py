@@ -3,13 +3,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from mpquic.core import wire
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from mpquic.core.multipath.policy import Policy, Scheduling
+    from mpquic.core.path import Path
+
+
+@dataclass(slots=True)
+class Share:
+    """What of one class was given to one path, and what it brought: every copy counts."""
+
+    tx_packets: int = 0
+    tx_bytes: int = 0
+    rx_packets: int = 0
+    rx_bytes: int = 0
 
 
 @dataclass(slots=True)
@@ -27,6 +40,15 @@ class ClassCounters:
     rx_packets: int = 0
     #: Packets that came again, by another path.
     rx_dups: int = 0
+    #: What each path had of it.
+    shares: dict[Path, Share] = field(default_factory=dict)
+
+    def share(self, path: Path) -> Share:
+        """Return what to count in for a path."""
+        share = self.shares.get(path)
+        if share is None:
+            share = self.shares[path] = Share()
+        return share
 
 
 class Tally:
@@ -43,14 +65,16 @@ class Tally:
         """The classes of the policy."""
         return self.by_index[: self._count]
 
-    def configure(self, policy: Policy) -> None:
-        """Count for these classes; those that had the same name before go on."""
+    def configure(self, policy: Policy, paths: Collection[Path]) -> None:
+        """Count for these classes; those that had the same name before go on. Forget other paths than these."""
         known = {counters.name: counters for counters in self.classes}
         self.by_index = _nobody()
         self._count = len(policy.classes)
         for index, one in enumerate(policy.classes):
             counters = self.by_index[index] = known.get(one.name) or ClassCounters(one.name, one.scheduling)
             counters.scheduling = one.scheduling
+            for path in counters.shares.keys() - set(paths):
+                del counters.shares[path]
 
 
 def _nobody() -> list[ClassCounters]:
