@@ -89,7 +89,7 @@ def duration(seconds: float | None) -> str:
     if seconds is None:
         return "-"
     left = int(seconds)
-    parts = []
+    parts: list[str] = []
     for unit, length in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
         count, left = divmod(left, length)
         if count or parts or unit == "s":
