@@ -62,7 +62,7 @@ def rows(items: Iterable[dict[str, Any]]) -> Iterator[Row]:
 def summary(items: Sequence[dict[str, Any]]) -> str:
     """Return how many instances are up, and what to do about the others."""
     up = sum(item["state"] in _UP for item in items)
-    ailing = sum(bool(_faults(item)) for item in items)
+    ailing = sum(any(map(_faults, [item, *item.get("paths", ())])) for item in items)
     text = f"{up} of {len(items)} up"
     if ailing:
         text += f", {ailing} with faults"

@@ -49,7 +49,13 @@ def rich_table(head: Sequence[str], rows: Sequence[Row]) -> Table:
     found = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for name in head:
         last = name == head[-1]
-        found.add_column(name, no_wrap=not last, overflow="fold" if last else "ellipsis", ratio=1 if last else None)
+        found.add_column(
+            name,
+            no_wrap=not last,
+            overflow="fold" if last else "ellipsis",
+            ratio=1 if last else None,
+            min_width=20 if last else None,
+        )
     for row in rows:
         found.add_row(*(Text(cell.text, style=cell.style) for cell in row))
     return found

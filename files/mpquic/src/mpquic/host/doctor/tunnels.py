@@ -38,6 +38,8 @@ def findings(tunnel: Tunnel, daemon: dict[str, Any] | None, echo: Echo | None) -
     found = list(_reasons(tunnel, daemon))
     if daemon is not None:
         found += _status(tunnel.instance, daemon, echo)
+    # Health and the daemon may say the same: once is enough.
+    found = list({(one.where, one.code): one for one in reversed(found)}.values())[::-1]
     severe = [one for one in found if one.level is Level.FAIL and one.code not in _FOLLOWS]
     return [one for one in found if not (severe and one.code in _FOLLOWS and one.where == severe[0].where)]
 
