@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mpquic import __version__, config
+from mpquic import config
 from mpquic.host import firewall, health, identity, instances, mark, repair, settings, units, watch
 from mpquic.host.doctor import dns, tunnels
 from mpquic.host.doctor.finding import Finding, finding
@@ -38,6 +38,7 @@ PROBES, APART, PATIENCE = 30, 0.05, 1.5
 EXPIRES = 30
 _OWNER = "mpquic"
 _UNIT_WATCH = Path("/etc/systemd/system/mpquic-watch.service")
+_CURRENT = Path("/opt/mpquic/current")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +121,19 @@ def _tunnels(place: Place, selection: Selection) -> Iterator[Finding]:
         yield from tunnels.findings(tunnel, daemon, echoes.get(name))
         if tunnel.daemon is None and (line := last_error(units.unit(name))) is not None:
             yield finding(f"tunnel {name}", "log", line, id=name)
-        if daemon is not None and daemon.get("version", __version__) != __version__:
-            message = f"runs release {daemon['version']}, installed is {__version__}"
+        if daemon is not None and (release := _other_release(daemon.get("pid"))) is not None:
+            message = f"was started from another release than {release}, which is installed"
             yield finding(f"tunnel {name}", "release_old", message, id=name)
+
+
+def _other_release(pid: object) -> str | None:
+    """Return the release that is installed when a process was started from another one, else None."""
+    try:
+        started = Path(f"/proc/{pid}/cmdline").read_bytes()
+        current = _CURRENT.readlink().name
+    except OSError:
+        return None
+    return current if b"/releases/" in started and f"/releases/{current}/".encode() not in started else None
 
 
 def _host(place: Place, selection: Selection) -> Iterator[Finding]:
