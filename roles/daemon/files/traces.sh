@@ -28,6 +28,7 @@ sed -n 's/^-\{0,1\}\(net[^ =]*\).*/\1/p' /etc/mpquic/before*.conf /etc/sysctl.d/
 
 for path in /etc/mpquic /etc/sysctl.d/60-mpquic*.conf /etc/systemd/system/mpquic* /etc/systemd/system/*.d/60-mpquic*.conf \
   /etc/systemd/system/*.wants/mpquic* /etc/systemd/system/*.requires/mpquic* /opt/mpquic /usr/local/bin/mpquic \
+  /usr/local/share/man/man1/mpquic.1 /usr/local/share/bash-completion/completions/mpquic /usr/local/share/zsh/site-functions/_mpquic \
   /var/lib/mpquic* /var/lib/private/mpquic* /run/mpquic*; do
   if [ -e "$path" ] || [ -h "$path" ]; then echo "file $path"; fi
 done

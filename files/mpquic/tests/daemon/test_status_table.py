@@ -6,6 +6,10 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
+import pty
+import subprocess
+import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +94,7 @@ def lines(text: str) -> list[list[str]]:
     return [line.split() for line in text.splitlines()]
 
 
-def test_the_connection_table(serve: Callable[[Answers], Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_peers_of_a_server(serve: Callable[[Answers], Path], capsys: pytest.CaptureFixture[str]) -> None:
     peers = [
         PEER | {"name": "client1.df10", "shared": ["172.16.5.0/24", "fd00:5::/64"]},
         PEER | {"name": "client1.df5", "shared": ["172.16.5.0/24"], "address": "10.200.10.1"},
@@ -98,41 +102,72 @@ def test_the_connection_table(serve: Callable[[Answers], Path], capsys: pytest.C
     ]
     reason = "2 of 3 peers up"
     folder = serve({"mt1": SERVER | {"reason": reason, "peers": peers}})
-    head, line, _empty, title, table_head, *table = lines(shown(capsys, folder, "mt1"))
-    found = dict(zip(head, line, strict=False))
-    # What is one connection's is in its own line.
-    assert [found[key] for key in ("remote", "rtt", "session")] == ["-"] * 3
+    text = shown(capsys, folder)
+    head, line, *table = lines(text)[:5]
+    assert head == ["tunnel", "state", "since", "way", "rtt", "mtu", "fault"]
+    assert line[:3] == ["mt1", "server", "up"]
     assert " ".join(line).endswith(reason)
-    assert title == ["peers", "of", "mt1:"]
-    assert " ".join(table_head) == "peer address shared state since remote rtt tx rx drops session reason"
     assert [row[:4] for row in table] == [
-        ["client1.bk5", "10.200.10.9", "-", "waiting"],
-        ["client1.df5", "10.200.10.1", "172.16.5.0/24", "up"],
-        ["client1.df10", "10.200.10.5", "172.16.5.0/24,fd00:5::/64", "up"],
+        ["client1.bk5", "waiting", "1m11s", "10.200.10.9"],
+        ["client1.df5", "up", "1m11s", "10.200.10.1,172.16.5.0/24"],
+        ["client1.df10", "up", "1m11s", "10.200.10.5,172.16.5.0/24,fd00:5::/64"],
     ]
-    assert table[1][4:] == ["71s", "198.51.100.7:40001", "41.2ms", "1.5MB", "900B", "3", "0badcafe", "connected"]
+    assert " ".join(table[0]).endswith("client stops")
+    assert text.splitlines()[-1] == "1 of 1 up"
     everything = json.loads(shown(capsys, folder, "mt1", "--json"))
     assert everything["instances"][0]["peers"] == peers
 
 
-def test_columns_without_a_word_are_left_out(
+def test_what_is_wrong_now_and_what_was_last(
     serve: Callable[[Answers], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = serve({"mt1": SERVER | {"reason": "", "peers": [PEER | {"name": name, "shared": []} for name in "ab"]}})
-    assert "shared" not in shown(capsys, folder)
+    recent = {"tx_bps": 12_345_678, "rx_bps": 900, "loss": 0.25, "judged": 40, "rtt_ms": 41.0, "rtt_best_ms": 40.0}
+    recent |= {"datagram_best": 1472}
+    lossy = SERVER | {"role": "client", "reason": "connected", "recent": recent, "datagram": 1372}
+    calm = {"recent": recent | {"loss": 0.0, "datagram_best": 1372}}
+    calm |= {"last_fault": {"reason": "no answer", "ago_s": 4000.0}}
+    folder = serve({"1": lossy, "2": lossy | calm, "3": lossy | {"state": "waiting", "reason": "no answer"}})
+    text = shown(capsys, folder)
+    one, two, three = text.splitlines()[1:4]
+    assert "25.0%" in one
+    assert "12.3Mbit/s" in one
+    assert one.endswith(
+        "25% of the packets are lost; the path carries datagrams of 1372 bytes, and carried 1472 before"
+    )
+    assert two.endswith("1h6m ago: no answer")
+    assert three.endswith("  no answer")
+    assert text.splitlines()[-1] == "2 of 3 up, 2 with faults: mpquic doctor says more"
+    assert "dropped       nothing" in shown(capsys, folder, "2")
+
+
+def test_a_pipe_gets_no_colours(serve: Callable[[Answers], Path], capsys: pytest.CaptureFixture[str]) -> None:
+    folder = serve({"4": SERVER | {"reason": "", "peers": []}})
+    assert "\x1b" not in shown(capsys, folder)
+
+
+def test_a_terminal_gets_colours(serve: Callable[[Answers], Path]) -> None:
+    folder = serve({"4": SERVER | {"reason": "", "peers": []}})
+    master, slave = pty.openpty()
+    line = [sys.executable, "-m", "mpquic", "status", "--run-dir", str(folder), "--instances", "/nonexistent"]
+    environment = os.environ | {"TERM": "xterm-256color"}
+    environment.pop("NO_COLOR", None)
+    subprocess.run(line, stdout=slave, env=environment, check=True, timeout=60)
+    os.close(slave)
+    found = os.read(master, 65536).decode()
+    os.close(master)
+    assert "\x1b[32mup" in found
 
 
 def test_one_peer_is_the_line_of_its_instance(
     serve: Callable[[Answers], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = serve({"4": SERVER | {"reason": "connected", "peers": [PEER | {"name": "client1", "shared": []}]}})
-    head, *rest = lines(shown(capsys, folder))
-    assert len(rest) == 1
-    assert dict(zip(head, rest[0], strict=True))["session"] == "0badcafe"
+    assert len(shown(capsys, folder).splitlines()) == 4
+    assert "session       0badcafe" in shown(capsys, folder, "4")
 
 
 def test_as_many_peers_as_one_likes(serve: Callable[[Answers], Path], capsys: pytest.CaptureFixture[str]) -> None:
     """More than fits a megabyte."""
     peers = [PEER | {"name": f"client{number}", "shared": []} for number in range(5000)]
     folder = serve({"mt1": SERVER | {"reason": "", "peers": peers}})
-    assert len(lines(shown(capsys, folder))) == 5 + 5000
+    assert len(shown(capsys, folder).splitlines()) == 4 + 5000

@@ -27,6 +27,8 @@ SUBCOMMANDS = {
     "routing": "check or fix rules and routes from the LAN into the tunnels",
     "watch": "repair what tunnels need of the host as soon as it changes (started by mpquic-watch.service)",
     "shaper": "check or fix the shaper of the WANs",
+    "top": "show what the running instances do, live",
+    "doctor": "run every check there is, and say what is wrong, why it matters and what mends it",
     "health": "check or fix tunnels, end to end",
     "guard": "go back to the present state unless somebody confirms what a play changed",
     "explain": "say which way a packet takes, and whether that is as planned",
@@ -44,20 +46,24 @@ class _Parser(argparse.ArgumentParser):
         self.exit(exitcodes.USAGE, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = _Parser(prog="mpquic", description="IP over QUIC tunnels bound to chosen WANs.")
-    parser.add_argument("--version", action="version", version=f"mpquic {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
-    chosen = next((word for word in arguments if not word.startswith("-")), None)
+def parser(*chosen: str | None) -> argparse.ArgumentParser:
+    """Return the parser of the command line, which knows the arguments of the chosen subcommands."""
+    found = _Parser(prog="mpquic", description="IP over QUIC tunnels bound to chosen WANs.")
+    found.add_argument("--version", action="version", version=f"mpquic {__version__}")
+    commands = found.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=_Parser)
     for name, text in SUBCOMMANDS.items():
         subparser = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        if name == chosen:
+        if name in chosen:
             module = importlib.import_module(f"mpquic.cli.{name.replace('-', '_')}")
             module.configure(subparser)
             subparser.set_defaults(run=module.run)
-    args = parser.parse_args(arguments)
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    args = parser(next((word for word in arguments if not word.startswith("-")), None)).parse_args(arguments)
     result = args.run(args)
     assert isinstance(result, int)
     return result

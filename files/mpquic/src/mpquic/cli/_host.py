@@ -9,12 +9,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mpquic.cli import exitcodes
+from mpquic.cli._table import colourful
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterable
 
 INSTANCES = "/etc/mpquic/instances"
+#: Of the words that lines begin with.
+_COLOURS = {
+    "FAIL": "1;31",
+    "WARN": "33",
+    "NOTE": "36",
+    "OK": "32",
+    "DONE": "32",
+    "FIX": "32",
+    "PLAN": "36",
+    "WAIT": "33",
+}
 
 
 def add_output_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,7 +69,14 @@ def output(args: argparse.Namespace, result: dict[str, Any], lines: Iterable[str
         print(json.dumps(result, sort_keys=True))
     else:
         for line in lines:
-            print(line)
+            print(_painted(line) if colourful() else line)
+
+
+def _painted(line: str) -> str:
+    """Return a line for a terminal: its first word in the colour of what it says (ECMA-48 SGR)."""
+    word, bracket, rest = line.partition("]")
+    colour = _COLOURS.get(word.removeprefix("["))
+    return f"\x1b[{colour}m{word}{bracket}\x1b[0m{rest}" if bracket and colour else line
 
 
 def guarded(action: Callable[[argparse.Namespace], int], args: argparse.Namespace) -> int:

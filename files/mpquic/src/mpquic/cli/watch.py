@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import time
@@ -57,7 +56,7 @@ def _status(args: argparse.Namespace) -> int:
     from mpquic.host import watch  # noqa: PLC0415 - quick start of the other commands
 
     found = watch.told(watch.FILE)
-    running = _runs(found.get("pid"))
+    running = watch.runs(found.get("pid"))
     result = {
         "running": running,
         "repairs": found.get("repairs", []),
@@ -65,15 +64,6 @@ def _status(args: argparse.Namespace) -> int:
     }
     _host.output(args, result, _text(result))
     return exitcodes.OK if running and not result["remaining"] else exitcodes.DEGRADED
-
-
-def _runs(pid: object) -> bool:
-    if not isinstance(pid, int):
-        return False
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, 0)
-        return True
-    return False
 
 
 def _text(result: dict[str, Any]) -> Iterator[str]:

@@ -23,7 +23,7 @@ from mpquic.core.multipath.trunks import Trunks
 from mpquic.core.reception import LEGACY_PROTOCOL, Reception
 from mpquic.core.roster import RefusalError
 from mpquic.core.schedule import Schedule
-from mpquic.core.state import StateMachine
+from mpquic.core.state import Fault, StateMachine
 from mpquic.core.switchboard import Switchboard
 from mpquic.core.types import Change, Counters, text
 
@@ -71,6 +71,8 @@ class Lifecycle(StateMachine, ABC):
         self.connects = 0
         #: Connections that were refused, by kind: one of REFUSALS, ``handshake`` or ``silent``.
         self.refusals: Counter[str] = Counter()
+        #: The last of them: whom, by address and if possible by name, and why.
+        self.refused: Fault | None = None
 
     # --- what is asked about it -------------------------------------------------------------------------------------
 
@@ -162,7 +164,7 @@ class Lifecycle(StateMachine, ABC):
 
     def _refuse(self, guest: Guest, refusal: RefusalError, now: float) -> None:
         """Say no, and leave the client a moment to read it."""
-        self._tell_refused(guest, refusal.reason, REFUSALS[refusal.code])
+        self._tell_refused(guest, refusal.reason, REFUSALS[refusal.code], now)
         if guest.session is not None:
             # It was registered, and broke the protocol since.
             self._end(guest, refusal.reason, now)
@@ -171,13 +173,14 @@ class Lifecycle(StateMachine, ABC):
         guest.expires = min(guest.expires, now + REFUSED_STAYS)
 
     def _refuse_legacy(self, guest: Guest, refusal: RefusalError, now: float) -> None:
-        self._tell_refused(guest, refusal.reason, REFUSALS[refusal.code])
+        self._tell_refused(guest, refusal.reason, REFUSALS[refusal.code], now)
         self._end(guest, "refused", now)
 
-    def _tell_refused(self, guest: Guest, reason: str, kind: str) -> None:
+    def _tell_refused(self, guest: Guest, reason: str, kind: str, now: float) -> None:
         self.refusals[kind] += 1
         self.counters.drops["refused"] += 1
         name = self._reception.name_of(guest)
+        self.refused = Fault(now, f"{name or 'a stranger'} at {text(guest.connection.peer)}: {reason}")
         detail = [
             f"remote={text(guest.connection.peer)}",
             *([f"key={guest.connection.claimed}"] if guest.connection.claimed else []),
@@ -271,7 +274,7 @@ class Lifecycle(StateMachine, ABC):
             if event.by_peer:
                 self.counters.drops["handshake_left"] += 1
             else:
-                self._tell_refused(guest, event.reason, "handshake")
+                self._tell_refused(guest, event.reason, "handshake", now)
         self._end(guest, f"client closed: {event.reason}" if event.by_peer else event.reason, now)
 
     def _expire(self, guest: Guest, now: float) -> None:
@@ -285,7 +288,7 @@ class Lifecycle(StateMachine, ABC):
         elif guest.registration.refused:
             self._end(guest, "refused", now)
         else:
-            self._tell_refused(guest, _NO_REGISTRATION, "silent")
+            self._tell_refused(guest, _NO_REGISTRATION, "silent", now)
             self._end(guest, _NO_REGISTRATION, now)
 
     def _end(self, guest: Guest, reason: str, now: float) -> None:
@@ -308,6 +311,7 @@ class Lifecycle(StateMachine, ABC):
         session.since = now
         session.reason = reason
         session.outage.note(now, up=False)
+        session.fault = Fault(now, reason)
         if session is self._latest:
             self._latest = next(iter(self._active()), None)
         detail = f"peer={session.member.name}"

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from mpquic.core.connection import Connection
     from mpquic.core.offload import Codec
-    from mpquic.core.state import Outage
+    from mpquic.core.state import Fault, Outage
     from mpquic.core.types import Address, Arrival, Change, Counters, Datagram, Frame
 
 
@@ -94,6 +94,10 @@ class Tunnel(Protocol):
     @property
     def outage(self) -> Outage:
         """How long it was not up."""
+
+    @property
+    def fault(self) -> Fault | None:
+        """Why it was last not up, None when it always was, or was never tried."""
 
     @property
     def ports(self) -> Sequence[Port]:

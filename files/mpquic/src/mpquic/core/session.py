@@ -19,7 +19,7 @@ from mpquic.core.multipath.scheduler import standing
 from mpquic.core.offload.legacy import LegacyCodec
 from mpquic.core.path import Path
 from mpquic.core.roster import RefusalError
-from mpquic.core.state import Outage
+from mpquic.core.state import Fault, Outage
 from mpquic.core.types import Counters
 
 if TYPE_CHECKING:
@@ -61,6 +61,8 @@ class Session:
         self.since = now
         self.reason = "waiting for the peer"
         self.outage = Outage(now)
+        #: Why it was last without a connection.
+        self.fault: Fault | None = None
         self.budget = Budget(packets=None, rate=None)
         self._rate = rate
         self._own = frozenset(interface.ip.packed for interface in own)

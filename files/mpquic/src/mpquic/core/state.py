@@ -3,7 +3,16 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from mpquic.core.types import Change
+
+
+class Fault(NamedTuple):
+    """Why something was not as it should be, and since when (seconds); kept when it is over."""
+
+    at: float
+    reason: str
 
 
 class Outage:
@@ -43,11 +52,15 @@ class StateMachine:
         #: Since when (seconds).
         self.since = now
         self.outage = Outage(now)
+        #: Why it was last not up, with the newest reason; None when it always was, or was never tried.
+        self.fault: Fault | None = None
         #: What is to be told, see changes() of each.
         self._changes: list[Change] = []
 
     def _enter(self, state: str, reason: str, now: float, *, failed: bool = False, detail: str = "") -> None:
         """Be in ``state`` from now on, or still, but for another reason; ``failed`` and ``detail`` as for Change."""
+        if state not in {"up", "stopped"} and (failed or self.state == "up"):
+            self.fault = Fault(now if self.state == "up" or self.fault is None else self.fault.at, reason)
         if state != self.state:
             self.since = now
         self.state = state

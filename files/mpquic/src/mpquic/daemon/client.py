@@ -13,6 +13,7 @@ from mpquic.daemon.client_succession import ClientSuccession
 from mpquic.daemon.figures import path_figures
 from mpquic.daemon.identity import Credentials
 from mpquic.daemon.lines import Lines
+from mpquic.daemon.meter import Key, Reading, of_path
 from mpquic.daemon.target import Target
 from mpquic.quic import ClientEndpoint, Identity, Trust
 
@@ -58,6 +59,10 @@ class ClientShell(ClientSuccession):
     def status(self) -> dict[str, Any]:
         """Return this instance's line of ``mpquic status``, with the figures of its path."""
         return {**super().status(), "figures": path_figures(self.tunnel.path, self.loop.time())}
+
+    def readings(self) -> dict[Key, Reading]:
+        """Return the counters of its path."""
+        return {("", ""): of_path(self.tunnel.path)}
 
 
 def endpoint(config: InstanceConfig) -> ClientEndpoint:

@@ -67,7 +67,7 @@ async def _run(config: InstanceConfig, path: Path, control_path: Path, heir_fd: 
     def progress() -> dict[str, Any]:
         return heir.progress() if heir is not None and giver.unasked else giver.progress()
 
-    commands = {"status": shell.status, "handover": giver.begin, "progress": progress}
+    commands = {"status": shell.report, "handover": giver.begin, "progress": progress}
     control = ControlServer(control_path, commands, for_root={"handover"})
     loop.add_signal_handler(signal.SIGHUP, _reload, shell, path)
     try:

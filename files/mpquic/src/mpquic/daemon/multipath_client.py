@@ -14,6 +14,7 @@ from mpquic.daemon.client_succession import ClientSuccession
 from mpquic.daemon.figures import bundle_figures
 from mpquic.daemon.identity import Credentials
 from mpquic.daemon.lines import Lines
+from mpquic.daemon.meter import Key, Reading, of_bundle
 from mpquic.daemon.multipath import plan_paths, policy
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ class MultipathShell(ClientSuccession):
             if leg.path.connection is None:
                 # Why it does not come up is known to the attempts.
                 entry["reason"] = leg.reason
+                if entry["last_fault"] is not None:
+                    entry["last_fault"]["reason"] = leg.reason
             entries.append(entry)
         return entries
 
@@ -103,6 +106,10 @@ class MultipathShell(ClientSuccession):
         classes = [telemetry.describe_class(counters) for counters in self.tunnel.bundle.classes()]
         entry = {**super().status(), "bind": None, "rate_bps": None, "paths": self.paths(now), "classes": classes}
         return {**entry, "reorder": bundle_figures(self.tunnel.bundle)}
+
+    def readings(self) -> dict[Key, Reading]:
+        """Return the counters of the tunnel, its paths and its classes."""
+        return of_bundle(self.tunnel.bundle, self.tunnel.counters, [leg.path for leg in self.tunnel.ports])
 
     def local(self) -> str | None:
         """Return the address of the path that stands for all."""

@@ -16,8 +16,9 @@ from mpquic.core.types import text
 from mpquic.daemon import telemetry
 from mpquic.daemon.figures import bundle_figures, path_figures
 from mpquic.daemon.identity import own_pin
+from mpquic.daemon.meter import Key, Reading, of_bundle, of_path
 from mpquic.daemon.shell import Shell
-from mpquic.daemon.status import counts, dropped, rtt_ms, since
+from mpquic.daemon.status import counts, dropped, rtt_ms, since, told
 from mpquic.io.resolve import local_address
 from mpquic.io.udp import adopt_udp, open_udp
 from mpquic.io.udpgroup import UdpGroup
@@ -72,7 +73,20 @@ class ServerShell(Shell):
         """Return this instance's line of ``mpquic status``, with its peers."""
         now = self.loop.time()
         peers = [{**_peer(session, now), **self._paths(session, now)} for session in self.tunnel.sessions.values()]
-        return {**super().status(), "refusals": dict(self.tunnel.refusals), "peers": peers}
+        refused = {"refusals": dict(self.tunnel.refusals), "last_refused": told(self.tunnel.refused, now)}
+        return {**super().status(), **refused, "peers": peers}
+
+    def readings(self) -> dict[Key, Reading]:
+        """Return the counters of all peers, of their paths and classes, and the sum of all."""
+        found: dict[Key, Reading] = {}
+        for name, session in self.tunnel.sessions.items():
+            if session.bundle is None:
+                found[name, ""] = of_path(session.path)
+            else:
+                found |= of_bundle(session.bundle, session.counters, session.paths.values(), peer=name)
+        peers = [reading for (_peer, part), reading in found.items() if not part]
+        found["", ""] = Reading(sum([peer.tx_bytes for peer in peers]), sum([peer.rx_bytes for peer in peers]))
+        return found
 
     def telemetry(self, now: float) -> list[str]:
         """Return the lines about paths and classes of the peers that have several paths."""
@@ -327,8 +341,11 @@ def _peer(session: Session, now: float) -> dict[str, Any]:
         "connects": session.connects,
         "outage_s": round(session.outage.seconds(now), 3),
         "falls": session.outage.falls,
+        "last_fault": told(session.fault, now),
         "remote": text(connection.peer) if connection is not None else None,
         "rtt_ms": rtt_ms(connection),
+        "datagram": connection.datagram_size if connection is not None else None,
+        "mtu": session.mtu,
         "key": connection.claimed if connection is not None else None,
         "legacy": session.legacy,
         **counts(session.counters),

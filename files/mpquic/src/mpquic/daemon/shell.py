@@ -15,6 +15,7 @@ from mpquic import __version__
 from mpquic.core.offload.sparse import SMALL, sparse_first
 from mpquic.core.types import text
 from mpquic.daemon.device import Device
+from mpquic.daemon.meter import Key, Meter, Reading
 from mpquic.daemon.status import tunnel_entry
 from mpquic.daemon.succession import Succession
 from mpquic.daemon.telemetry import Reporter
@@ -68,6 +69,7 @@ class Shell(Succession):
         self._timer_at = math.inf
         self._telling = Telling()
         self.reporter = Reporter(loop, self.telemetry)
+        self._meter = Meter(loop, self.readings)
         #: ``sha256:<hex>`` of the key this end shows, None without one.
         self.identity: str | None = None
         #: Reloads so far: ``done`` and ``failed``.
@@ -84,6 +86,7 @@ class Shell(Succession):
         """
         self._device.start(tun)
         self.reporter.every(self.config.telemetry_interval)
+        self._meter.start()
         self.tick()
 
     def stop(self) -> None:
@@ -92,6 +95,7 @@ class Shell(Succession):
         self.tunnel.close(self.loop.time())
         self._after(self.loop.time())
         self.reporter.every(0)
+        self._meter.stop()
         if self._timer is not None:
             self._timer.cancel()
         for port in list(self.sockets):
@@ -288,6 +292,14 @@ class Shell(Succession):
         """Return lines about paths and classes, where the tunnel has several."""
         del now
         return []
+
+    @abstractmethod
+    def readings(self) -> dict[Key, Reading]:
+        """Return the counters of this end, and of what it has several of."""
+
+    def report(self) -> dict[str, Any]:
+        """Return the status, with what was carried in the last seconds."""
+        return self._meter.extend(self.status())
 
     def status(self) -> dict[str, Any]:
         """Return this instance's line of ``mpquic status``."""

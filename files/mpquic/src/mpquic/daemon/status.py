@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from mpquic.core.connection import Connection
     from mpquic.core.port import Tunnel
+    from mpquic.core.state import Fault
     from mpquic.core.types import Counters
 
 
@@ -28,6 +29,7 @@ def tunnel_entry(tunnel: Tunnel, now: float) -> dict[str, Any]:
         "handshakes": tunnel.handshakes,
         "outage_s": round(tunnel.outage.seconds(now), 3),
         "falls": tunnel.outage.falls,
+        "last_fault": told(tunnel.fault, now),
         "datagram": connection.datagram_size if connection is not None else None,
         "remote": text(connection.peer) if connection is not None else None,
         "held_to_bps": round(tunnel.limit) if tunnel.limit is not None else None,
@@ -51,6 +53,11 @@ def counts(counters: Counters) -> dict[str, int]:
 def dropped(drops: Counter[str]) -> dict[str, int]:
     """Return what was refused, by reason."""
     return {reason: count for reason, count in sorted(drops.items()) if count}
+
+
+def told(fault: Fault | None, now: float) -> dict[str, Any] | None:
+    """Return why something was last not as it should be, and how long ago that began."""
+    return None if fault is None else {"reason": fault.reason, "ago_s": since(fault.at, now)}
 
 
 def since(then: float, now: float) -> float:

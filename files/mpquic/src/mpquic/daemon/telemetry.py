@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpquic.core.types import text
 from mpquic.daemon.figures import path_figures, shares
-from mpquic.daemon.status import counts, dropped, rtt_ms, since
+from mpquic.daemon.status import counts, dropped, rtt_ms, since, told
 
 if TYPE_CHECKING:
     import asyncio
@@ -88,9 +88,11 @@ def describe_path(path: Path, spec: PathSpec, now: float) -> dict[str, Any]:
         "consecutive_fails": health.fails,
         "switches": health.switches,
         "outage_s": round(health.outage.seconds(now), 3),
+        "last_fault": told(health.fault, now),
         "last_up": _date(health.last_up, now),
         "last_down": _date(health.last_down, now),
         "datagram": connection.datagram_size if connection is not None else None,
+        "mtu": path.fit.mtu,
         "held_to_bps": round(limit) if limit is not None else None,
         "drops": dropped(counters.drops),
         "figures": path_figures(path, now),

@@ -64,8 +64,9 @@ class Echo:
 class _Flight:
     """The requests of one probe."""
 
-    def __init__(self, probe: Probe) -> None:
+    def __init__(self, probe: Probe, count: int) -> None:
         self.echo = Echo()
+        self._count = count
         self.identifier = int.from_bytes(os.urandom(2), "big")
         self.token = os.urandom(_TOKEN)
         self.departed: dict[int, float] = {}
@@ -107,44 +108,48 @@ class _Flight:
 
     @property
     def done(self) -> bool:
-        return self.echo.sent >= COUNT and not self.departed
+        return self.echo.sent >= self._count and not self.departed
 
 
-def echo(probes: Mapping[str, Probe], timeout: float) -> dict[str, Echo]:
+def echo(
+    probes: Mapping[str, Probe], timeout: float, *, count: int = COUNT, interval: float = INTERVAL
+) -> dict[str, Echo]:
     """Probe all tunnels at the same time.
 
     Args:
         probes: What to probe, by any name.
         timeout: Seconds to wait for the last reply; dead tunnels cost this once, not once each.
+        count: Requests per tunnel.
+        interval: Seconds between the requests of one tunnel.
 
     Raises:
         PermissionError: raw sockets need CAP_NET_RAW.
 
     """
-    flights = {name: _Flight(probe) for name, probe in probes.items()}
+    flights = {name: _Flight(probe, count) for name, probe in probes.items()}
     usable = [flight for flight in flights.values() if flight.echo.error is None]
     try:
         with selectors.DefaultSelector() as selector:
             for flight in usable:
                 selector.register(flight.socket, selectors.EVENT_READ, flight)
-            _fly(selector, usable, timeout)
+            _fly(selector, usable, timeout, count, interval)
     finally:
         for flight in flights.values():
             flight.socket.close()
     return {name: flight.echo for name, flight in flights.items()}
 
 
-def _fly(selector: selectors.BaseSelector, flights: list[_Flight], timeout: float) -> None:
+def _fly(selector: selectors.BaseSelector, flights: list[_Flight], timeout: float, count: int, interval: float) -> None:
     start = time.monotonic()
     rounds = 0
     while not all(flight.done for flight in flights):
         now = time.monotonic()
-        if rounds < COUNT and now >= start + rounds * INTERVAL:
+        if rounds < count and now >= start + rounds * interval:
             rounds += 1
             for flight in flights:
                 flight.send(now)
-        end = start + (rounds * INTERVAL if rounds < COUNT else (COUNT - 1) * INTERVAL + timeout)
-        if rounds >= COUNT and now >= end:
+        end = start + (rounds * interval if rounds < count else (count - 1) * interval + timeout)
+        if rounds >= count and now >= end:
             return
         for key, _events in selector.select(max(0.0, end - now)):
             key.data.receive(time.monotonic())

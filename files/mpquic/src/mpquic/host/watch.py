@@ -7,6 +7,7 @@ and less often, so that it never takes more than a small share of a processor.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import os
@@ -156,6 +157,16 @@ def told(file: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def runs(pid: object) -> bool:
+    """Tell whether the watch that wrote its process id is still there."""
+    if not isinstance(pid, int):
+        return False
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, 0)
+        return True
+    return False
 
 
 def _entry(finding: Finding) -> dict[str, Any]:

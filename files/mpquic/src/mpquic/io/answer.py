@@ -121,8 +121,25 @@ _SHARE: dict[str, Reader] = {
     "rx_packets": _count,
     "rx_bytes": _count,
 }
+_FAULT: Reader = _or_null(_object({"reason": _text, "ago_s": _number}))
+#: Of the last seconds, see mpquic.daemon.meter; of a class and of several paths together only the rates.
+_RATES: dict[str, Reader] = {"tx_bps": _or_null(_count), "rx_bps": _or_null(_count)}
+_RECENT: dict[str, Reader] = {
+    **_RATES,
+    "loss": _or_null(_number),
+    "judged": _count,
+    "rtt_ms": _or_null(_number),
+    "rtt_best_ms": _or_null(_number),
+    "datagram_best": _or_null(_count),
+}
+
+
+def _recent(where: str, value: object) -> dict[str, Any] | None:
+    return None if value is None else _fields(f"{where}: ", value, _RECENT, tuple(_RATES))
+
+
 #: What a daemon of an earlier release, which runs until it is restarted, does not say.
-_NEWER = ("outage_s", "falls", "figures", "reorder")
+_NEWER = ("outage_s", "falls", "figures", "reorder", "last_fault", "recent", "mtu", "datagram")
 _SHARED: dict[str, Reader] = {
     "state": _text,
     "reason": _text,
@@ -131,6 +148,8 @@ _SHARED: dict[str, Reader] = {
     "connects": _count,
     "outage_s": _number,
     "falls": _count,
+    "last_fault": _FAULT,
+    "recent": _recent,
     "remote": _or_null(_text),
     "rtt_ms": _or_null(_number),
     "tx_packets": _count,
@@ -164,9 +183,12 @@ _PATH: dict[str, Reader] = {
     "consecutive_fails": _count,
     "switches": _count,
     "outage_s": _number,
+    "last_fault": _FAULT,
+    "recent": _recent,
     "last_up": _or_null(_text),
     "last_down": _or_null(_text),
     "datagram": _or_null(_count),
+    "mtu": _or_null(_count),
     "rate_bps": _or_null(_count),
     "held_to_bps": _or_null(_count),
     "drops": _counts,
@@ -182,11 +204,12 @@ _CLASS: dict[str, Reader] = {
     "rx_packets": _count,
     "rx_dups": _count,
     "paths": _entries(_SHARE),
+    "recent": _or_null(_object(_RATES)),
 }
 #: Of a tunnel over several paths only.
 _SEVERAL: dict[str, Reader] = {
     "paths": _entries(_PATH, optional=_NEWER),
-    "classes": _entries(_CLASS, optional=("paths",)),
+    "classes": _entries(_CLASS, optional=("paths", "recent")),
     "reorder": _counts,
 }
 _PEER: dict[str, Reader] = {
@@ -196,6 +219,8 @@ _PEER: dict[str, Reader] = {
     "shared": _texts,
     "outer_dscp": lambda where, value: _text(where, value) if isinstance(value, str) else _count(where, value),
     **_SHARED,
+    "datagram": _or_null(_count),
+    "mtu": _or_null(_count),
     "key": _or_null(_text),
     "legacy": _flag,
     "figures": _object(_FIGURES),
@@ -219,6 +244,7 @@ _INSTANCE: dict[str, Reader] = {
     "version": _text,
     "handshakes": _count,
     "refusals": _counts,
+    "last_refused": _FAULT,
     "started_at": _number,
     "reloads": _counts,
     "figures": _object(_FIGURES),

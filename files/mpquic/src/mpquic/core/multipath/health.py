@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from mpquic.core.state import Outage
+from mpquic.core.state import Fault, Outage
 
 if TYPE_CHECKING:
     from mpquic.core.path import Path
@@ -68,6 +68,8 @@ class PathHealth:
     switches: int = 0
     #: How long it carried nothing: connecting, suspect or down.
     outage: Outage = field(default_factory=Outage)
+    #: Why it was last suspect, lossy or down, and since when.
+    fault: Fault | None = None
     #: The peer's last word on it, None when there is none younger than 5 s.
     peer: State | None = None
     #: Loss in the peer's sending direction, 0..1, as the peer measured it.

@@ -43,7 +43,7 @@ from mpquic.core.multipath.pings import Pings
 from mpquic.core.multipath.probation import Probation
 from mpquic.core.multipath.report import Seen
 from mpquic.core.multipath.silence import Silence, Verdict
-from mpquic.core.state import Outage
+from mpquic.core.state import Fault, Outage
 
 if TYPE_CHECKING:
     from mpquic.core.ackclock import AckClock
@@ -227,6 +227,10 @@ class Machine:
         health = self.health
         before = health.state
         health.reason = reason
+        if state in _FALLEN:
+            # One fault from the first doubt on, with the newest reason.
+            fault = health.fault if before in _FALLEN else None
+            health.fault = Fault(fault.at if fault is not None else now, reason)
         if state is before:
             return
         if state in _FALLEN and before in (State.UP, State.PROBATION):
