@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 from mpquic.metrics.table import METRICS
 from prometheus_client.parser import text_string_to_metric_families
-from wan import PEER, until
+from wan import ADDRESS, PEER, TUN, sh, until
 
 if TYPE_CHECKING:
     from multiwan import MultiWan
@@ -98,6 +98,7 @@ def test_what_breaks_is_counted(wan: Wan) -> None:
     assert value(found, "mpquic_tunnel_answering", tunnel="server") == 0
     assert value(found, "mpquic_path_up", tunnel="client") == 0
     assert value(found, "mpquic_tunnel_outages_total", tunnel="client") == 1
+    assert value(found, "mpquic_tunnel_outage_seconds_total", tunnel="client") > 0.5
     assert value(found, "mpquic_path_switches_total", tunnel="client") == 1
     assert value(found, "mpquic_tunnel_state", tunnel="client", state="up") == 0
     begun = value(found, "mpquic_tunnel_handshakes_total", tunnel="client")
@@ -127,6 +128,49 @@ def test_reloads_and_files_that_do_not_run(wan: Wan) -> None:
     wan.configure("client", tun_name="other")
     wan.processes["client"].send_signal(signal.SIGHUP)
     until(lambda: value(scrape(wan), "mpquic_tunnel_reloads_total", tunnel="client", result="failed") == 1, 10)
+
+
+def test_what_waits_and_what_is_refused(wan: Wan) -> None:
+    wan.configure("client", rate="500kbit")
+    wan.bring_up()
+    flood = "import socket;s=socket.socket(type=socket.SOCK_DGRAM)\nwhile 1: s.sendto(bytes(1000), ('%s', 9))"
+    line = ["ip", "netns", "exec", wan.ns["client"], sys.executable, "-c", flood % ADDRESS["server"]]
+    names = ("queue_packets", "queue_bytes", "queue_age_seconds")
+    with subprocess.Popen(line) as flooding:
+        try:
+            until(lambda: all(_waits(scrape(wan), name) for name in names), 20)
+        finally:
+            flooding.kill()
+    found = scrape(wan)
+    for scope in ("tunnel", "path"):
+        assert gained({}, found, f"mpquic_{scope}_dropped_packets_total", {"tunnel": "client"}) > 0
+    # The kernel gives a packet to class E to the TUN, the client to its server, and that to nobody.
+    wan.ip("client", f"route add 240.0.0.1/32 dev {TUN}")
+    sh(f"ip netns exec {wan.ns['client']} ping -q -c 3 -i 0.05 -W 1 240.0.0.1", check=False)
+    found = scrape(wan)
+    for scope in ("tunnel", "peer"):
+        assert value(found, f"mpquic_{scope}_dropped_packets_total", tunnel="server", reason="martian") == 3
+
+
+def _waits(samples: Samples, name: str) -> bool:
+    return value(samples, f"mpquic_path_{name}", tunnel="client") > 0
+
+
+def test_copies_by_several_paths(wans: MultiWan) -> None:
+    classes = {"default_class": "bulk", "classes": {"bulk": {}, "critical": {"duplicate": True}}}
+    wans.configure("client", dataplane={**classes, "classifiers": [{"class": "critical", "dscp": [46]}]})
+    wans.bring_up()
+    before = scrape(wans)
+    assert wans.ping("client", "-c 7 -i 0.05 -W 1 -Q 184")
+    sent = {"tunnel": "client", "class": "critical"}
+    received = {"tunnel": "server", "class": "critical"}
+    until(lambda: gained(before, scrape(wans), "mpquic_class_duplicates_total", received) == 7, 10)
+    after = scrape(wans)
+    assert gained(before, after, "mpquic_class_copies_total", sent) == 7
+    assert gained(before, after, "mpquic_class_packets_total", sent | {"direction": "sent"}) == 14
+    assert gained(before, after, "mpquic_class_packets_total", received | {"direction": "received"}) == 14
+    for path in ("wan1", "wan2"):
+        assert gained(before, after, "mpquic_class_packets_total", sent | {"direction": "sent", "path": path}) == 7
 
 
 def test_a_tunnel_of_several_paths(wans: MultiWan) -> None:

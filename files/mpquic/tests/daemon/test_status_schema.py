@@ -52,15 +52,14 @@ def test_one_path(wan: Wan) -> None:
     wan.bring_up()
     assert wan.ping("client", "-c 20 -i 0.05 -s 1000")
     until(lambda: wan.status("client")["recent"]["tx_bps"] is not None, 5)
-    client, server = held(wan)["instances"]
+    client = held(wan)["instances"][0]
     assert client["recent"]["tx_bps"] > 0
     assert client["recent"]["datagram_best"] == client["datagram"]
     assert client["last_fault"] is None
     wan.stop("server")
     until(lambda: wan.status("client")["state"] != "up", 5)
-    client, server = held(wan)["instances"]
+    (client,) = held(wan)["instances"]
     assert client["last_fault"]["reason"]
-    assert server["state"] == "down"
 
 
 def test_several_paths(wans: MultiWan) -> None:

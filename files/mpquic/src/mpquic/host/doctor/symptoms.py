@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 #: Share of lost packets from which on it is told, of so many packets, and at least so many of them lost.
 LOSS, JUDGED, LOST = 0.05, 10, 3
 #: A round trip time is high when the newest is more than twice the best there was and so much more (milliseconds).
-SLOWER = 50.0
+SLOWER = 100.0
 
 
 class Symptom(NamedTuple):
