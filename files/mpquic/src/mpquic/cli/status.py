@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mpquic.cli import _host, exitcodes
 from mpquic.cli import _paths as paths
 from mpquic.cli._table import milliseconds, plain, size, spare_table, table
+from mpquic.host.history import usage
 from mpquic.io.answer import read_status
 
 if TYPE_CHECKING:
@@ -69,24 +70,31 @@ def run(args: argparse.Namespace) -> int:
             return exitcodes.FAILED
         names = {args.instance}
     instances = [_status(args.run_dir, name) for name in sorted(names, key=_natural)]
+    wans = usage.told()
     if args.json:
-        print(json.dumps({"instances": instances}))
+        print(json.dumps({"instances": instances, "wans": wans}))
     elif instances:
-        print(table([_COLUMNS, *(_row(item) for item in instances)]))
-        for item in instances:
-            peers = sorted(item.get("peers", []), key=lambda peer: _by_number(peer["name"]))
-            # One ordinary peer is what the line above shows.
-            if len(peers) > 1 or any(peer["legacy"] for peer in peers):
-                print(f"\npeers of {item['id']}:")
-                print(_peer_table(peers))
-            for whose, found in [(item["id"], item), *((f"{item['id']}, {peer['name']}", peer) for peer in peers)]:
-                if found.get("paths"):
-                    print(f"\npaths of {whose}:\n{paths.path_table(found['paths'])}")
-                if found.get("classes"):
-                    print(f"\nclasses of {whose}:\n{paths.class_table(found['classes'])}")
+        _print(instances)
     else:
         print(f"no instance (nothing in {_INSTANCES} or {args.run_dir})")
+    if wans and not args.json:
+        print("\n" + "\n".join(f"wan {usage.line(found)}" for found in wans))
     return exitcodes.OK
+
+
+def _print(instances: list[dict[str, Any]]) -> None:
+    print(table([_COLUMNS, *(_row(item) for item in instances)]))
+    for item in instances:
+        peers = sorted(item.get("peers", []), key=lambda peer: _by_number(peer["name"]))
+        # One ordinary peer is what the line above shows.
+        if len(peers) > 1 or any(peer["legacy"] for peer in peers):
+            print(f"\npeers of {item['id']}:")
+            print(_peer_table(peers))
+        for whose, found in [(item["id"], item), *((f"{item['id']}, {peer['name']}", peer) for peer in peers)]:
+            if found.get("paths"):
+                print(f"\npaths of {whose}:\n{paths.path_table(found['paths'])}")
+            if found.get("classes"):
+                print(f"\nclasses of {whose}:\n{paths.class_table(found['classes'])}")
 
 
 def _status(run_dir: Path, name: str) -> dict[str, Any]:
