@@ -28,7 +28,8 @@ def site_plan(groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Mappin
     naming host, variable, entry and expectation. ``hosts`` maps every host of the two groups to its part:
     ``role``, ``legacy`` (it runs the Go implementation and is left alone), ``peers`` (the hosts whose keys it has to
     know), ``instances`` (``id``, ``config``, ``env``) and ``nft``; a client's part has ``server`` as well, the VPS's
-    has ``clients``. Class links add ``classes`` (what they are, for whoever explains them on a client) and ``shaper``.
+    has ``clients``. Class links add ``classes`` (what they are, for whoever explains them on a client) and ``shaper``,
+    WANs that are paid for by volume ``wans``.
     """
     problems = Problems()
     site = inventory.read(groups.get(CLIENTS, []), groups.get(SERVERS, []), hostvars, problems)

@@ -13,10 +13,26 @@ if TYPE_CHECKING:
     from mpquic.core.types import Counters
 
 
+#: Seconds between two pings of a client by a path that carries nothing, unless its operator says otherwise.
+PING_INTERVAL = 1.0
+
+
 class Path:
     """A tunnel has one of these, or as many as its policy says."""
 
-    __slots__ = ("connection", "counters", "fit", "health", "lane", "link", "name", "number", "rx_err", "tx_err")
+    __slots__ = (
+        "connection",
+        "counters",
+        "fit",
+        "health",
+        "lane",
+        "link",
+        "name",
+        "number",
+        "ping_interval",
+        "rx_err",
+        "tx_err",
+    )
 
     def __init__(self, number: int, name: str, lane: Lane, fit: Fit, *, link: int = 0) -> None:
         """Take the number and the name that both ends know; paths of one ``link`` share a WAN.
@@ -26,6 +42,8 @@ class Path:
         self.number = number
         self.name = name
         self.link = link
+        #: Seconds between two pings of a client while nothing else asks for an answer and the path carries nothing.
+        self.ping_interval = PING_INTERVAL
         self.lane = lane
         self.fit = fit
         #: What left by it and came by it, every copy counted.

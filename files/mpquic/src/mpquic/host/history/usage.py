@@ -98,9 +98,9 @@ def line(usage: dict[str, Any]) -> str:
         name += " (no such interface now)"
     elif usage["interface"] != usage["wan"]:
         name += f" (now {usage['interface']})"
-    used = gigabytes(usage["used_bytes"])
+    used = volume(usage["used_bytes"])
     if usage["quota_bytes"]:
-        used += f" of {gigabytes(usage['quota_bytes'])} used ({usage['percent']:.0f}%)"
+        used += f" of {volume(usage['quota_bytes'])} used ({usage['percent']:.0f}%)"
         used += {FULL: ", QUOTA USED UP", WARN: ", soon used up"}.get(usage["level"], "")
     else:
         used += " used"
@@ -108,6 +108,6 @@ def line(usage: dict[str, Any]) -> str:
     return f"{name}: {used} since {usage['since']}, begins anew {usage['until']}{backup}"
 
 
-def gigabytes(count: int) -> str:
+def volume(count: int) -> str:
     """Return bytes as quotas are sold."""
-    return f"{count / 1e9:.2f} GB"
+    return f"{count / 1e9:.2f} GB" if count >= 100_000_000 else f"{count / 1e6:.1f} MB"
