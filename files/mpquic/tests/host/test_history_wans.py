@@ -201,6 +201,6 @@ def test_real_interfaces_renamed_and_across_a_restart(
     assert "quota used up" in told
     monkeypatch.setattr(usage.told, "__defaults__", (file,))
     assert main(["status", "--run-dir", str(tmp_path)]) == 0
-    assert "wan lte (now wwan0): 0.1 MB of 0.1 MB used (1" in capsys.readouterr().out
+    assert "wan lte (now wwan0): 0.1 MB of 0.1 MB (1" in capsys.readouterr().out
     assert main(["status", "--run-dir", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["wans"][0]["level"] == "full"

@@ -100,12 +100,10 @@ def line(usage: dict[str, Any]) -> str:
         name += f" (now {usage['interface']})"
     used = volume(usage["used_bytes"])
     if usage["quota_bytes"]:
-        used += f" of {volume(usage['quota_bytes'])} used ({usage['percent']:.0f}%)"
-        used += {FULL: ", QUOTA USED UP", WARN: ", soon used up"}.get(usage["level"], "")
-    else:
-        used += " used"
-    backup = ", metered: a backup" if usage["metered"] else ""
-    return f"{name}: {used} since {usage['since']}, begins anew {usage['until']}{backup}"
+        used += f" of {volume(usage['quota_bytes'])} ({usage['percent']:.0f}%)"
+    warning = {FULL: ", QUOTA USED UP", WARN: ", soon used up"}.get(usage["level"], "")
+    backup = ", kept as a backup" if usage["metered"] else ""
+    return f"{name}: {used} used since {usage['since']}{warning}, begins anew {usage['until']}{backup}"
 
 
 def volume(count: int) -> str:
