@@ -127,10 +127,10 @@ def host(tmp_path: Path) -> Iterator[Host]:
     found.store.close()
 
 
-def minutes(count: int, series: int = 1) -> list[Minute]:
+def minutes(count: int, series: int = 1, *, first: int = 0) -> list[Minute]:
     return [
         Minute(Series(str(name), "", "tunnel", ""), int(NOON // 60) + at, counts=[1, 2, 3, 4])
-        for at in range(count)
+        for at in range(first, first + count)
         for name in range(series)
     ]
 
@@ -230,10 +230,10 @@ def test_a_clock_that_is_set_is_told_and_costs_nothing(host: Host) -> None:
     assert sum("clock was set" in event["what"] for event in host.events()) == 2
     assert host.figures()[0]["up_s"] == 5 + 2 * 60 - 5
     # Only an hour after the clock was set last is anything forgotten, and by then it is right: what is in the future.
-    for _minute in range(62):
-        host.look(60)
+    for _time in range(8):
+        host.look(600)
     with store.reading(host.file) as connection:
-        assert connection.execute("SELECT count(*) FROM events WHERE at > ?", (NOON + 86400,)).fetchone() == (0,)
+        assert connection.execute("SELECT count(*) FROM events WHERE at > ?", (NOON + 86400,)).fetchone()[0] == 0
     assert set(host.kinds()) == {"tunnel_up", "record", "clock"}
 
 
@@ -250,12 +250,12 @@ def test_what_is_older_than_a_month_goes(host: Host) -> None:
 
 
 def test_the_file_stays_within_its_size_and_the_newest_stays_in_it(tmp_path: Path) -> None:
-    with closing(store.Store(tmp_path / "history.db", size=2 << 20)) as found:
-        for start in range(0, 3000, 100):
+    with closing(store.Store(tmp_path / "history.db", size=1 << 20)) as found:
+        for start in range(0, 3000, 50):
             with found.transaction() as connection:
-                found.add(connection, [m for m in minutes(start + 100, 20) if m.minute >= NOON // 60 + start], [])
+                found.add(connection, minutes(50, 20, first=start), [])
             found.shrink()
-        assert found.path.stat().st_size <= 2 << 20
+        assert found.path.stat().st_size <= 1 << 20
         with store.reading(found.path) as connection:
             first, last, count = connection.execute("SELECT min(minute), max(minute), count(*) FROM minutes").fetchone()
         assert (last, count > 5000, first > NOON // 60) == (int(NOON // 60) + 2999, True, True)

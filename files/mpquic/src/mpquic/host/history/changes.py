@@ -18,7 +18,7 @@ _SILENT = "down"
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event. ``at`` is Unix seconds; ``kind`` one of KINDS; ``what`` and ``reason``, if any, are for people."""
+    """One event. ``at`` is Unix seconds; ``kind`` as docs/history.md lists them; ``what`` and ``reason``, if any, are for people."""
 
     at: float
     kind: str
@@ -27,24 +27,6 @@ class Event:
     instance: str = ""
     peer: str = ""
     path: str = ""
-
-
-KINDS = (
-    "tunnel_up",
-    "tunnel_down",
-    "path_up",
-    "path_doubt",
-    "path_down",
-    "switch",
-    "restart",
-    "reload",
-    "refused",
-    "drift",
-    "guard",
-    "quota",
-    "clock",
-    "record",
-)
 
 
 @dataclass(frozen=True, slots=True)
