@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 VARIABLES = Path("host_vars") / "client1.yml"
 #: Seconds between packets of each LAN.
-EVERY = 0.02
+EVERY = 0.05
 MULTIPATH = {
     "id": 1,
     "lan": "enp7s2",
@@ -114,7 +114,8 @@ def test_port_and_network_of_one_tunnel(inventory):
         wait_for(all_up, seconds=10, what="all LANs have the internet")
     assert sessions("4") == before
     assert {i: loss.lost for i, loss in found.items() if i != 4} == dict.fromkeys(set(TUNNELS) - {4}, 0)
-    assert found[4].gap < 1, found
+    # A new daemon is connected to the new port before the old one goes.
+    assert found[4].lost <= 2, found
     assert beside() == ""
     assert (listens(46004), listens(45004)) == (True, False)
     assert "10.99.4.2/30" in (addresses := out("vps1", "ip -br address show mpq4"))

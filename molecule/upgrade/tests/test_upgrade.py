@@ -111,3 +111,13 @@ def test_one_that_does_not_start_is_taken_back(upgraded, tmp_path):
     again = play(playbook=ROLLBACK)
     assert [recap(again)[host]["changed"] for host in HOSTS] == [0, 0]
     assert f"client1: release {upgraded['old']} is the current one already" in said(again)
+
+
+def test_one_that_carries_nothing_is_taken_back_with_what_had_gone_over(upgraded, tmp_path):
+    copy = source(tmp_path, "daemon/device.py", "\n\nDevice.resume = Device.pause\n")
+    result = play("-e", f"daemon_source={copy}", playbook=UPGRADE)
+    assert result.returncode
+    assert f"is back on release {upgraded['old']}" in said(result)
+    assert {host: releases(host) for host in HOSTS} == {host: {upgraded["old"]} for host in HOSTS}
+    recap(play(playbook=ROLLBACK))
+    assert [current(host) for host in HOSTS] == [upgraded["old"]] * 2

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 from conftest import INVENTORY, TUNNELS, WEB, capture, instances, out, play, recap, wait_for
-from flows import RATE, load
+from flows import load
 
 VARIABLES = "host_vars/client1.yml"
 REMAP = "playbooks/remap.yml"
@@ -68,13 +68,14 @@ def test_only_the_two_change(moved):
             assert (was["session"], was["pid"], was["connects"]) == (now["session"], now["pid"], now["connects"])
 
 
-def test_the_others_lose_nothing_and_the_two_less_than_a_second(moved):
+def test_the_others_lose_nothing_and_the_two_hardly_anything(moved):
     lost = {lan: found["lost"] for lan, found in moved["flows"].items()}
     assert all(found["sent"] > 500 for found in moved["flows"].values())
     assert {lan: count for lan, count in lost.items() if lan not in {"lan2", "lan3"}} == dict.fromkeys(
         ("lan1", "lan4", "lan5", "lan6", "lan5 6"), 0
     )
-    assert max(lost["lan2"], lost["lan3"]) < RATE
+    # A new daemon is connected by the new WAN before the old one goes.
+    assert max(lost["lan2"], lost["lan3"]) <= 2, lost
 
 
 @pytest.mark.parametrize(("tunnel", "wan", "not_wan"), [(2, 3, 2), (3, 2, 3)])

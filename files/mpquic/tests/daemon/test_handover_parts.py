@@ -136,14 +136,15 @@ def test_the_environment_is_that_of_the_unit(tmp_path: Path, monkeypatch: pytest
     config = tmp_path / "1.yaml"
     monkeypatch.setenv("WATCHDOG_PID", "1")
     monkeypatch.setenv("TUN_MTU", "1400")
-    env, other = fixed.environment(config)
+    env, other = fixed.environment(config, "server")
     assert other == []
     assert "WATCHDOG_PID" not in env
     (tmp_path / "1.env").write_text("# a comment\nTUN_MTU=1400\nMPQUIC_RELEASE=new\n\n")
-    env, other = fixed.environment(config)
+    env, other = fixed.environment(config, "server")
     assert (env["MPQUIC_RELEASE"], other) == ("new", [])
-    (tmp_path / "1.env").write_text("TUN_MTU=1300\nMPQUIC_UNIT=b\nTUN_CIDR6=\n")
-    assert fixed.environment(config)[1] == ["TUN_MTU", "MPQUIC_UNIT"]
+    (tmp_path / "1.env").write_text("TUN_MTU=1300\nMPQUIC_UNIT=b\nTUN_CIDR=10.0.0.1/30\nTUN_CIDR6=\n")
+    assert fixed.environment(config, "server")[1] == ["TUN_MTU", "MPQUIC_UNIT", "TUN_CIDR"]
+    assert fixed.environment(config, "client")[1] == ["TUN_MTU", "MPQUIC_UNIT"]
 
 
 def test_only_root_may_ask_for_a_hand_over(tmp_path: Path) -> None:

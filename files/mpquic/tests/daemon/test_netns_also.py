@@ -8,6 +8,8 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from handing import Flow, hand_over
+from mpquic import __version__
 from wan import ADDRESS, PORT, TUN, until
 
 if TYPE_CHECKING:
@@ -48,14 +50,14 @@ def test_both_ends_change_one_after_the_other(wan: Wan) -> None:
         assert " 0% packet loss" in ping.stdout.read()
     assert wan.status("client")["session"] == wan.status("server")["peers"][0]["session"] == session
 
-    # The client, alone.
-    wan.stop("client")
+    # The client, alone: what comes from behind it passes all the time.
     wan.configure("client", remote_port=NEW_PORT, tun_cidr=f"{NEW['client']}/30")
+    with Flow(wan) as flow:
+        assert hand_over(wan, "client") == (0, {"id": "client", "result": "done", "reason": "", "version": __version__})
+    assert flow.lost == {"client": 0, "server": 0}, (flow, wan.log("client")[-800:])
+    assert wan.status("client")["remote"].endswith(f":{NEW_PORT}")
     wan.ip("client", f"addr add {NEW['client']}/30 dev {TUN}")
     wan.ip("client", f"addr del {ADDRESS['client']}/30 dev {TUN}")
-    wan.start("client")
-    wan.wait_state("client", "up")
-    assert wan.status("client")["remote"].endswith(f":{NEW_PORT}")
     assert _pings(wan)
 
     # The server, without the old: again nobody notices.

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is wanted on a kernel that this machine does not have: one without IPv6."""
+"""What is wanted where the kernel of this machine cannot show it: without IPv6, and between two owners of one LAN."""
 
 from __future__ import annotations
 
-from ipaddress import IPv4Interface, IPv6Interface
+from dataclasses import replace
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface
 
-from mpquic.host import repair
+import pytest
+from mpquic.host import repair, routing
 from mpquic.host.instances import Instance, Lan, Selection
 from mpquic.host.state import HostState
 
@@ -42,3 +44,13 @@ def test_with_ipv6_all_of_it_is_missed():
     found = report(ipv6=True).problems
     assert "ipv6_off" not in {problem.code for problem in found}
     assert len([problem for problem in found if "::" in problem.message]) == 4
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_what_stands_for_a_lan_is_that_of_the_tunnel_which_does_not_stand_by(first):
+    lan = Lan((IPv4Network("172.16.6.0/30"),), None, None, None, standby=True)
+    waits = replace(CLASS, id="6", role="server", tun="mpq6", lan=lan)
+    carries = replace(waits, id="mp1", tun="mp1", lan=replace(lan, standby=False))
+    state = HostState(links={}, addresses={}, rules=(), routes=routing.wanted(carries).standing, ipv6=False)
+    known = (waits, carries) if first else (carries, waits)
+    assert [routing.owned(item, known, state).routes for item in (waits, carries)] == [(), state.routes]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import subprocess
 import sys
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
-#: Seconds for a restart.
+#: Seconds for a restart, and for a look at rules, routes and the TUN's addresses.
 _RESTART = 60.0
+_FIX = 30.0
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +65,16 @@ def _one(run_dir: Path, name: str, *, or_restart: bool) -> dict[str, Any]:
         if or_restart:
             fault = _restart(name)
             result, reason = ("failed", f"{reason}; {fault}") if fault else ("restarted", reason)
+    elif result == "done":
+        _fix(name)
     return {"id": name, "result": result, "reason": reason, "version": outcome.version}
+
+
+def _fix(name: str) -> None:
+    """Set what the file of an instance says of addresses and routes, as its unit does after a start."""
+    line = ["/usr/local/bin/mpquic", "routing", "fix", name]
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        subprocess.run(line, stdout=subprocess.DEVNULL, timeout=_FIX, check=False)  # noqa: S603
 
 
 def _restart(name: str) -> str:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar
 
 from mpquic.config import MARK_MASK
@@ -136,9 +137,9 @@ def _owner_of_rule(rule: Rule, known: Sequence[Instance]) -> str | None:
 def _owner_of_route(route: Route, known: Sequence[Instance]) -> str | None:
     by_table = (i.id for i in known if i.client and i.lan and i.lan.table == route.table)
     by_device = (i.id for i in known if i.tun == route.device)
-    by_prefix = (
-        i.id for i in known if not i.client and i.lan and route.table == MAIN_TABLE and route.destination in i.lan.cidrs
-    )
+    # Where one instance takes a LAN over from another, both have its prefix, and one of them stands by.
+    lans = ((i.lan.standby, i) for i in known if i.lan and not i.client and route.destination in i.lan.cidrs)
+    by_prefix = (i.id for _standby, i in sorted(lans, key=itemgetter(0)) if route.table == MAIN_TABLE)
     return next(by_table, None) or next(by_device, None) or next(by_prefix, None)
 
 
