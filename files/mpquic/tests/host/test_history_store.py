@@ -6,11 +6,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
 import time
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,7 +23,6 @@ from mpquic.host.history.figures import Minute, Series
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 NOON = 1_800_000_000.0 - 1_800_000_000 % 86400 + 43200
 STATUS: dict[str, Any] = {
@@ -444,3 +445,14 @@ def test_the_command_records_until_it_is_told_to_end(tmp_path: Path) -> None:
     with store.reading(file) as connection:
         kinds = {row["kind"] for row in connection.execute("SELECT kind FROM events")}
     assert kinds == {"record", "tunnel_down"}
+
+
+def test_the_page_names_every_event() -> None:
+    root = Path(__file__).parents[4]
+    page = (root / "docs/history.md").read_text(encoding="utf-8")
+    sources = (root / "files/mpquic/src/mpquic/host/history").glob("*.py")
+    kinds = {
+        kind for source in sources for kind in re.findall(r'Event\([^,()]+(?:\([^)]*\))?, "(\w+)"', source.read_text())
+    }
+    assert kinds >= {"drift", "guard", "quota", "clock", "record", "switch", "tunnel_down"}
+    assert [kind for kind in sorted(kinds) if f"`{kind}`" not in page] == []

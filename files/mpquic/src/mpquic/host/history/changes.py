@@ -18,7 +18,7 @@ _SILENT = "down"
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event. ``at`` is Unix seconds; ``kind`` as docs/history.md lists them; ``what`` and ``reason``, if any, are for people."""
+    """One event. ``at`` is Unix seconds, ``kind`` one of those in docs/history.md; the texts are for people."""
 
     at: float
     kind: str
