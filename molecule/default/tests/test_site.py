@@ -66,7 +66,14 @@ def test_the_daemon_has_no_capability(host):
 
 
 @pytest.mark.parametrize(
-    ("unit", "most"), [("mpquic@1", 2.0), ("mpquic-keeper", 2.0), ("mpquic-nftables", 2.0), ("mpquic-watch", 2.5)]
+    ("unit", "most"),
+    [
+        ("mpquic@1", 2.0),
+        ("mpquic-keeper", 2.0),
+        ("mpquic-nftables", 2.0),
+        ("mpquic-watch", 2.5),
+        ("mpquic-recorder", 2.5),
+    ],
 )
 def test_the_sandbox_is_tight(unit, most):
     exposure = out("client1", f"systemd-analyze security {unit}.service --no-pager | tail -n 1")

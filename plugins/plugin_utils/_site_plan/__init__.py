@@ -29,7 +29,8 @@ def site_plan(groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Mappin
     naming host, variable, entry and expectation. ``hosts`` maps every host of the two groups to its part:
     ``role``, ``legacy`` (it runs the Go implementation and is left alone), ``peers`` (the hosts whose keys it has to
     know), ``instances`` (``id``, ``config``, ``env``) and ``nft``; a client's part has ``server`` as well, the VPS's
-    has ``clients``. Class links add ``classes`` (what they are, for whoever explains them on a client) and ``shaper``.
+    has ``clients``. Class links add ``classes`` (what they are, for whoever explains them on a client) and ``shaper``,
+    WANs that are paid for by volume ``wans``.
     ``exporters`` maps those of ours to ``enabled``, ``address``, ``port`` and ``from`` of its metrics, and ``target``,
     what Prometheus asks; address and target are empty where nothing of it is on a network.
     """

@@ -16,7 +16,7 @@ from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import (
     values,
 )
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.class_model import ClassLink
-from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Rates
+from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Wan
 
 if TYPE_CHECKING:
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Tunnel
@@ -51,7 +51,7 @@ _FIRSTS = range(2**20)
 def read(
     host: str,
     variables: Mapping[str, Any],
-    wans: Mapping[str, Rates],
+    wans: Mapping[str, Wan],
     tunnels: Sequence[Tunnel] | None,
     problems: Problems,
 ) -> tuple[ClassLink, ...]:
@@ -63,7 +63,7 @@ def read(
 
 
 def _link(
-    entry: object, where: str, wans: Mapping[str, Rates], tunnels: Sequence[Tunnel] | None, problems: Problems
+    entry: object, where: str, wans: Mapping[str, Wan], tunnels: Sequence[Tunnel] | None, problems: Problems
 ) -> ClassLink | None:
     """Read one entry; None when a value of it is wrong."""
     if not isinstance(entry, Mapping):
@@ -75,7 +75,7 @@ def _link(
     keys.require(entry, where, REQUIRED, problems)
     fields = _fields(entry, where, problems)
     of_wan = [tunnel for tunnel in tunnels or () if tunnel.wan == fields["wan"]]
-    fields["rates"] = wans.get(str(fields["wan"]), Rates())
+    fields["rates"] = wans.get(str(fields["wan"]), Wan()).rates
     fields["budget"] = keys.budget(entry, where, problems)
     fields["lans"] = lans.read(entry, where, tunnels, of_wan, problems)
     _networks(fields, entry, where, problems)

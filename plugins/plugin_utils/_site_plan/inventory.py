@@ -15,15 +15,15 @@ from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import (
     numbering,
     trust,
     values,
+    wans,
 )
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import (
     Client,
-    Rates,
     Server,
     Site,
     Tunnel,
+    Wan,
 )
-from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import one_line
 
 if TYPE_CHECKING:
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import Problems
@@ -32,7 +32,7 @@ VARIABLES = (
     "mpquic_tunnels",
     class_inventory.VARIABLE,
     multipath_inventory.VARIABLE,
-    "mpquic_wans",
+    wans.VARIABLE,
     "mpquic_server",
     "mpquic_public_address",
     "mpquic_bind_address",
@@ -105,20 +105,22 @@ def _server(host: str, variables: Mapping[str, Any], problems: Problems) -> Serv
 
 def _client(host: str, variables: Mapping[str, Any], servers: Sequence[str], problems: Problems) -> Client:
     chosen = _chosen_server(host, variables, servers, problems)
-    wans = _wans(host, variables, problems)
+    known_wans = wans.read(host, variables, problems)
     errors_before = len(problems.errors)
-    tunnels = _tunnels(host, variables, wans, problems)
+    tunnels = _tunnels(host, variables, known_wans, problems)
     # What a class link takes from tunnels is looked for only where all of them could be read.
     known = tunnels if len(problems.errors) == errors_before else None
-    links = class_inventory.read(host, variables, wans, known, problems)
-    multipaths = multipath_inventory.read(host, variables, wans, problems)
+    links = class_inventory.read(host, variables, known_wans, known, problems)
+    multipaths = multipath_inventory.read(host, variables, known_wans, problems)
     if len(problems.errors) == errors_before:
         used = {tunnel.wan for tunnel in tunnels} | {link.wan for link in links}
         used.update(*(tunnel.wans for tunnel in multipaths))
-        for wan in wans:
+        for wan in known_wans:
             if wan not in used:
-                problems.warn(f"{host}: mpquic_wans[{wan}]", "no tunnel leaves by it")
-    return Client(host, chosen, tunnels, links, multipaths, trust.legacy_from(host, variables, problems))
+                problems.warn(f"{host}: {wans.VARIABLE}[{wan}]", "no tunnel leaves by it")
+    legacy_from = trust.legacy_from(host, variables, problems)
+    meters = tuple((name, wan.meter) for name, wan in sorted(known_wans.items()) if wan.meter is not None)
+    return Client(host, chosen, tunnels, links, multipaths, legacy_from, meters)
 
 
 def _chosen_server(host: str, variables: Mapping[str, Any], servers: Sequence[str], problems: Problems) -> str:
@@ -136,27 +138,8 @@ def _chosen_server(host: str, variables: Mapping[str, Any], servers: Sequence[st
     return ""
 
 
-def _wans(host: str, variables: Mapping[str, Any], problems: Problems) -> dict[str, Rates]:
-    """Read what is known of a client's WANs, by interface."""
-    where = f"{host}: mpquic_wans"
-    entries = variables.get("mpquic_wans", {})
-    if not isinstance(entries, Mapping):
-        problems.unexpected(where, entries, "a mapping of WAN interfaces such as {enp7s3: {rate: 20mbit}}")
-        return {}
-    wans = {}
-    for name, entry in entries.items():
-        interface = values.interface(name, where, problems)
-        inside = f"{where}[{one_line(name)}]"
-        if not isinstance(entry, Mapping):
-            problems.unexpected(inside, entry, f"a mapping with some of the keys {', '.join(keys.RATES)}")
-        elif interface:
-            keys.refuse_unknown(entry, inside, keys.RATES, problems)
-            wans[interface] = keys.rates(entry, inside, Rates(), problems)
-    return wans
-
-
 def _tunnels(
-    host: str, variables: Mapping[str, Any], wans: Mapping[str, Rates], problems: Problems
+    host: str, variables: Mapping[str, Any], known_wans: Mapping[str, Wan], problems: Problems
 ) -> tuple[Tunnel, ...]:
     where, expected = f"{host}: mpquic_tunnels", "a list of tunnels such as {id: 1, wan: enp7s3, lan: enp6s20}"
     if "mpquic_tunnels" not in variables:
@@ -164,11 +147,11 @@ def _tunnels(
             problems.missing(where, expected)
         return ()
     entries = keys.entries(variables["mpquic_tunnels"], where, expected, problems)
-    found = (_tunnel(entry, place, wans, problems) for place, entry in entries)
+    found = (_tunnel(entry, place, known_wans, problems) for place, entry in entries)
     return tuple(tunnel for tunnel in found if tunnel)
 
 
-def _tunnel(entry: object, where: str, wans: Mapping[str, Rates], problems: Problems) -> Tunnel | None:
+def _tunnel(entry: object, where: str, known_wans: Mapping[str, Wan], problems: Problems) -> Tunnel | None:
     """Read one entry; None when a value of it is wrong."""
     if not isinstance(entry, Mapping):
         problems.unexpected(where, entry, "a mapping with the keys id, wan and lan")
@@ -180,7 +163,7 @@ def _tunnel(entry: object, where: str, wans: Mapping[str, Rates], problems: Prob
     fields = _fields(entry, where, problems)
     keys.needs_of_ipv6(fields, numbering.tun_network6, where, problems)
     fields["budget"] = keys.budget(entry, where, problems)
-    fields["rates"] = keys.rates(entry, where, wans.get(str(fields.get("wan")), Rates()), problems)
+    fields["rates"] = keys.rates(entry, where, known_wans.get(str(fields.get("wan")), Wan()).rates, problems)
     return Tunnel(where=where, **fields) if len(problems.errors) == errors_before else None
 
 

@@ -21,6 +21,27 @@ class Rates:
 
 
 @dataclass(frozen=True)
+class Meter:
+    """How a WAN is paid for. ``quota`` is bytes, both directions together, in a period that begins on ``billing_day``.
+
+    ``warn`` are percentages of it, None for the daemon's. ``metered``: its paths carry nothing while others work.
+    """
+
+    metered: bool = False
+    quota: int | None = None
+    billing_day: int = 1
+    warn: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Wan:
+    """What is known of a WAN of a client."""
+
+    rates: Rates = Rates()
+    meter: Meter | None = None
+
+
+@dataclass(frozen=True)
 class Budget:
     """What the client's end of one tunnel may send to the VPS: in the notation of tc, UDP datagrams per second."""
 
@@ -98,6 +119,7 @@ class Client:
     """A client VM with its tunnels, class links and multipath tunnels, all to one VPS.
 
     ``legacy_from`` are the networks that a client with the Go implementation sends from, none for one of ours.
+    ``meters`` are the WANs whose traffic is counted, each with how it is paid for.
     """
 
     host: str
@@ -106,6 +128,7 @@ class Client:
     links: tuple[ClassLink, ...] = ()
     multipaths: tuple[MultipathTunnel, ...] = ()
     legacy_from: tuple[IPNetwork, ...] = ()
+    meters: tuple[tuple[str, Meter], ...] = ()
 
     @property
     def legacy(self) -> bool:

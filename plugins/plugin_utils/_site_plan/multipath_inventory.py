@@ -16,7 +16,7 @@ from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import (
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.multipath_model import MultipathTunnel
 
 if TYPE_CHECKING:
-    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Rates
+    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Wan
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import Problems
 
 VARIABLE = "mpquic_multipath_tunnels"
@@ -45,7 +45,7 @@ _INTERVALS = range(3601)
 
 
 def read(
-    host: str, variables: Mapping[str, Any], wans: Mapping[str, Rates], problems: Problems
+    host: str, variables: Mapping[str, Any], wans: Mapping[str, Wan], problems: Problems
 ) -> tuple[MultipathTunnel, ...]:
     """Read the multipath tunnels of a client. ``wans`` is what is known of its WANs."""
     expected = "a list of tunnels such as {id: 1, lan: enp7s2, lan_cidrs: [172.16.6.0/30], paths: [...]}"
@@ -54,7 +54,7 @@ def read(
     return tuple(tunnel for tunnel in found if tunnel)
 
 
-def _tunnel(entry: object, where: str, wans: Mapping[str, Rates], problems: Problems) -> MultipathTunnel | None:
+def _tunnel(entry: object, where: str, wans: Mapping[str, Wan], problems: Problems) -> MultipathTunnel | None:
     """Read one entry; None when a value of it is wrong."""
     if not isinstance(entry, Mapping):
         problems.unexpected(where, entry, f"a mapping with the keys {', '.join(REQUIRED)}")

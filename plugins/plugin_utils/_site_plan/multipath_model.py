@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 class Path:
     """One WAN of a multipath tunnel. ``where`` is how messages call it, ``place`` the same within its tunnel.
 
-    ``own_rates``: what the entry itself says of rates; the rest of ``rates`` is that of the WAN.
+    ``own_rates``: what the entry itself says of rates; the rest of ``rates`` is that of the WAN. ``metered``: it is for
+    when no other one works. ``ping_interval`` is seconds, None for the daemon's.
     """
 
     where: str
@@ -29,6 +30,8 @@ class Path:
     connections: int
     rates: Rates
     own_rates: Rates
+    metered: bool
+    ping_interval: int | None
 
 
 @dataclass(frozen=True)

@@ -8,23 +8,25 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import keys, values
-from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Rates
+from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Rates, Wan
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.multipath_model import Path
 
 if TYPE_CHECKING:
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.multipath_model import MultipathTunnel
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import Problems
 
-KEYS = ("wan", "name", "priority", "weight", "connections", *keys.RATES)
+KEYS = ("wan", "name", "priority", "weight", "connections", "metered", "ping_interval", *keys.RATES)
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _PRIORITIES = range(65536)
 _WEIGHTS = range(1, 1001)
 _CONNECTIONS = range(1, 9)
+# Seconds. Routers with NAT forget a flow after 30 without a packet.
+_PING_INTERVALS = range(1, 21)
 # A path's number is one byte on the wire, and each of its connections has one.
 _MOST = 255
 
 
-def read(value: object, where: str, wans: Mapping[str, Rates], problems: Problems) -> tuple[Path | None, ...]:
+def read(value: object, where: str, wans: Mapping[str, Wan], problems: Problems) -> tuple[Path | None, ...]:
     """Read the paths of a tunnel; None in the place of those that are wrong."""
     expected = "a list of at least one path such as [{wan: enp7s3}, {wan: enp7s4}]"
     if not isinstance(value, Sequence) or isinstance(value, str) or not value:
@@ -41,29 +43,39 @@ def names(value: object) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(map(str, found))) if all(isinstance(name, str) for name in found) else None
 
 
-def _path(entry: object, tunnel: str, place: str, wans: Mapping[str, Rates], problems: Problems) -> Path | None:
+def _path(entry: object, tunnel: str, place: str, wans: Mapping[str, Wan], problems: Problems) -> Path | None:
     where = f"{tunnel}: {place}"
     if not isinstance(entry, Mapping):
         problems.unexpected(where, entry, "a mapping such as {wan: enp7s3, priority: 10}")
         return None
     errors_before = len(problems.errors)
     keys.refuse_unknown(entry, where, KEYS, problems)
-    fields: dict[str, Any] = {"wan": None, "priority": 0, "weight": 1, "connections": 1}
+    fields: dict[str, Any] = {"wan": None, "priority": 0, "weight": 1, "connections": 1, "ping_interval": None}
     if "wan" in entry:
         fields["wan"] = values.interface(entry["wan"], f"{where}: wan", problems)
     else:
         problems.missing(f"{where}: wan", "the interface it leaves by")
-    integers = {"priority": _PRIORITIES, "weight": _WEIGHTS, "connections": _CONNECTIONS}
+    integers = {
+        "priority": _PRIORITIES,
+        "weight": _WEIGHTS,
+        "connections": _CONNECTIONS,
+        "ping_interval": _PING_INTERVALS,
+    }
     fields |= keys.given(entry, where, values.integer, integers, problems)
     fields["name"] = fields["wan"]
     if "name" in entry:
         fields["name"] = _name(entry["name"], f"{where}: name", problems)
+    metered = None
+    if "metered" in entry:
+        metered = values.boolean(entry["metered"], f"{where}: metered", problems)
     own = keys.rates(entry, where, Rates(), problems)
-    of_wan = wans.get(str(fields["wan"]), Rates())
+    of_wan = wans.get(str(fields["wan"]), Wan())
     if len(problems.errors) != errors_before:
         return None
-    rates = Rates(up=own.up or of_wan.up, down=own.down or of_wan.down)
-    return Path(where=where, place=place, rates=rates, own_rates=own, **fields)
+    rates = Rates(up=own.up or of_wan.rates.up, down=own.down or of_wan.rates.down)
+    if metered is None:
+        metered = of_wan.meter is not None and of_wan.meter.metered
+    return Path(where=where, place=place, rates=rates, own_rates=own, metered=metered, **fields)
 
 
 def _name(value: object, where: str, problems: Problems) -> str | None:

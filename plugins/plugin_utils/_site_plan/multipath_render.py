@@ -12,11 +12,14 @@ if TYPE_CHECKING:
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import Client, Server
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.multipath_model import (
         Classifier,
-        Dataplane,
         DataplaneClass,
         MultipathTunnel,
         Path,
     )
+
+
+#: The class of a tunnel for which the inventory has none.
+_ONLY = "default"
 
 
 def client_instance(tunnel: MultipathTunnel, server: Server, *, certified: bool) -> dict[str, Any]:
@@ -29,7 +32,7 @@ def client_instance(tunnel: MultipathTunnel, server: Server, *, certified: bool)
             "multipath_enabled": True,
             "multipath_policy": tunnel.policy,
             "multipath_paths": [_path(path, tunnel, server) for path in tunnel.paths],
-            **({"dataplane": _dataplane(tunnel.dataplane)} if tunnel.dataplane else {}),
+            **_dataplane(tunnel),
         },
         running=_running(tunnel),
         tail={
@@ -63,22 +66,33 @@ def _path(path: Path, tunnel: MultipathTunnel, server: Server) -> dict[str, Any]
         "priority": path.priority,
         "weight": path.weight,
         **({"connections": path.connections} if path.connections > 1 else {}),
+        **({"ping_interval": path.ping_interval} if path.ping_interval is not None else {}),
         **{key: rate for key, rate in rates.items() if rate is not None},
     }
 
 
-def _dataplane(found: Dataplane) -> dict[str, Any]:
-    return {
+def _dataplane(tunnel: MultipathTunnel) -> dict[str, Any]:
+    """Return the classes; each prefers the paths that are not metered, unless the operator says what it prefers."""
+    unmetered = [path.name for path in tunnel.paths if not path.metered]
+    found = tunnel.dataplane
+    if found is None:
+        if len(unmetered) in {0, len(tunnel.paths)}:
+            return {}
+        return {"dataplane": {"default_class": _ONLY, "classes": {_ONLY: {"preferred_paths": unmetered}}}}
+    if len(unmetered) == len(tunnel.paths):
+        unmetered = []
+    said = {
         "default_class": found.default,
-        "classes": {item.name: _class(item) for item in found.classes},
+        "classes": {item.name: _class(item, unmetered) for item in found.classes},
         **({"classifiers": [_classifier(item) for item in found.classifiers]} if found.classifiers else {}),
     }
+    return {"dataplane": said}
 
 
-def _class(item: DataplaneClass) -> dict[str, Any]:
+def _class(item: DataplaneClass, unmetered: list[str]) -> dict[str, Any]:
     said = {
         "scheduler_policy": item.policy,
-        "preferred_paths": list(item.preferred) or None,
+        "preferred_paths": list(item.preferred) or [name for name in unmetered if name not in item.excluded] or None,
         "excluded_paths": list(item.excluded) or None,
         "duplicate": item.duplicate,
         "duplicate_copies": item.copies,

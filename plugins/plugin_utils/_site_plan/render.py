@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.model import (
         Client,
         LanTunnel,
+        Meter,
         Server,
         Site,
         Tunnel,
@@ -65,7 +66,13 @@ def _client(client: Client, server: Server, *, certified: bool) -> dict[str, Any
             **of_classes.nft,
         },
         **of_classes.files,
+        **({"wans": {"wans": {name: _meter(meter) for name, meter in client.meters}}} if client.meters else {}),
     }
+
+
+def _meter(meter: Meter) -> dict[str, Any]:
+    said = {"quota": meter.quota, "billing_day": meter.billing_day, "warn": meter.warn, "metered": meter.metered}
+    return {key: list(value) if key == "warn" else value for key, value in said.items() if value is not None}
 
 
 def _client_instance(tunnel: Tunnel, server: Server, *, certified: bool) -> dict[str, Any]:

@@ -298,7 +298,7 @@ def test_all_faults_at_once_each_with_its_file(tmp_path: Path) -> None:
         f"{path}: multipath_paths[0].weight: ",
         (
             f"{path}: multipath_paths[2].bar: unknown key, expected one of name, bind_ip, remote_addr, remote_port, "
-            "priority, weight, connections, rate, rate_down"
+            "priority, weight, connections, ping_interval, rate, rate_down"
         ),
         f"{path}: tun_mtu: ",
         f"{beside}: foo: unknown key, expected one of default_class, classes, classifiers",

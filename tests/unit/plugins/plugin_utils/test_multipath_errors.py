@@ -117,7 +117,7 @@ PATH_KEYS = [
 
 @pytest.mark.parametrize(("values", "errors"), PATH_KEYS, ids=lambda value: None)
 def test_a_wrong_key_of_a_path_is_named(values, errors):
-    known = "wan, name, priority, weight, connections, rate, rate_up, rate_down"
+    known = "wan, name, priority, weight, connections, metered, ping_interval, rate, rate_up, rate_down"
     expected = errors or [f"{MP}: paths[1]: bind_ip: unknown key, expected one of {known}"]
     assert refused(*with_path(1, **values)) == expected
 

@@ -113,6 +113,7 @@ MULTIPATH_SITES = {
         lan_cidrs=LAN6, paths=[{**PATHS[0], "rate": "20mbit", "connections": 3}]
     ),
     "a dataplane": tunnel(policy="balanced", dataplane=DATAPLANE, telemetry_interval=0, budget_rate="1gbit"),
+    "a metered path": tunnel(paths=[PATHS[0], {**PATHS[1], "metered": True, "ping_interval": 20}]),
     "one class": tunnel(dataplane={"classes": {"all": {"duplicate": True, "duplicate_copies": 3}}}),
 }
 

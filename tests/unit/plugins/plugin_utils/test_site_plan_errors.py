@@ -155,7 +155,8 @@ IDS = [
     ("2\n3", [f"client1: mpquic_tunnels[1] (id 2 3): id: found '2\\n3', {ID}"]),
 ]
 
-SOME = "the keys rate, rate_up, rate_down"
+KNOWN = "rate, rate_up, rate_down, metered, quota, billing_day, warn"
+SOME = f"the keys {KNOWN}"
 WANS = "expected a mapping of WAN interfaces such as {enp7s3: {rate: 20mbit}}"
 TUNNELS = "expected a list of tunnels such as {id: 1, wan: enp7s3, lan: enp6s20}"
 HOSTS = [
@@ -164,7 +165,7 @@ HOSTS = [
         "client1",
         {"mpquic_wans": {"enp7s3": {"rate": "fast", "speed": 1}, "enp7 s4": {}, "enp7s5": "20mbit"}},
         [
-            "client1: mpquic_wans[enp7s3]: speed: unknown key, expected one of rate, rate_up, rate_down",
+            f"client1: mpquic_wans[enp7s3]: speed: unknown key, expected one of {KNOWN}",
             f"client1: mpquic_wans[enp7s3]: rate: found 'fast', {RATE}",
             f"client1: mpquic_wans: found 'enp7 s4', {NAME}",
             f"client1: mpquic_wans[enp7s5]: found '20mbit', expected a mapping with some of {SOME}",

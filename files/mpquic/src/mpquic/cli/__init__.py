@@ -23,6 +23,8 @@ SUBCOMMANDS = {
     "check-config": "validate instance files",
     "handover": "put the present release in the place of running instances, their traffic kept",
     "status": "show what the running instances do",
+    "history": "show what this host has recorded: figures by tunnel and path, and events",
+    "recorder": "record figures and events (started by mpquic-recorder.service)",
     "tun": "create, change or remove a TUN device",
     "routing": "check or fix rules and routes from the LAN into the tunnels",
     "watch": "repair what tunnels need of the host as soon as it changes (started by mpquic-watch.service)",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 INSTANCES = "/etc/mpquic/instances"
+HISTORY = Path("/var/lib/mpquic/history.db")
 #: Of the words that lines begin with.
 _COLOURS = {
     "FAIL": "1;31",
@@ -50,6 +51,13 @@ def add_run_dir_argument(parser: argparse.ArgumentParser) -> None:
         default=Path("/run/mpquic"),
         metavar="DIR",
         help="control sockets (default: %(default)s)",
+    )
+
+
+def add_history_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--history``."""
+    parser.add_argument(
+        "--history", type=Path, default=HISTORY, metavar="FILE", help="the recorded history (default: %(default)s)"
     )
 
 

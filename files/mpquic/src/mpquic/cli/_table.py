@@ -32,13 +32,12 @@ def colourful() -> bool:
 
 def show(head: Sequence[str], rows: Sequence[Row]) -> None:
     """Print a table without the columns that say nothing."""
-    head, rows = _spare(head, rows)
     if colourful():
         from rich.console import Console  # noqa: PLC0415 - not needed in a pipe
 
-        Console(highlight=False).print(rich_table(head, rows))
+        Console(highlight=False).print(rich_table(*_spare(head, rows)))
     else:
-        print(table([tuple(head), *(tuple(cell.text for cell in row) for row in rows)]))
+        print(spare_table([tuple(head), *(tuple(cell.text for cell in row) for row in rows)]))
 
 
 def rich_table(head: Sequence[str], rows: Sequence[Row]) -> Table:
@@ -72,6 +71,12 @@ def table(rows: list[tuple[str, ...]]) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
+
+
+def spare_table(rows: list[tuple[str, ...]]) -> str:
+    """Return rows, of which the first is the heading, without the columns that say nothing."""
+    said = [column for column in range(len(rows[0])) if any(row[column] != "-" for row in rows[1:])]
+    return table([tuple(row[column] for column in said) for row in rows])
 
 
 def plain(item: dict[str, Any], key: str) -> str:

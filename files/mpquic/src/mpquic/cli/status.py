@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mpquic.cli import _host, _overview, _table, exitcodes
+from mpquic.host.history import usage
 
 if TYPE_CHECKING:
     import argparse
@@ -31,8 +32,9 @@ def run(args: argparse.Namespace) -> int:
             return exitcodes.FAILED
         names = [args.instance]
     instances = [_overview.read(args.run_dir, name) for name in names]
+    wans = usage.told()
     if args.json:
-        print(json.dumps({"instances": instances}))
+        print(json.dumps({"instances": instances, "wans": wans}))
     elif instances:
         _table.show(_overview.HEAD, list(_overview.rows(instances)))
         if args.instance != "all":
@@ -43,4 +45,6 @@ def run(args: argparse.Namespace) -> int:
             print(f"\n{_overview.summary(instances)}")
     else:
         print(f"no instance (nothing in {args.instances} or {args.run_dir})")
+    if wans and not args.json:
+        print("\n" + "\n".join(f"wan {usage.line(found)}" for found in wans))
     return exitcodes.OK

@@ -33,6 +33,8 @@ class MultipathPath(Remembering):
     weight: Annotated[int, Field(ge=1, le=1000, description="a number from 1 to 1000")] = 1
     # For links that hold every UDP flow to a rate.
     connections: Annotated[int, Field(ge=1, le=8, description="a number from 1 to 8")] = 1
+    # Seconds. Routers with NAT forget a flow after 30 without a packet, and so does QUIC here.
+    ping_interval: Annotated[int, Field(ge=1, le=20, description="seconds from 1 to 20")] = 1
     # What this end sends by the path and what the server does, on the wire in bit/s, all connections together.
     rate: Annotated[RateField | None, Field(description=_RATE)] = None
     rate_down: Annotated[RateField | None, Field(description=_RATE)] = None

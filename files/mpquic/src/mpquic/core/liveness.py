@@ -44,7 +44,7 @@ class Liveness:
         """Take the limits as (seconds, round trips) and the keepalive interval, None for none."""
         self._clock = clock
         self._silence = silence
-        self._keepalive = keepalive
+        self.keepalive = keepalive
         self._probed = -math.inf
         self._refused = -math.inf
 
@@ -79,9 +79,9 @@ class Liveness:
     def _probe_at(self) -> float:
         since = self._clock.pending_since
         if since is None:
-            if self._keepalive is None:
+            if self.keepalive is None:
                 return math.inf
-            return max(self._clock.last_sent or 0.0, self._probed) + self._keepalive
+            return max(self._clock.last_sent or 0.0, self._probed) + self.keepalive
         # The first probe waits for an answer that may still be on its way.
         patience = max(self.limit() / PROBES, 1.5 * (self._clock.srtt or 0.0))
         return max(since + patience, self._probed + self.limit() / PROBES)

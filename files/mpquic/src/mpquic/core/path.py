@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from mpquic.core.types import Counters
 
 
+#: Seconds between two pings of a client by a path that carries nothing, unless its operator says otherwise.
+PING_INTERVAL = 1.0
+
+
 class Path:
     """A tunnel has one of these, or as many as its policy says."""
 
@@ -27,6 +31,7 @@ class Path:
         "link",
         "name",
         "number",
+        "ping_interval",
         "rx_err",
         "samples",
         "tx_err",
@@ -40,6 +45,8 @@ class Path:
         self.number = number
         self.name = name
         self.link = link
+        #: Seconds between two pings of a client while nothing else asks for an answer and the path carries nothing.
+        self.ping_interval = PING_INTERVAL
         self.lane = lane
         self.fit = fit
         #: What left by it and came by it, every copy counted.

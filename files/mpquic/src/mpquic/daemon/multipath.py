@@ -51,6 +51,7 @@ def plan_paths(multipath: Multipath, before: Sequence[Planned] = ()) -> tuple[Pl
                 priority=path.priority,
                 weight=path.weight,
                 rate_down=_part(path.rate_down, path.connections),
+                ping_interval=path.ping_interval,
             ),
             path.name,
             targets[name],

@@ -308,8 +308,10 @@ class MultipathClient(StateMachine):
         rate = rates.get(spec.number)
         if known is None:
             path = self._settings.path(spec.number, spec.name, rate, front=wire.SEQUENCED_OVERHEAD, link=spec.link)
+            path.ping_interval = spec.ping_interval
             return Leg(now, path, spec, self)
         known.spec = spec
+        known.ping_every(spec.ping_interval)
         known.path.name, known.path.link = spec.name, spec.link
         known.path.lane.set_rate(rate)
         self.touch(known)

@@ -195,7 +195,7 @@ class Machine:
             self._prove(clock, silence, self._probation, now)
         elif health.state is State.UP and now >= self._forgive_at:
             self._forgive(now)
-        if asks or now >= self.pings.due(health.state, clock):
+        if asks or now >= self.pings.due(health.state, clock, self.path.ping_interval):
             self.pings.sent(now)
             return True
         return False
@@ -205,7 +205,7 @@ class Machine:
         health, clock = self.health, self._clock
         if clock is None:
             return health.word_until
-        due = min(health.word_until, self.pings.due(health.state, clock))
+        due = min(health.word_until, self.pings.due(health.state, clock, self.path.ping_interval))
         if health.state is State.PROBATION and self._probation is not None:
             return min(due, self._probation.deadline())
         return min(due, self._forgive_at) if health.state is State.UP else due

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """When to ask for an acknowledgement by a path that carries nothing which does.
 
-In UP the client asks every 200 ms when inner packets took the path in the last 10 s, else every second; the server
+In UP the client asks every 200 ms when inner packets took the path in the last 10 s, else as its path says; the server
 every 10 s, to know the round trip time. Both ask every 50 ms in SUSPECT and PROBATION, every 200 ms in LOSSY, and four
 times at the start: a handshake does not tell the round trip time.
 """
@@ -17,12 +17,11 @@ if TYPE_CHECKING:
     from mpquic.core.ackclock import AckClock
     from mpquic.core.types import Counters
 
-#: Seconds between pings: at the start and in doubt, while lossy, the client's on a busy and on an idle path, the
-#: server's; and how long a path counts as busy.
+#: Seconds between pings: at the start and in doubt, while lossy, the client's on a busy path, the server's; and how
+#: long a path counts as busy.
 DOUBT = 0.05
 LOSSY = 0.2
 BUSY_PATH = 0.2
-IDLE_PATH = 1.0
 SERVER = 10.0
 BUSY = 10.0
 #: Pings at the start.
@@ -63,8 +62,8 @@ class Pings:
         self._at = now
         self._first = max(0, self._first - 1)
 
-    def due(self, state: State, clock: AckClock) -> float:
-        """Return when the next one is due."""
+    def due(self, state: State, clock: AckClock, idle: float) -> float:
+        """Return when the next one is due, on an idle path after ``idle`` seconds."""
         if self._first:
             return self._at + DOUBT
         last = max(self._at, clock.last_sent or -math.inf)
@@ -74,4 +73,4 @@ class Pings:
             return last + DOUBT
         if not self._asks:
             return last + SERVER
-        return last + (BUSY_PATH if last < self.busy_at + BUSY else IDLE_PATH)
+        return last + (BUSY_PATH if last < self.busy_at + BUSY else idle)

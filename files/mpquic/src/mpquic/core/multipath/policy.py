@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from mpquic.core.path import PING_INTERVAL
+
 if TYPE_CHECKING:
     from mpquic.core.types import Network
 
@@ -33,6 +35,8 @@ class PathSpec:
     weight: int
     #: Bits per second from server to client, None when not known.
     rate_down: int | None
+    #: Seconds between the client's pings by it while it carries nothing; the server need not know.
+    ping_interval: float = PING_INTERVAL
 
 
 @dataclass(frozen=True, slots=True)
