@@ -71,8 +71,8 @@ def _client(client: Client, server: Server, *, certified: bool) -> dict[str, Any
 
 
 def _meter(meter: Meter) -> dict[str, Any]:
-    said = {"quota": meter.quota, "billing_day": meter.billing_day, "warn": meter.warn, "metered": meter.metered}
-    return {key: list(value) if key == "warn" else value for key, value in said.items() if value is not None}
+    said = {"quota": meter.quota, "billing_day": meter.billing_day, "warn": list(meter.warn), "metered": meter.metered}
+    return {key: value for key, value in said.items() if value is not None}
 
 
 def _client_instance(tunnel: Tunnel, server: Server, *, certified: bool) -> dict[str, Any]:
