@@ -198,6 +198,23 @@ def test_a_new_file_is_loaded_and_guarded_by(watched):
     assert "172.16.4.0/24" in watched.nft("list table inet mpquic")
 
 
+def test_files_of_plays_are_adopted_at_once(watched):
+    """However many there are: nobody undoes anything."""
+    for number in range(10, 20):
+        prefix = f"172.16.{number}.0/24"
+        firewall.FILE.write_text(TABLE.replace("172.16.4.0/30", prefix))
+        watched.nft(firewall.FILE.read_text())
+        assert eventually(lambda prefix=prefix: prefix in watched.nft(f"list table inet {hold.NAME}")), prefix
+    assert not [line for line in watched.lines() if "pause" in line]
+
+
+def test_a_good_file_need_not_wait_for_broken_ones(watched):
+    for number in range(6):
+        firewall.FILE.write_text(f"broken {number}")
+        time.sleep(0.3)
+    test_a_new_file_is_loaded_and_guarded_by(watched)
+
+
 def test_forwarding_comes_back(watched):
     watched.forwarding(0)
     assert eventually(lambda: watched.forwarding() == "1")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from handing import Flow, hand_over
 from mpquic import __version__
-from wan import ADDRESS, PORT, TUN, until
+from wan import ADDRESS, OUTER, PORT, TUN, until
 
 if TYPE_CHECKING:
     from wan import Wan
@@ -85,3 +85,23 @@ def test_a_port_that_is_taken_is_waited_for_and_the_other_goes_on(wan: Wan) -> N
         taken.communicate(timeout=5)
     until(lambda: wan.status("server")["state"] == "up", 5, lambda: wan.log("server")[-800:])
     assert _listens(wan) == {PORT, NEW_PORT}
+
+
+def test_forged_datagrams_to_the_other_port_silence_nobody(wan: Wan) -> None:
+    """Anybody can send them in a client's name; the client goes on to be answered from the port it knows."""
+    wan.configure("server", also={"ports": [NEW_PORT]})
+    wan.bring_up()
+    session = wan.status("client")["session"]
+    port = wan.status("client")["local"].rpartition(":")[2]
+    forge = f"""
+import os, socket, struct
+with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_UDP) as raw:
+    for number in range(20):
+        data = bytes([0x40 | number]) + os.urandom(60)
+        raw.sendto(struct.pack("!HHHH", {port}, {NEW_PORT}, 8 + len(data), 0) + data, ("{OUTER["server"]}", 0))
+"""
+    subprocess.run(["ip", "netns", "exec", wan.ns["client"], "python3", "-c", forge], check=True)
+    until(lambda: sum(wan.status("server")["drops"].values()) >= 20, 3)
+    # The client has said nothing since.
+    assert wan.ping("server")
+    assert wan.status("client")["session"] == session

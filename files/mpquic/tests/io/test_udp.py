@@ -61,9 +61,12 @@ def test_batches_arrive_whole_in_order_with_their_source(pair: tuple[UdpSocket, 
     client.send(sent)
     got = _receive(server, len(sent))
     assert [data for data, _ in got] == [data for data, _ in sent]
-    assert {address for _, address in got} == {client.local}
-    server.send([(data, client.local) for data, _ in sent])
-    assert [data for data, _ in _receive(client, len(sent))] == [data for data, _ in sent]
+    # The address of a server's peer says which port of the server it is the peer of.
+    assert {address for _, address in got} == {(*client.local, server.local[1])}
+    server.send([(data, address) for data, address in got])
+    back = _receive(client, len(sent))
+    assert [data for data, _ in back] == [data for data, _ in sent]
+    assert {address for _, address in back} == {server.local}
 
 
 def test_an_empty_datagram_is_nothing(pair: tuple[UdpSocket, UdpSocket], drops: Counter[str]) -> None:
@@ -245,10 +248,12 @@ def test_each_datagram_has_its_mark(marked: tuple[UdpSocket, UdpSocket, UdpSocke
     seer, *senders = marked
     tos = [0, 0, 0xB8, 0xB8, 0xB8, 0x04, 0, 0xB8, 0xB8, 0, 0xE0, 0xFC]
     sent = [(bytes([number]) * (1300 if number != 4 else 200), mark) for number, mark in enumerate(tos)]
+    server = senders[-1]
     for sender in senders:
+        to = (*seer.local, server.local[1]) if sender is server else seer.local
         for gso in (True, False):
             sender.gso = gso
-            sender.send([(data, Marked(seer.local, mark) if mark else seer.local) for data, mark in sent])
+            sender.send([(data, Marked(to, mark) if mark else to) for data, mark in sent])
             assert _marks(seer, len(sent)) == sent
     assert not drops
 

@@ -199,6 +199,39 @@ def test_a_renewal_that_is_refused_leaves_the_tunnel_up(world: World, tmp_path: 
     assert len(world.at_server) > sent[0] - 10
 
 
+def _asked_every(world: World, interval: float) -> None:
+    """Let the server ask for another connection on and on, on each that it has."""
+
+    def ask() -> None:
+        assert world.server is not None
+        for guest in world.server._board.guests:
+            guest.outdated = False
+        world.server.ask_to_renew(16)
+
+    world.every(interval, ask)
+
+
+def test_a_server_that_asks_on_and_on_is_renewed_no_more_than_once_a_second(world: World) -> None:
+    world.run_until(lambda: _both_up(world), 1.0)
+    _asked_every(world, 0.05)
+    world.run(5)
+    assert 3 <= world.client.connects <= 6
+
+
+def test_a_server_that_asks_on_and_on_overrides_no_back_off(world: World, tmp_path: Path) -> None:
+    world.run_until(lambda: _both_up(world), 1.0)
+    shown = identity(tmp_path, "stranger")[0]
+    dialled = []
+    connect = _endpoint(world, shown).connect
+    world.client.renew(lambda remote, now: dialled.append(now) or connect(remote, now), world.now, redial=False)
+    _asked_every(world, 0.05)
+    world.run(20)
+    # Back-off doubles from a quarter of a second on.
+    assert 2 <= len(dialled) <= 12
+    assert world.client.connects == 1
+    assert world.client.state == "up"
+
+
 def test_the_old_connection_stays_until_the_new_one_is_confirmed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another process with the same key, whose CONFIRM never comes, takes nothing over."""
     world.run_until(lambda: _both_up(world), 1.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._handover_steps import handover_steps
 from class_sites import classified
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sites import reference, sites
 from verdicts import plan_of
@@ -34,6 +34,7 @@ def test_only_what_is_behind():
     assert handover_steps(hosts, {"vps1": ["2"]}) == [{"vps1": ["2"]}]
 
 
+@settings(deadline=None)  # a busy machine is no error of the planner
 @given(sites(min_tunnels=1), st.data())
 def test_each_goes_once_and_a_client_one_by_one(site, data):
     hosts = plan_of(*site)

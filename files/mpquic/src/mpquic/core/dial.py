@@ -55,6 +55,8 @@ class Dial:
         self.heard = False
         #: Of a path beside others: the server's end of the tunnel that granted it; see mpquic.core.multipath.client.
         self.epoch = b""
+        #: That the server asked for another connection was heeded.
+        self.heeded = False
         self._registration: Registration | None = None
         #: Bytes on the control stream so far.
         self._said = 0

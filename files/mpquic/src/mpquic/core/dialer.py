@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 SETTLED = 5.0
 #: Seconds that a connection which was renewed is still listened to, unless the server closes it before.
 LINGER = 3.0
+#: Seconds that a connection lives at least before the server may have it renewed.
+RENEW_PAUSE = 1.0
 #: Why a path is up when there was a connection before.
 RENEWED = "connected anew, the previous connection is done"
 
@@ -191,8 +193,9 @@ class Dialer(StateMachine, ABC):
             return
         if answer is not None:
             self._welcome(dial, answer, now)
-        if dial is self._dials.current and dial.outdated and self._dials.fresh is None:
-            self._renew_at = min(self._renew_at, now)
+        if dial is self._dials.current and dial.outdated and not dial.heeded and self._dials.fresh is None:
+            dial.heeded = True
+            self._renew_at = min(self._renew_at, max(now, self.since + RENEW_PAUSE))
 
     def _welcome(self, dial: Dial, answer: Registered | Joined, now: float) -> None:
         """Go on after the server's yes."""

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 #: RFC 8200 section 5: the least MTU of what carries IPv6 (bytes).
 IPV6_MIN_MTU = 1280
 
-#: A socket address as the socket module gives it: (host, port) or, for IPv6, (host, port, flow, scope).
+#: A socket address as the socket module gives it: (host, port) or, for IPv6, (host, port, flow, scope). That of a
+#: server's peer has the own port at its end: a path has two ends (RFC 9000 section 9), and a server may have several.
 Address = tuple[Any, ...]
 Network = IPv4Network | IPv6Network
 #: A UDP payload and where it goes to; Marked where its DSCP is not 0.

@@ -179,7 +179,7 @@ class ServerShell(Shell):
         if len(kept) == 1:
             self.serve(self.tunnel, kept[0])
         elif kept:
-            self.serve(self.tunnel, UdpGroup(kept, before))
+            self.serve(self.tunnel, UdpGroup(kept))
         if isinstance(before, UdpGroup):
             before.release()
         for port, udp in self._open.items():

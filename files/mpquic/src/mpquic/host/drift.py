@@ -101,7 +101,7 @@ class Drift:
         if problem is None and firewall.adopted():
             self._take_hold(look)
             return
-        finding = Finding(None, problem or Problem("nft_new", f"{firewall.FILE} was not loaded yet"))
+        finding = Finding(None, problem or firewall.unadopted())
         if not self._may(finding, look):
             return
         try:

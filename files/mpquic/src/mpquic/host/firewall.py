@@ -51,6 +51,11 @@ def adopted() -> bool:
     return not FILE.exists() or _recorded() is not None
 
 
+def unadopted() -> Problem:
+    """Return that the file is to be adopted, with which one it is: another file is another matter."""
+    return Problem("nft_new", f"{FILE} (sha256 {_digest()[:12]}) was not loaded yet")
+
+
 def adopt() -> None:
     """Load the table and remember what it then looks like.
 

@@ -59,6 +59,8 @@ class UdpSocket:
         self._sock = sock
         self._drops = drops
         self._connected = connected
+        #: What its peers' addresses end with; see mpquic.core.types.Address.
+        self._own: tuple[int, ...] = () if connected else (sock.getsockname()[1],)
         #: Level and type of the control message that says the TOS or traffic class of one datagram (ip(7), ipv6(7)).
         self._tos = _tos_option(sock)
         self._refused = False
@@ -116,12 +118,15 @@ class UdpSocket:
             size = _segment_size(ancillary) if ancillary else 0
             if not 0 < size < length:
                 size = length
-            received.append((data, size, address))
+            received.append((data, size, address + self._own))
             count += -(-length // size)
         return received
 
     def send(self, datagrams: Sequence[Datagram]) -> None:
-        """Send datagrams in order. What the kernel does not take is dropped and counted, never raised."""
+        """Send datagrams in order, to addresses like those that receive() gives.
+
+        What the kernel does not take is dropped and counted, never raised.
+        """
         start, count = 0, len(datagrams)
         while start < count:
             end = self._run_end(datagrams, start) if self.gso else start + 1
@@ -195,7 +200,7 @@ class UdpSocket:
         if self._connected:
             self._sock.sendmsg(buffers, ancillary)
         else:
-            self._sock.sendmsg(buffers, ancillary, 0, address)
+            self._sock.sendmsg(buffers, ancillary, 0, address[:-1])
 
     def _note(self, error: OSError, count: int = 0) -> None:
         """Remember what an error says; ``count`` datagrams were lost by it."""

@@ -17,7 +17,8 @@ _ALWAYS = ("instance_id", "role", "tun_name", "tun_mtu", "lan_routing", "multipa
 #: Where a server's socket is bound, and the addresses that its clients know. A LAN's packets pass whatever those of the
 #: client's TUN are, and `mpquic routing fix` sets them.
 _SERVER = ("tun_cidr", "tun_cidr6", "bind_ip", "remote_port")
-_ADDRESSES = frozenset({"TUN_CIDR", "TUN_CIDR6"})
+#: Begins what of a unit's environment does not follow from the configuration, of which `fixed` tells.
+_UNIT = "MPQUIC_"
 #: Of a unit's environment, what is another one with each release.
 RELEASE = "MPQUIC_RELEASE"
 
@@ -34,20 +35,20 @@ def differing(theirs: Mapping[str, str], config: InstanceConfig) -> list[str]:
     return [key for key, value in ours.items() if theirs.get(key, value) != value]
 
 
-def environment(path: Path, role: str) -> tuple[dict[str, str], list[str]]:
+def environment(path: Path) -> tuple[dict[str, str], list[str]]:
     """Return an heir's environment, and the names in which the unit's differs from that of this process.
 
-    ``path`` is the file of the instance, a ``role``; the unit reads the one beside it that ends in ``.env``. Raises
-    OSError.
+    ``path`` is the file of the instance; the unit reads the one beside it that ends in ``.env``. Names that follow from
+    the configuration do not count: it may have been taken over by a reload since. Raises OSError.
     """
-    free = {RELEASE, *(_ADDRESSES if role == "client" else ())}
     found: dict[str, str] = {}
     beside = path.with_suffix(".env")
     if beside.exists():
         lines = [line.strip() for line in beside.read_text(encoding="utf-8").splitlines()]
         found = dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
         found = {name: value.strip("\"'") for name, value in found.items()}
-    other = [name for name, value in found.items() if name not in free and os.environ.get(name, "") != value]
+    ours = (name for name in found if name.startswith(_UNIT) and name != RELEASE)
+    other = [name for name in ours if os.environ.get(name, "") != found[name]]
     # The watchdog is the main process's, whatever its number.
     inherited = {name: value for name, value in os.environ.items() if name != "WATCHDOG_PID"}
     return {**inherited, **found}, other

@@ -95,7 +95,7 @@ class Giver:
         if obstacle is not None:
             raise _FailedError(obstacle, restart=True)
         try:
-            env, other = environment(self._config, shell.config.role)
+            env, other = environment(self._config)
         except OSError as error:
             raise _FailedError(f"{error.filename}: {error.strerror}") from error
         if other:

@@ -29,7 +29,7 @@ OFFER, READY, REFUSE, GIVE, TAKEN, GO, DATAGRAM, PACKET = range(1, 9)
 #: Of these messages.
 PROTOCOL = 1
 _MAX_TEXT = 500
-#: Family (4 or 6), port, flow, scope, size of one datagram; then the address and the datagrams.
+#: Family (4 or 6), port, own port, scope, size of one datagram; then the address and the datagrams.
 _HEAD = struct.Struct("!BHIIH")
 _ADDRESS = {4: 4, 6: 16}
 
@@ -92,15 +92,15 @@ def pack_datagram(arrival: Arrival) -> bytes:
     """Return the body of DATAGRAM: what one receive call gave."""
     data, size, address = arrival
     host = ip_address(address[0].partition("%")[0])
-    flow, scope = address[2:4] if host.version == 6 else (0, 0)
-    return _HEAD.pack(host.version, address[1], flow, scope, size) + host.packed + data
+    scope = address[3] if host.version == 6 else 0
+    return _HEAD.pack(host.version, address[1], address[-1], scope, size) + host.packed + data
 
 
 def unpack_datagram(body: bytes) -> Arrival:
     """Return what one receive call of the other process gave. Raises MessageError."""
     if len(body) < _HEAD.size:
         raise MessageError(f"DATAGRAM: found {len(body)} bytes, expected {_HEAD.size} or more")
-    version, port, flow, scope, size = _HEAD.unpack_from(body)
+    version, port, own, scope, size = _HEAD.unpack_from(body)
     if version not in _ADDRESS:
         raise MessageError(f"DATAGRAM: family: found {version}, expected 4 or 6")
     start = _HEAD.size + _ADDRESS[version]
@@ -108,7 +108,7 @@ def unpack_datagram(body: bytes) -> Arrival:
     if not data or not size:
         raise MessageError(f"DATAGRAM: found {len(data)} bytes of size {size}, expected some")
     host = str(ip_address(body[_HEAD.size : start]))
-    address: Address = (host, port) if version == 4 else (host, port, flow, scope)
+    address: Address = (host, port, own) if version == 4 else (host, port, 0, scope, own)
     return data, size, address
 
 

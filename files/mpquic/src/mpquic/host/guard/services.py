@@ -98,7 +98,10 @@ def _attempt(text: str, *command: str) -> Report:
 
 
 def _outdated(instance: str) -> bool:
-    """Whether the daemon was started with other lines than its environment file has, the heading aside."""
+    """Whether the daemon was started with other lines about release and unit than its environment file has.
+
+    The others follow from its configuration, of which it tells itself.
+    """
     show = programs.answer(
         "systemctl", "show", "--property=MainPID", "--value", units.unit(instance), patience=_PATIENCE
     )
@@ -108,7 +111,7 @@ def _outdated(instance: str) -> bool:
         written = (INSTANCES / f"{instance}.env").read_text(encoding="utf-8").splitlines()
     except OSError:
         return False
-    return pid not in {"", "0"} and any(line not in started for line in written if line and not line.startswith("#"))
+    return pid not in {"", "0"} and any(line not in started for line in written if line.startswith("MPQUIC_"))
 
 
 def _differs(instance: str, ask: Ask) -> bool:
