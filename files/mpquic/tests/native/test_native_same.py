@@ -48,6 +48,22 @@ def test_the_self_test_passes_and_takes_no_time() -> None:
     nativetest.run(library())
 
 
+@pytest.mark.parametrize("kind", ["send", "acknowledge"])
+def test_one_packet_that_comes_thousands_of_times_is_taken_once(tmp_path: Path, kind: str) -> None:
+    """Anybody on the way can send again what is authentic, as often as they like and in one batch."""
+    fork = forks.Fork(tmp_path, 1, SUITES[0])
+    for pair in (fork.pure, fork.native):
+        pair.send(pair.client, [b"\0" * 100] * 3)
+        if kind == "acknowledge":
+            pair.deliver(pair.client)
+            pair.tick(0.05)
+        end = pair.client if kind == "send" else pair.server
+        assert end.wire
+        end.wire = [data for data in end.wire for _time in range(3000)]
+        pair.deliver(end)
+    fork.compare(kind)
+
+
 @pytest.mark.parametrize("sizes", [[], [0], [5], [3, 3, 3], [3, 3, 2], [1, 2, 3], [7] * 9 + [1] + [7] * 9, [0, 0, 4]])
 def test_what_comes_out_is_taken_apart(sizes: list[int]) -> None:
     data = bytes(number & 255 for number in range(sum(sizes)))

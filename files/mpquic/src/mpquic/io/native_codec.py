@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import ctypes
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mpquic.core.gate import OPEN
 from mpquic.core.offload import VnetCodec
@@ -47,9 +47,7 @@ class NativeCodec(VnetCodec):
         room.fit(_PAYLOADS, 2 * batch.size + batch.count)
         stops = (ctypes.c_uint32 * batch.count)()
         faults = (ctypes.c_uint32 * len(native.SPLIT_FAULTS))()
-        count = self._library.split(
-            *batch.arguments, *room.arguments, ctypes.addressof(stops), ctypes.addressof(faults)
-        )
+        count = self._library.split(*batch.arguments, *room.arguments, stops, faults)
         if count < 0:
             return super().ingress(reads, drops, ends)
         _count(drops, native.SPLIT_FAULTS, faults)
@@ -64,24 +62,21 @@ class NativeCodec(VnetCodec):
         batch, room, merged = batch_of(payloads), self._room, self._merged
         room.fit(batch.count, batch.size + batch.count * self.header)
         reasons = [] if gate is OPEN else self._judge(batch, payloads, gate)
+        refused = (ctypes.c_uint32 * len(reasons))()
+        judged: tuple[Any, ...] = (None, None, None, 0)
         if any(reasons):
-            verdicts = bytes(map(bool, reasons))
-            refused = (ctypes.c_uint32 * len(reasons))()
-            judged = (ctypes.addressof(self._pairs), verdicts, ctypes.addressof(refused), len(reasons))
-            status = self._library.merge(*batch.arguments, self._udp, *judged, *room.arguments, merged)
-            _count(drops, reasons, refused)
-        else:
-            status = self._library.merge(*batch.arguments, self._udp, None, None, None, 0, *room.arguments, merged)
-        assert status >= 0
+            judged = (self._pairs, bytes(map(bool, reasons)), refused, len(reasons))
+        status = self._library.merge(*batch.arguments, self._udp, *judged, *room.arguments, merged)
+        if status < 0:
+            return super().egress(payloads, drops, gate)
+        _count(drops, reasons, refused)
         _count(drops, native.MERGE_FAULTS, merged.faults)
         return list(zip(room.items(merged.frames))), merged.packets, merged.octets
 
     def _judge(self, batch: Batch, payloads: Sequence[bytes], gate: Gate) -> list[str]:
         """Return what the gate says of each pair of addresses in a batch."""
         firsts, ats = self._firsts, self._ats
-        count = self._library.pairs(
-            *batch.arguments, ctypes.addressof(self._pairs), ctypes.addressof(firsts), ctypes.addressof(ats)
-        )
+        count = self._library.pairs(*batch.arguments, self._pairs, firsts, ats)
         fault = gate.fault
         return [fault(payloads[first], at) for first, at in zip(firsts[:count], ats[:count], strict=True)]
 

@@ -59,8 +59,8 @@ class NativeUdpSocket(UdpSocket):
             room.data,
             room.size,
             room.at,
-            ctypes.addressof(self._segments),
-            ctypes.addressof(self._sources),
+            self._segments,
+            self._sources,
             _MESSAGES,
             self._error,
         )

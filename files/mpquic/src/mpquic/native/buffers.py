@@ -24,11 +24,11 @@ class Batch:
 
     def __init__(self, data: bytes, sizes: array[int]) -> None:
         """Take items that are together already."""
-        #: Kept for as long as its address is in use.
         self.sizes = sizes
         self.count = len(sizes)
         self.size = len(data)
-        self.arguments = (data, self.size, sizes.buffer_info()[0], self.count)
+        #: For a call. Objects, not addresses: they last as long as the call, whatever becomes of the batch.
+        self.arguments = (data, self.size, sizes.tobytes(), self.count)
 
 
 def batch(items: Sequence[bytes]) -> Batch:

@@ -64,8 +64,8 @@ class Merged(Structure):
     )
 
 
-#: Items as bytes one after the other, their size, the address of their sizes, their number.
-_IN = (c_char_p, c_size_t, c_void_p, c_uint32)
+#: Items as bytes one after the other, their size, their sizes as the bytes of an array, their number.
+_IN = (c_char_p, c_size_t, c_char_p, c_uint32)
 #: A buffer and its size, the sizes of what is in it, and how many these may be.
 _OUT = (c_void_p, c_size_t, c_void_p, c_uint32)
 _ERROR = POINTER(c_int)

@@ -185,13 +185,20 @@ class NativeOpener(Opener):
 
     def _open_batch(self, key: int, batch: Batch, start: int, now: float, payloads: list[bytes]) -> int:
         """Open packets from number ``start`` on; return the number of the one that must go the general way."""
+        more = True
+        while more and start < batch.count:
+            start, more = self._open_some(key, batch, start, now, payloads)
+        return start
+
+    def _open_some(self, key: int, batch: Batch, start: int, now: float, payloads: list[bytes]) -> tuple[int, bool]:
+        """Open as many packets as one call does; return the number of the next, and whether the library takes it."""
         connection, protection, phases = self._connection, self._protection, self._phases
         cids = private.own_cids(connection)
         phase = FORM | phases.current.phase << 2
         largest = private.packet_space(connection).largest_received_packet
         result = protection.open(key, batch, start, cids, phase, largest + 1)
         if result is None:
-            return start
+            return start, False
         done: int = result.done
         if result.packets:
             found = protection.opened.items(result.payloads)
@@ -209,10 +216,8 @@ class NativeOpener(Opener):
                 private.note_opened(connection, result.expected - 1, spin=spin, now=now)
         if result.stop == native.STOP_FRAMES and result.number in self._window:
             # A duplicate: whatever else it holds was taken before.
-            done += 1
-        elif result.stop != native.STOP_FULL or done == start:
-            return done
-        return self._open_batch(key, batch, done, now, payloads) if done < batch.count else done
+            return done + 1, True
+        return done, result.stop == native.STOP_FULL and done > start
 
     def _enter_all(self, numbers: Sequence[int]) -> None:
         """Note packets in ascending order."""
