@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from compiled import SOURCES, compile_library
-from mpquic.daemon import dataplane
+from mpquic.daemon import dataplane, nativetest
 from mpquic.io.native_udp import NativeUdpSocket
 from mpquic.io.udp import UdpSocket, open_udp
 from mpquic.native import NativeError, library, load
@@ -97,6 +97,14 @@ def test_a_library_that_is_wrong_is_not_used(
     plane = dataplane.choose("auto")
     assert plane.name == "python"
     assert plane.reason.startswith(f"self-test failed: {said}")
+
+
+def test_the_role_tries_it_on_each_host(release: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert nativetest.main() == 1
+    assert capsys.readouterr().err == f"{release} is not there\n"
+    compile_library(release)
+    assert nativetest.main() == 0
+    assert not capsys.readouterr().err
 
 
 def test_it_can_be_switched_off(release: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Proof, at start-up, that the native library does on this machine what the reference does."""
+"""Proof that the native library does on this machine what the reference does: at start-up, and by the role.
+
+``python -m mpquic.daemon.nativetest`` ends with 0 when it does, and with 1 and a line on stderr when not.
+"""
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
 from mpquic.core.gate import OPEN
 from mpquic.core.offload import VnetCodec
 from mpquic.io.native_codec import NativeCodec
-from mpquic.native import NativeError
+from mpquic.native import NativeError, load
 from mpquic.quic import nativetest
 
 if TYPE_CHECKING:
@@ -55,3 +59,17 @@ def _vnet(kind: int, transport: int) -> bytes:
     sizes = (transport + len(_TCP), _STEP, transport, 16)
     # With no flag that says otherwise, the checksum is made from the addresses, and what was cut merges again.
     return bytes([0, kind]) + b"".join(size.to_bytes(2, "little") for size in sizes)
+
+
+def main() -> int:
+    """Test the library of this environment. Returns an exit code."""
+    try:
+        run(load())
+    except NativeError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

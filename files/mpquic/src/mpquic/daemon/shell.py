@@ -302,6 +302,8 @@ class Shell(Succession):
             "tun": self.config.tun_name,
             "mtu": self._device.mtu(),
             "dataplane": self.plane.name,
+            # Why it is not the native one.
+            "dataplane_reason": self.plane.reason or None,
             "bind": str(self.config.bind_ip),
             "local": self.local(),
             "rate_bps": self.config.rate,
