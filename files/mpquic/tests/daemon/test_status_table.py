@@ -45,6 +45,8 @@ SERVER: dict[str, Any] = {
     "since_s": 80.0,
     "tun": "mt1",
     "mtu": 1441,
+    "dataplane": "native",
+    "dataplane_reason": None,
     "local": "203.0.113.10:45010",
     "remote": "198.51.100.7:40001",
     "rtt_ms": 41.25,
@@ -102,6 +104,7 @@ def test_the_connection_table(serve: Callable[[Answers], Path], capsys: pytest.C
     found = dict(zip(head, line, strict=False))
     # What is one connection's is in its own line.
     assert [found[key] for key in ("remote", "rtt", "session")] == ["-"] * 3
+    assert found["plane"] == "native"
     assert " ".join(line).endswith(reason)
     assert title == ["peers", "of", "mt1:"]
     assert " ".join(table_head) == "peer address shared state since remote rtt tx rx drops session reason"

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from compiled import compile_library
+from compiled import SOURCES, compile_library
 
 sys.path.append(str(Path(__file__).parent / "fuzz"))
 
@@ -32,6 +32,15 @@ def test_a_fuzzer_finds_nothing(name: str, tmp_path: Path) -> None:
     outcome = fuzz(compile_target(name, tmp_path, fuzzer=True), name, _SECONDS)
     assert not outcome.finding
     assert outcome.runs > 100
+
+
+def test_carrying_packets_allocates_nothing(tmp_path: Path) -> None:
+    binary, source = tmp_path / "allocations", Path(__file__).with_name("allocations.c")
+    flags = ("-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", f"-I{SOURCES}")
+    library = map(str, sorted(SOURCES.glob("*.c")))
+    subprocess.run(["gcc", *flags, str(source), *library, "-lcrypto", "-o", str(binary)], check=True)
+    done = subprocess.run([str(binary)], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_the_comparison_is_clean_under_sanitizers(tmp_path: Path) -> None:
