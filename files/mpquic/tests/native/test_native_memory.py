@@ -62,6 +62,7 @@ def test_the_comparison_is_clean_under_sanitizers(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         env=environment,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr[-4000:]
     assert "no difference" in done.stdout
