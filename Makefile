@@ -2,12 +2,13 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick tools dev lab site report molecule interop peers hostile fuzz scale bench trials killed lock clean-lab
+.PHONY: help demo test quick tools dev lab site report molecule interop peers hostile fuzz native native-fuzz scale bench trials killed lock clean-lab
 
 VENV := .venv
+NATIVE := files/mpquic/src/mpquic/native/libmpquic.so
 BIN := $(VENV)/bin
 # The lab builds and boots Debian machines; the rest is what the playbooks need on the controller.
-PACKAGES := python3-venv openssh-client iproute2 nftables systemd-container mmdebstrap dnsmasq-base tinyproxy-bin gcc libc6-dev curl
+PACKAGES := python3-venv openssh-client iproute2 nftables systemd-container mmdebstrap dnsmasq-base tinyproxy-bin gcc libc6-dev libssl-dev curl
 DEV_PACKAGES := tcpdump iputils-ping iperf3 openvpn wireguard-go wireguard-tools ethtool git
 # npm of a Node.js that is there already is as good as Debian's, and cannot be installed beside it.
 INTEROP_PACKAGES := golang-go golang-github-lucas-clemente-quic-go-dev $(if $(shell command -v npm),,nodejs npm)
@@ -35,7 +36,14 @@ tools: ## Install what the playbooks and the lab need
 dev: tools ## Install the tools of the test suite as well
 	@scripts/install-packages $(DEV_PACKAGES)
 	@$(MAKE) -s --no-print-directory $(VENV)/.dev
+	@$(MAKE) -s --no-print-directory $(NATIVE)
 	@scripts/install-promtool $(BIN)/promtool || test "$${CI:-}" != true
+
+native: tools ## Compile the native data plane; MPQUIC_NATIVE=off runs anything without it
+	@$(MAKE) -s --no-print-directory $(NATIVE)
+
+$(NATIVE): $(wildcard files/mpquic/native/*)
+	@files/mpquic/native/build $@
 
 $(VENV)/.controller: requirements/controller.txt
 	@echo "installing ansible-core into $(VENV)"
@@ -76,6 +84,10 @@ fuzz: dev ## Feed a million inputs to every decoder; COUNT=, SEED=, JOBS=, DECOD
 
 scale: dev ## Plan 500 clients with 6 tunnels and 6 links of 3 classes each, and say how long that takes
 	@python scripts/scale.py $(CLIENTS)
+
+native-fuzz: dev ## Fuzz the native data plane under sanitizers; LIMIT=1800 seconds each, TARGET='open merge'
+	@scripts/install-packages clang libclang-rt-14-dev
+	@python files/mpquic/tests/native/fuzz --limit $(or $(LIMIT),60) $(TARGET)
 
 bench: dev ## Measure against wireguard-go and OpenVPN in one run; ARGS='--quick' takes 90 s
 	@python tests/bench $(ARGS)

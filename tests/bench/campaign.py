@@ -12,7 +12,7 @@ from tests.bench import added, growth, metrics, wan
 from tests.bench.errors import BenchError, UnavailableError
 from tests.bench.leftovers import scratch
 from tests.bench.measures import SHARED, Place, Values
-from tests.bench.peers import OURS, PATHS, PEERS
+from tests.bench.peers import OURS, PATHS, PEERS, PYTHON
 from tests.bench.results import Problem, Results, Sample
 from tests.bench.wires import Wire
 
@@ -54,7 +54,7 @@ def applies(test: str, wire: str, peer: str) -> bool:
         return wire == QUOTED and test in _PLAIN
     if peer == "veth":
         return test in _PLAIN
-    return not (test == "wan" and peer == "wireguard-go-13")
+    return not (test == "wan" and peer in {"wireguard-go-13", PYTHON})
 
 
 def _in_tunnel(measure: Callable[[Place], Values], place: Place) -> Values:

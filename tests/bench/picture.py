@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.bench import panels
-from tests.bench.peers import OURS, PATHS
+from tests.bench.peers import OURS, PATHS, PYTHON
 from tests.bench.svg import FAINT, INK, RULE, Drawing
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ _PITCH, _THICK, _NAMES, _NUMBERS = 21, 13, 168, 150
 _HEAD, _GROUP, _BETWEEN = 50, 24, 26
 _COLORS = {
     OURS: "#0a7f62",
+    PYTHON: "#3d9078",
     PATHS: "#5fb39d",
     "wireguard-go-13": "#7b8da0",
     "wireguard-go": "#a9b6c3",

@@ -71,7 +71,12 @@ def _client(client: Client, server: Server, *, certified: bool) -> dict[str, Any
 
 
 def _meter(meter: Meter) -> dict[str, Any]:
-    said = {"quota": meter.quota, "billing_day": meter.billing_day, "warn": meter.warn and list(meter.warn), "metered": meter.metered}
+    said = {
+        "quota": meter.quota,
+        "billing_day": meter.billing_day,
+        "warn": meter.warn and list(meter.warn),
+        "metered": meter.metered,
+    }
     return {key: value for key, value in said.items() if value is not None}
 
 

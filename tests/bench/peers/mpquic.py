@@ -29,6 +29,8 @@ class Mpquic(Peer):
 
     name = "mpquic"
     label = "mpquic"
+    #: What must carry packets at both ends: the native library, or pure Python.
+    plane = "native"
 
     def __init__(self, log_level: str = "error") -> None:
         """Log lines of ``log_level`` and above."""
@@ -52,6 +54,8 @@ class Mpquic(Peer):
         }
         if rate is not None:
             common["rate"] = rate
+        if self.plane == "python":
+            common["native"] = "off"
         server: dict[str, Any] = {
             "role": "server",
             "bind_ip": ends.server_address,
@@ -80,7 +84,16 @@ class Mpquic(Peer):
                 command = inside(namespace, *_COMMAND, "run", "--config", path, "--control", control)
                 log = path.with_suffix(".log")
                 makers.append(partial(Process, f"mpquic {log.stem}", command, log))
-            yield stack.enter_context(carried(tunnel, *makers))
+            running = stack.enter_context(carried(tunnel, *makers))
+            self._expect_plane(where, number)
+            yield running
+
+    def _expect_plane(self, where: Path, number: int) -> None:
+        """Raise BenchError when packets are carried by something else than the table says."""
+        for role in ("server", "client"):
+            status = self.status(where, role, number)
+            if status.get("dataplane") != self.plane:
+                raise BenchError(f"{role}: {status.get('dataplane_reason') or 'not native'}: run make native")
 
     def _way(self, ends: Ends, port: int) -> dict[str, Any]:
         """Return how the client gets to the server."""
@@ -110,6 +123,14 @@ class MpquicPaths(Mpquic):
         way = super()._way(ends, port)
         paths = [{"name": name, **way} for name in ("one", "two")]
         return {"multipath_enabled": True, "multipath_paths": paths}
+
+
+class MpquicPython(Mpquic):
+    """The same without the native library: the reference, and what a host without the library has."""
+
+    name = "mpquic-python"
+    label = "mpquic, pure Python"
+    plane = "python"
 
 
 def _identity(folder: Path) -> tuple[dict[str, str], str]:

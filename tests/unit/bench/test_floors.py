@@ -18,18 +18,19 @@ def test_a_ratio_of_medians_is_compared_with_its_floor(results):
         "W2 TCP to the server to OpenVPN": "FAIL",
         "W2 TCP to the client to wireguard-go, Debian 12": "PASS",
         "W2 TCP to the client to OpenVPN": "FAIL",
+        # 12.5 us; the floor is 5.
+        "W2 CPU per packet, TCP to the server": "FAIL",
+        "W2 CPU per packet, TCP to the client": "FAIL",
     }
 
 
 def test_a_floor_is_reached_by_the_ratio_as_printed(results):
-    results.samples = [
-        replace(sample, values={"mbit": 1248.0 if sample.peer == "mpquic" else 500.0}) for sample in results.samples
-    ]
-    assert set(statuses(results).values()) == {"PASS"}
-    results.samples = [
-        replace(sample, values={"mbit": 1247.0 if sample.peer == "mpquic" else 500.0}) for sample in results.samples
-    ]
-    assert set(statuses(results).values()) == {"FAIL"}
+    for mbit, cpu_us, status in ((1248.0, 5.004, "PASS"), (1247.0, 5.006, "FAIL")):
+        results.samples = [
+            replace(sample, values={"mbit": mbit if sample.peer == "mpquic" else 500.0, "cpu_us": cpu_us})
+            for sample in results.samples
+        ]
+        assert set(statuses(results).values()) == {status}
 
 
 def test_one_failed_round_of_ours_is_a_failure(results):
@@ -46,10 +47,16 @@ def test_a_rival_without_a_figure_is_a_failure_with_its_reason(results):
     assert "no such program" in found.found
 
 
+def test_a_rival_that_cannot_be_had_here_is_skipped(results):
+    results.samples = [sample for sample in results.samples if sample.peer != "openvpn"]
+    results.unavailable["openvpn"] = "no mirror"
+    assert statuses(results)["W2 TCP to the server to OpenVPN"] == "SKIP"
+
+
 def test_what_was_not_asked_for_is_not_judged(results):
     results.about["peers"] = ["mpquic", "openvpn"]
     results.about["tests"] = ["tcp"]
-    assert list(statuses(results)) == ["W2 TCP to the server to OpenVPN"]
+    assert list(statuses(results)) == ["W2 TCP to the server to OpenVPN", "W2 CPU per packet, TCP to the server"]
 
 
 def test_a_failed_test_without_a_floor_is_a_failure_too(results):

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from mpquic.host.history.recorder import LOOK
 from multiwan import MultiWan
 from wan import command, made, until
 
@@ -67,6 +68,7 @@ def test_what_happens_to_a_path_and_a_daemon_is_told_within_seconds() -> None:
             until(lambda: events(file).count(("path_up", "client", "wan2")) == 2, 30)
             for _ping in range(3):
                 assert wan.ping("client")
+            time.sleep(LOOK + 1)  # what a daemon carried since the last look ends with it
             wan.stop("client")
             until(lambda: ("tunnel_down", "server", "") in events(file), 40)
         series = {(row["instance"], row["kind"], row["name"]): row for row in told(file, "--step", "day")["figures"]}

@@ -49,6 +49,8 @@ SERVER: dict[str, Any] = {
     "since_s": 80.0,
     "tun": "mt1",
     "mtu": 1441,
+    "dataplane": "native",
+    "dataplane_reason": None,
     "local": "203.0.113.10:45010",
     "remote": "198.51.100.7:40001",
     "rtt_ms": 41.25,

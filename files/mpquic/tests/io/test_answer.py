@@ -168,7 +168,7 @@ def test_a_terminal_is_told_no_commands(hostile: Hostile, capsys: pytest.Capture
     hostile.says({"state": evil, "role": evil, "tun": evil, "local": evil, "drops": {evil: 2}, "peers": [peer]})
     shown = _shown(hostile, capsys)
     assert "?]0;owned" in shown
-    assert len(shown.splitlines()) == 16
+    assert len(shown.splitlines()) == 17
     assert all(char.isprintable() for char in shown.replace("\n", ""))
     assert evil[:2] not in json.loads(_shown(hostile, capsys, "--json"))["instances"][0]["tun"]
 

@@ -102,7 +102,7 @@ def test_a_probe_of_the_path_leaves_on_its_own(pair: tuple[UdpSocket, UdpSocket]
     client, server = pair
     client.send([(bytes(size), server.local) for size in [1400] * 3 + [500] + [1400] * 3 + [1300, 1200]])
     select.select([server], [], [], 1)
-    got = [(len(data), size) for data, size, _ in server.receive()]
+    got = [(len(data), size) for data, size, _ in UdpSocket.receive(server)]
     assert got == [(3 * 1400 + 500, 1400), (3 * 1400, 1400), (1300, 1300), (1200, 1200)]
 
 
@@ -264,7 +264,7 @@ def test_a_run_has_one_mark(pair: tuple[UdpSocket, UdpSocket]) -> None:
     marks = [Marked(server.local, tos) for tos in (0xB8, 0xB8, 0xB8, 0x04, 0x04)]
     client.send([(bytes(1300), to) for to in [*marks, server.local, server.local]])
     select.select([server], [], [], 1)
-    assert [len(data) // size for data, size, _ in server.receive()] == [3, 2, 2]
+    assert [len(data) // size for data, size, _ in UdpSocket.receive(server)] == [3, 2, 2]
 
 
 def test_refused_segmentation_keeps_marks(marked: tuple[UdpSocket, UdpSocket, UdpSocket]) -> None:

@@ -491,7 +491,8 @@ def test_forged_numbers_do_not_end_the_old_keys(tmp_path: Path) -> None:
 
 def test_reserved_bits_end_the_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = Pair(tmp_path)
-    monkeypatch.setattr(seal, "_FIRST", seal._FIRST | 0x08)
+    pair.client.link._sealer = seal.Sealer()
+    monkeypatch.setattr(seal, "FIRST", seal.FIRST | 0x08)
     pair.send(pair.client, payloads(0, 1))
     pair.deliver(pair.client)
     assert pair.server.got == []
@@ -708,6 +709,7 @@ def test_a_late_probe_counts(tmp_path: Path) -> None:
 
 def test_a_frame_longer_than_its_packet_ends_the_connection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pair = Pair(tmp_path)
+    pair.client.link._sealer = seal.Sealer()
     monkeypatch.setattr(seal, "plaintexts", lambda _payloads, _room: [b"\x31\x40\xffshort"])
     pair.send(pair.client, payloads(0, 1))
     pair.deliver(pair.client)

@@ -83,6 +83,7 @@ def details(item: dict[str, Any]) -> Iterator[tuple[str, str]]:
         "dropped": drops or "nothing",
         "connects": f"{item.get('connects', 0)}, fell {item.get('falls', 0)} times",
         "last refused": f"{duration(refused['ago_s'])} ago, {refused['reason']}" if refused else "-",
+        "data plane": " ".join(filter(None, [plain(item, "dataplane"), item.get("dataplane_reason")])),
         "identity": plain(item, "identity"),
         "version": plain(item, "version"),
         "pid": plain(item, "pid"),

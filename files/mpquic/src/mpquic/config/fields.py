@@ -176,6 +176,11 @@ def rate(value: object) -> int:
     return found
 
 
+def native(value: object) -> object:
+    """Accept ``off`` as YAML 1.1 reads it: as no."""
+    return "off" if value is False else value
+
+
 InterfaceName = Annotated[str, BeforeValidator(interface_name)]
 BindField = Annotated[Bind, BeforeValidator(bind)]
 HostField = Annotated[str, BeforeValidator(host)]
@@ -189,3 +194,4 @@ PeerNameField = Annotated[str, BeforeValidator(peer_name)]
 RateField = Annotated[int, BeforeValidator(rate)]
 PathField = Annotated[Path, BeforeValidator(file_path)]
 FileName = Annotated[str, BeforeValidator(file_name)]
+NativeField = Annotated[Literal["auto", "off"], BeforeValidator(native)]

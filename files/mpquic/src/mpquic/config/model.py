@@ -19,6 +19,7 @@ from mpquic.config.fields import (
     HostField,
     InterfaceName,
     NameField,
+    NativeField,
     PathField,
     PeerNameField,
     PinField,
@@ -224,6 +225,9 @@ class InstanceConfig(Remembering):
     ] = None
     # Seconds between two lines about each path and class in the log; 0: none.
     telemetry_interval: Annotated[int, Field(ge=0, le=3600, description="seconds from 1 to 3600, or 0 for none")] = 10
+
+    # What carries packets: the native library where it can be used, or never.
+    native: Annotated[NativeField, Field(description="auto or off")] = "auto"
 
     _instance_id: str = PrivateAttr(default="")
     _digest: str = PrivateAttr(default="")

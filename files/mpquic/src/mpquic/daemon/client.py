@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpquic.core.client import ClientTunnel, Settings
 from mpquic.core.marking import COPY
+from mpquic.daemon import dataplane
 from mpquic.daemon.client_succession import ClientSuccession
 from mpquic.daemon.figures import path_figures
 from mpquic.daemon.identity import Credentials
@@ -76,6 +77,7 @@ def endpoint(config: InstanceConfig) -> ClientEndpoint:
         tun_mtu=config.tun_mtu,
         algorithm=config.congestion_algorithm,
         legacy=config.legacy_server,
+        protection=dataplane.choose(config.native).protection,
     )
 
 

@@ -46,7 +46,9 @@ class Device:
         ``inherited`` is its descriptor if another process of this instance has opened it.
         """
         if inherited is not None:
-            self._use(adopt_tun(self._name, inherited, self._shell.tunnel.counters.drops))
+            self._use(
+                adopt_tun(self._name, inherited, self._shell.tunnel.counters.drops, self._shell.plane.take_device)
+            )
             return
         try:
             self._open()
@@ -113,7 +115,7 @@ class Device:
         return self._shell.config.tun_name
 
     def _open(self) -> None:
-        self._use(open_tun(self._name, self._shell.tunnel.counters.drops))
+        self._use(open_tun(self._name, self._shell.tunnel.counters.drops, self._shell.plane.take_device))
 
     def _use(self, tun: TunDevice) -> None:
         self.tun = tun

@@ -95,7 +95,14 @@ class Line:
                 remote = await remote_address(target.host, target.port, place.address)
                 # A name may take seconds; what the host has may be something else by now.
                 place = self._seen = find(target.bind)
-            udp = open_udp(place.address, 0, device=target.bind.interface, remote=remote, drops=self._drops)
+            udp = open_udp(
+                place.address,
+                0,
+                device=target.bind.interface,
+                remote=remote,
+                drops=self._drops,
+                take=shell.plane.take_socket,
+            )
             if self._dscp != COPY:
                 udp.set_dscp(self._dscp)
         except HostConditionError as error:

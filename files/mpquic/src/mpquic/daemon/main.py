@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpquic import __version__, quic
 from mpquic.config import ConfigError, load, needs_restart
-from mpquic.daemon import logs
+from mpquic.daemon import logs, memory
 from mpquic.daemon.client import ClientShell
 from mpquic.daemon.handover.giver import Giver
 from mpquic.daemon.handover.heir import Heir, HeirError
@@ -40,6 +40,7 @@ def run(config: InstanceConfig, path: Path, control: Path, heir: int | None = No
     ``heir`` is the channel to the process from which the instance is to be taken over. Raises StartError.
     """
     logs.set_up(config.log_level)
+    memory.keep()
     try:
         quic.self_test()
         asyncio.run(_run(config, path, control, heir))
@@ -79,7 +80,13 @@ async def _run(config: InstanceConfig, path: Path, control_path: Path, heir_fd: 
             await control.start(replace=heir is not None)
         except OSError as error:
             raise StartError(f"control socket {control_path}: {error.strerror or error}") from error
-        _LOG.info("started version=%s role=%s tun=%s", __version__, config.role, config.tun_name)
+        _LOG.info(
+            "started version=%s role=%s tun=%s dataplane=%s",
+            __version__,
+            config.role,
+            config.tun_name,
+            shell.plane.name,
+        )
         notifier.send("READY=1")
         watchdog = loop.create_task(_watchdog(notifier))
         # What lives now lives to the end: later collections need not look at it.

@@ -13,7 +13,7 @@ from mpquic.config import HostConditionError
 from mpquic.core.roster import Member, Roster
 from mpquic.core.server import ServerTunnel
 from mpquic.core.types import text
-from mpquic.daemon import telemetry
+from mpquic.daemon import dataplane, telemetry
 from mpquic.daemon.figures import bundle_figures, path_figures
 from mpquic.daemon.identity import own_pin
 from mpquic.daemon.meter import Key, Reading, of_bundle, of_path
@@ -161,7 +161,12 @@ class ServerShell(Shell):
         try:
             place = self._place()
             udp = open_udp(
-                place[0], port, device=config.bind_ip.interface, remote=None, drops=self.tunnel.counters.drops
+                place[0],
+                port,
+                device=config.bind_ip.interface,
+                remote=None,
+                drops=self.tunnel.counters.drops,
+                take=self.plane.take_socket,
             )
         except (HostConditionError, OSError) as error:
             return f"{config.bind_ip} port {port}: {getattr(error, 'strerror', None) or error}"
@@ -236,7 +241,7 @@ class ServerShell(Shell):
         self.tunnel.follow_on(strays)
         with contextlib.suppress(HostConditionError, OSError):
             self._bound = self._place()
-        adopted = [adopt_udp(fd, self.tunnel.counters.drops) for fd in sockets]
+        adopted = [adopt_udp(fd, self.tunnel.counters.drops, self.plane.take_socket) for fd in sockets]
         self._serve({udp.local[1]: udp for udp in adopted})
         if self.config.bind_ip.interface is not None:
             self.loop.call_later(BIND_RETRY, self._check_bind)
@@ -294,6 +299,7 @@ def _endpoint(config: InstanceConfig) -> ServerEndpoint:
         algorithm=config.congestion_algorithm,
         ca_file=config.tls_ca_file,
         legacy=bool(config.legacy_peers),
+        protection=dataplane.choose(config.native).protection,
     )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mpquic import __version__
 from mpquic.core.offload.sparse import SMALL, sparse_first
 from mpquic.core.types import text
+from mpquic.daemon import dataplane
 from mpquic.daemon.device import Device
 from mpquic.daemon.meter import Key, Meter, Reading
 from mpquic.daemon.status import tunnel_entry
@@ -58,6 +59,8 @@ class Shell(Succession):
         self.config = config
         self.tunnel = tunnel
         self.loop = loop
+        #: What carries packets.
+        self.plane = dataplane.choose(config.native)
         self._notify = notify
         #: The sockets that are open.
         self.sockets: dict[Port, Sockets] = {}
@@ -315,6 +318,9 @@ class Shell(Succession):
             "reason": blocked or self._device.fault or held or self.summary(),
             "tun": self.config.tun_name,
             "mtu": self._device.mtu(),
+            "dataplane": self.plane.name,
+            # Why it is not the native one.
+            "dataplane_reason": self.plane.reason or None,
             "bind": str(self.config.bind_ip),
             "local": self.local(),
             "rate_bps": self.config.rate,

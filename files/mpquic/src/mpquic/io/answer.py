@@ -231,6 +231,8 @@ _INSTANCE: dict[str, Reader] = {
     **_SHARED,
     "tun": _text,
     "mtu": _or_null(_count),
+    "dataplane": _text,
+    "dataplane_reason": _or_null(_text),
     "datagram": _or_null(_count),
     "bind": _or_null(_text),
     "local": _or_null(_text),

@@ -9,7 +9,7 @@ import fcntl
 import os
 import socket
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mpquic.core.offload import BareCodec, VnetCodec
 from mpquic.core.offload.vnet import SIZE
@@ -102,10 +102,7 @@ class TunDevice:
         except BlockingIOError:
             pass
         except OSError as error:
-            # EIO: the device is being unregistered; being merely down makes read() wait.
-            if error.errno in _GONE or error.errno == errno.EIO:
-                raise TunGoneError(error.strerror) from error
-            self._drops["tun_read"] += 1
+            self._read_failed(error)
         return packets
 
     def write(self, frames: Iterable[Frame]) -> None:
@@ -115,9 +112,18 @@ class TunDevice:
             try:
                 write(fd, frame)
             except OSError as error:
-                if error.errno in _GONE:
-                    raise TunGoneError(error.strerror) from error
-                self._drops[_write_fault(error.errno)] += 1
+                self._write_failed(error)
+
+    def _read_failed(self, error: OSError) -> None:
+        # EIO: the device is being unregistered; being merely down makes read() wait.
+        if error.errno in _GONE or error.errno == errno.EIO:
+            raise TunGoneError(error.strerror) from error
+        self._drops["tun_read"] += 1
+
+    def _write_failed(self, error: OSError) -> None:
+        if error.errno in _GONE:
+            raise TunGoneError(error.strerror) from error
+        self._drops[_write_fault(error.errno)] += 1
 
 
 def _write_fault(code: int | None) -> str:
@@ -128,8 +134,23 @@ def _write_fault(code: int | None) -> str:
     return "tun_refused"
 
 
-def open_tun(name: str, drops: Counter[str]) -> TunDevice:
-    """Open the persistent TUN device ``name``; never create one. Raises TunError, TunBusyError among them."""
+class TakeDevice(Protocol):
+    """Makes a TunDevice, or a twin of it, of one with offload that is open."""
+
+    def __call__(self, name: str, fd: int, drops: Counter[str], *, udp: bool) -> TunDevice:
+        """Take over ``fd``; ``udp`` tells whether the device takes merged UDP."""
+
+
+def take_device(name: str, fd: int, drops: Counter[str], *, udp: bool) -> TunDevice:
+    """See TakeDevice."""
+    return TunDevice(name, fd, drops, VnetCodec(udp=udp))
+
+
+def open_tun(name: str, drops: Counter[str], take: TakeDevice = take_device) -> TunDevice:
+    """Open the persistent TUN device ``name``; never create one. Raises TunError, TunBusyError among them.
+
+    ``take`` makes what is returned of a device with offload.
+    """
     help_text = f"create it with: mpquic tun ensure --name {name} --cidr ADDRESS/PREFIX"
     try:
         socket.if_nametoindex(name)
@@ -138,7 +159,7 @@ def open_tun(name: str, drops: Counter[str]) -> TunDevice:
     fd = _attach(name, help_text, _IFF_VNET_HDR)
     granted = _offload(fd)
     if granted is not None:
-        return TunDevice(name, fd, drops, VnetCodec(udp=bool(granted & _TUN_F_USO)))
+        return take(name, fd, drops, udp=bool(granted & _TUN_F_USO))
     os.close(fd)
     fd = _attach(name, help_text, 0)
     # Whoever had the device before may have left it with offloads, and the kernel would go on handing over packets of
@@ -148,8 +169,8 @@ def open_tun(name: str, drops: Counter[str]) -> TunDevice:
     return TunDevice(name, fd, drops, BareCodec())
 
 
-def adopt_tun(name: str, fd: int, drops: Counter[str]) -> TunDevice:
-    """Take over the TUN device ``name`` that another process has opened as ``fd``. Raises TunError."""
+def adopt_tun(name: str, fd: int, drops: Counter[str], take: TakeDevice = take_device) -> TunDevice:
+    """Take over the TUN device ``name`` that another process has opened as ``fd``; see open_tun(). Raises TunError."""
     try:
         asked, flags = _IFREQ.unpack(fcntl.ioctl(fd, _TUNGETIFF, bytes(_IFREQ.size)))
     except OSError as error:
@@ -158,7 +179,9 @@ def adopt_tun(name: str, fd: int, drops: Counter[str]) -> TunDevice:
     if found != name:
         raise TunError(f"descriptor {fd}: found the TUN device {found}, expected {name}")
     granted = _offload(fd) if flags & _IFF_VNET_HDR else None
-    return TunDevice(name, fd, drops, BareCodec() if granted is None else VnetCodec(udp=bool(granted & _TUN_F_USO)))
+    if granted is None:
+        return TunDevice(name, fd, drops, BareCodec())
+    return take(name, fd, drops, udp=bool(granted & _TUN_F_USO))
 
 
 def _attach(name: str, help_text: str, flags: int) -> int:

@@ -12,7 +12,7 @@ import functools
 import logging
 import socket
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from mpquic.core.types import Marked
 
@@ -49,6 +49,13 @@ _GSO_REFUSED = {errno.EIO, errno.EINVAL, errno.EMSGSIZE, errno.EOPNOTSUPP, errno
 _FULL = {errno.EAGAIN, errno.ENOBUFS}
 #: Errors that may answer an earlier datagram (ip(7), udp(7)), and what a datagram that they stop twice counts as.
 _ANSWERS = {errno.ECONNREFUSED: "udp_refused", errno.EMSGSIZE: "udp_too_big"}
+
+
+class TakeSocket(Protocol):
+    """Makes a UdpSocket, or a twin of it; see there."""
+
+    def __call__(self, sock: socket.socket, drops: Counter[str], *, connected: bool) -> UdpSocket:
+        """Take over ``sock``."""
 
 
 class UdpSocket:
@@ -162,34 +169,42 @@ class UdpSocket:
         try:
             self._sendmsg(run, segment, datagrams[start][1])
         except OSError as error:
-            if error.errno == errno.ECONNREFUSED:
-                self._refused = True
-                return False
-            if error.errno not in _GSO_REFUSED:
-                self._note(error, len(run))
-                return True
-            taken = [self._send_one(data, address) for data, address in datagrams[start:end]]
-            # EMSGSIZE is an ICMP answer to an earlier datagram, or the size itself is too much.
-            if all(taken) and error.errno != errno.EMSGSIZE:
-                # One by one it works: it is segmentation that this kernel or driver refuses.
-                self.gso = False
-                _LOG.info("udp segmentation offload refused (%s), sending datagrams one by one", error.strerror)
+            return self._run_failed(error, datagrams, start, end)
         return True
 
-    def _send_one(self, data: bytes, address: Address) -> bool:
+    def _run_failed(self, error: OSError, datagrams: Sequence[Datagram], start: int, end: int) -> bool:
+        """Do what an error of a run calls for; False when its datagrams must go one by one."""
+        if error.errno == errno.ECONNREFUSED:
+            self._refused = True
+            return False
+        if error.errno not in _GSO_REFUSED:
+            self._note(error, end - start)
+            return True
+        taken = [self._send_one(data, address) for data, address in datagrams[start:end]]
+        # EMSGSIZE is an ICMP answer to an earlier datagram, or the size itself is too much.
+        if all(taken) and error.errno != errno.EMSGSIZE:
+            # One by one it works: it is segmentation that this kernel or driver refuses.
+            self.gso = False
+            _LOG.info("udp segmentation offload refused (%s), sending datagrams one by one", error.strerror)
+        return True
+
+    def _send_one(self, data: bytes, address: Address, failed: OSError | None = None) -> bool:
+        """Send one datagram; ``failed`` is what a first attempt met."""
         reason = ""
         for _attempt in range(2):
-            try:
-                self._sendmsg([data], [], address)
-            except OSError as error:
-                if error.errno not in _ANSWERS:
-                    self._note(error, 1)
-                    return False
-                # It may be the ICMP answer to an earlier datagram; reading it has cleared it.
-                self._note(error)
-                reason = _ANSWERS[error.errno]
-                continue
-            return True
+            if failed is None:
+                try:
+                    self._sendmsg([data], [], address)
+                except OSError as error:
+                    failed = error
+                else:
+                    return True
+            if failed.errno not in _ANSWERS:
+                self._note(failed, 1)
+                return False
+            # It may be the ICMP answer to an earlier datagram; reading it has cleared it.
+            self._note(failed)
+            reason, failed = _ANSWERS[failed.errno], None
         self._drops[reason] += 1
         return False
 
@@ -215,10 +230,19 @@ class UdpSocket:
             self._drops["udp_error"] += count
 
 
-def open_udp(address: str, port: int, *, device: str | None, remote: Address | None, drops: Counter[str]) -> UdpSocket:
+def open_udp(  # noqa: PLR0913 - what there is to say about a socket
+    address: str,
+    port: int,
+    *,
+    device: str | None,
+    remote: Address | None,
+    drops: Counter[str],
+    take: TakeSocket = UdpSocket,
+) -> UdpSocket:
     """Open a socket bound to ``address`` and ``port`` (0 for any), and to ``device`` if given.
 
-    With ``remote`` the socket is connected, so that ICMP errors come back. Raises OSError with the step in its text.
+    With ``remote`` the socket is connected, so that ICMP errors come back. ``take`` makes what is returned of the open
+    socket. Raises OSError with the step in its text.
     """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
@@ -240,17 +264,20 @@ def open_udp(address: str, port: int, *, device: str | None, remote: Address | N
     except OSError:
         sock.close()
         raise
-    return UdpSocket(sock, drops, connected=remote is not None)
+    return take(sock, drops, connected=remote is not None)
 
 
-def adopt_udp(fd: int, drops: Counter[str]) -> UdpSocket:
-    """Take over a socket that another process has bound as ``fd``, and that is connected to nobody. Raises OSError."""
+def adopt_udp(fd: int, drops: Counter[str], take: TakeSocket = UdpSocket) -> UdpSocket:
+    """Take over a socket that another process has bound as ``fd``, and that is connected to nobody; see open_udp().
+
+    Raises OSError.
+    """
     sock = socket.socket(fileno=fd)
     sock.settimeout(0)
     if sock.type != socket.SOCK_DGRAM or sock.family not in {socket.AF_INET, socket.AF_INET6}:
         sock.close()
         raise OSError(errno.EPROTOTYPE, "expected a UDP socket")
-    return UdpSocket(sock, drops, connected=False)
+    return take(sock, drops, connected=False)
 
 
 def _grow(sock: socket.socket, force: int, plain: int) -> None:

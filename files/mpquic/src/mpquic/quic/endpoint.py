@@ -17,6 +17,7 @@ from mpquic.core.wire import CID_LENGTH, OVERHEAD
 from mpquic.quic import authority, congestion, credentials, private, retry
 from mpquic.quic.authority import Authority
 from mpquic.quic.link import QUIC_OVERHEAD, Link
+from mpquic.quic.protection import PURE
 from mpquic.quic.tunnel import TunnelConnection
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from mpquic.core.types import Address
     from mpquic.core.wire import LongHeader
     from mpquic.quic.credentials import Identity, Trust
+    from mpquic.quic.protection import Protection
 
 #: Our protocol's name in the TLS handshake (RFC 7301), and that of the Go implementation.
 ALPN = "mpq/1"
@@ -50,7 +52,7 @@ def udp_payload_size(tun_mtu: int) -> int:
 class ClientEndpoint:
     """Makes connections to a server that ``trust`` recognises."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what there is to say about an endpoint
         self,
         *,
         trust: Trust,
@@ -58,15 +60,18 @@ class ClientEndpoint:
         tun_mtu: int,
         algorithm: str = "tunnel",
         legacy: bool = False,
+        protection: Protection | None = None,
     ) -> None:
         """Read the files. Raises OSError or ValueError, also when ``trust`` recognises nobody: no mode is insecure.
 
         Without an ``identity`` the client shows no certificate. ``legacy`` speaks the Go implementation's protocol.
+        Pure Python seals and opens unless ``protection`` does.
         """
         if not trust.pins and trust.ca_file is None:
             raise ValueError("neither a pin nor a CA to recognise the server by")
         if trust.ca_file is not None and not trust.server_name:
             raise ValueError("a CA to recognise the server by, but no name of the server")
+        self._protection = protection or PURE
         self._pins = frozenset(trust.pins)
         self._authority = Authority(trust.ca_file) if trust.ca_file is not None else None
         self._name = trust.server_name
@@ -83,7 +88,7 @@ class ClientEndpoint:
     def connect(self, remote: Address, now: float) -> Link:
         """Start a handshake with ``remote``."""
         connection = TunnelConnection(self._configuration)
-        link = Link(connection, self._recognise)
+        link = Link(connection, self._recognise, self._protection)
         connection.connect(remote, now=now)
         return link
 
@@ -101,7 +106,7 @@ class ClientEndpoint:
 class ServerEndpoint:
     """Makes connections out of Initials of clients (mpquic.core.connection.Listener)."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what there is to say about an endpoint
         self,
         *,
         identity: Identity,
@@ -109,12 +114,15 @@ class ServerEndpoint:
         algorithm: str = "tunnel",
         ca_file: Path | None = None,
         legacy: bool = False,
+        protection: Protection | None = None,
     ) -> None:
         """Read the files. Raises OSError or ValueError.
 
         With ``ca_file``, connections tell the names that this CA vouches for. ``legacy`` takes clients of the Go
-        implementation as well, which have no certificate. Who is welcome is not decided here.
+        implementation as well, which have no certificate. Who is welcome is not decided here. Pure Python seals and
+        opens unless ``protection`` does.
         """
+        self._protection = protection or PURE
         self._authority = Authority(ca_file) if ca_file is not None else None
         protocols = (ALPN, LEGACY_ALPN) if legacy else (ALPN,)
         self._configuration = _configuration(tun_mtu, algorithm, *protocols, is_client=False)
@@ -123,7 +131,8 @@ class ServerEndpoint:
     def accept(self, destination: bytes, now: float, retried: Retried | None = None) -> Link:
         """Return the server's side of a connection whose Initial goes to the connection id ``destination``."""
         del now
-        return Link(TunnelConnection(self._configuration, destination, retried), self._recognise)
+        connection = TunnelConnection(self._configuration, destination, retried)
+        return Link(connection, self._recognise, self._protection)
 
     @property
     def anchors(self) -> bytes:

@@ -14,7 +14,7 @@ from mpquic.quic import credentials, private, reasons
 from mpquic.quic import seal as sealing
 from mpquic.quic.congestion import TunnelControl
 from mpquic.quic.keyphase import KeyPhases
-from mpquic.quic.opening import Opener
+from mpquic.quic.protection import PURE
 from mpquic.quic.window import ReceiveWindow
 
 if TYPE_CHECKING:
@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     from mpquic.core.connection import Event, Identity
     from mpquic.core.types import Address, Arrival, Datagram
     from mpquic.quic.congestion import ObservedControl
+    from mpquic.quic.opening import Opener
     from mpquic.quic.private import ReceiveKeys
+    from mpquic.quic.protection import Protection
     from mpquic.quic.recovery import TunnelRecovery
+    from mpquic.quic.seal import Sealer
     from mpquic.quic.tunnel import TunnelConnection
 
 #: Seconds. aioquic compares floats: a timer fired at its very instant may not count as due and come back for ever.
@@ -66,7 +69,9 @@ class Link:
         "_opener",
         "_phases",
         "_probes",
+        "_protection",
         "_recovery",
+        "_sealer",
         "_who",
         "_window",
         "_window_used",
@@ -75,10 +80,20 @@ class Link:
         "session",
     )
 
-    def __init__(self, connection: TunnelConnection, who: Callable[[TunnelConnection], Identity | str]) -> None:
-        """Wrap ``connection``. ``who`` tells, when the handshake is complete, who the peer is or why it is refused."""
+    def __init__(
+        self,
+        connection: TunnelConnection,
+        who: Callable[[TunnelConnection], Identity | str],
+        protection: Protection = PURE,
+    ) -> None:
+        """Wrap ``connection``. ``who`` tells, when the handshake is complete, who the peer is or why it is refused.
+
+        ``protection`` seals and opens packets.
+        """
         self._connection = connection
         self._who = who
+        self._protection = protection
+        self._sealer: Sealer | None = None
         self._events: list[Event] = [CidIssued(connection.host_cid)]
         self._closed = False
         #: aioquic has something to send beside acknowledgements, or may have.
@@ -290,7 +305,8 @@ class Link:
             # A Retry makes the spaces anew.
             private.use_window(self._connection, self._window)
             self._phases = KeyPhases(self._connection, now)
-            self._opener = Opener(self._connection, self._phases, self._window, self._receive)
+            self._sealer = self._protection.sealer(self._connection)
+            self._opener = self._protection.opener(self._connection, self._phases, self._window, self._receive)
             private.set_ack_delay(self._connection, ACK_DELAY)
             self.set_datagram_size(self.datagram_size)
 
@@ -313,7 +329,8 @@ class Link:
         if payloads:
             state = private.send_state(connection)
             room = self.datagram_size - sealing.overhead(len(state.cid))
-            sealed = sealing.seal(sealing.plaintexts(payloads, room), state)
+            assert self._sealer is not None
+            sealed = self._sealer.seal(payloads, room, state)
             private.note_sealed(connection, recovery, list(map(len, sealed)), now)
         for size in self._probes:
             state = private.send_state(connection)

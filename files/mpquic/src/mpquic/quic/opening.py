@@ -34,10 +34,10 @@ _PREFIX = 1 + CID_LENGTH
 #: Where the sample of header protection is (RFC 9001 section 5.4.2).
 _SAMPLE = _PREFIX + 4
 _SAMPLE_END = _SAMPLE + 16
-_ADDRESS = itemgetter(2)
+ADDRESS = itemgetter(2)
 #: Header form 0 and fixed bit 1; with them the reserved bits, which must be zero, and the key phase.
-_FORM_MASK, _FORM, _SHAPE = 0xC0, 0x40, 0xDC
-_SPIN = 0x20
+_FORM_MASK, FORM, _SHAPE = 0xC0, 0x40, 0xDC
+SPIN = 0x20
 #: DATAGRAM frames without and with a length (RFC 9221 section 4).
 _DATAGRAM, _DATAGRAM_WITH_LENGTH = b"\x30", b"\x31"
 #: For each length of a packet number: bytes of the header, where the first byte's mask goes, where the number's mask
@@ -63,7 +63,7 @@ class Opener:
     def open(self, arrivals: Sequence[Arrival], now: float, payloads: list[bytes]) -> None:
         """Append the DATAGRAM payloads of what arrived, in order."""
         connection = self._connection
-        for address, group in groupby(arrivals, _ADDRESS):
+        for address, group in groupby(arrivals, ADDRESS):
             datagrams = [(data, at, at + size) for data, size, _address in group for at in range(0, len(data), size)]
             masks = self._masks(datagrams) if private.may_open(connection) else ()
             done = 0
@@ -90,7 +90,7 @@ class Opener:
         connection, window, phases = self._connection, self._window, self._phases
         phases.refresh(now)
         changing, keys = phases.changing, phases.current
-        decrypt, iv, phase = keys.decrypt, keys.iv, _FORM | keys.phase << 2
+        decrypt, iv, phase = keys.decrypt, keys.iv, FORM | keys.phase << 2
         cids = private.own_cids(connection)
         # Received in this run and not entered yet: the numbers from ``run`` up to ``expected``, which is one more than
         # the largest so far. aioquic's own expected_packet_number stays behind when that very packet comes.
@@ -109,7 +109,11 @@ class Opener:
             else:
                 header, length, number = _unprotect(data, at, mask, expected)
                 first = header >> 8 * (length - 1)
-                if first & _SHAPE != phase or not data.startswith(cids, at + 1):
+                if (
+                    first & _SHAPE != phase
+                    or not data.startswith(cids, at + 1)
+                    or min(end, len(data)) < at + _SAMPLE_END
+                ):
                     done = position
                     break
                 body = at + length
@@ -138,7 +142,7 @@ class Opener:
                 phases.received(number, now)
         self._enter(run, expected)
         if len(payloads) > before:
-            private.note_opened(connection, expected - 1, spin=bool(newest & _SPIN), now=now)
+            private.note_opened(connection, expected - 1, spin=bool(newest & SPIN), now=now)
         return done
 
     def _enter(self, start: int, stop: int) -> None:
@@ -161,7 +165,7 @@ class Opener:
     def _peek(self, data: bytes) -> tuple[int, int]:
         """Return the packet number and key phase that a 1-RTT packet claims, a number below zero for other packets."""
         connection = self._connection
-        if len(data) < _SAMPLE_END or data[0] & _FORM_MASK != _FORM or not private.may_open(connection):
+        if len(data) < _SAMPLE_END or data[0] & _FORM_MASK != FORM or not private.may_open(connection):
             return -1, 0
         mask = _words(private.receive_masks(connection, [data[_SAMPLE:_SAMPLE_END]]))[0]
         expected = private.packet_space(connection).largest_received_packet + 1

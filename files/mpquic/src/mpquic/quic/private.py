@@ -28,6 +28,7 @@ name                                    use    because
 ``_cryptos``                            r      packet protection keys of 1-RTT packets, and their next phase
 ``aead._aead``, ``aead._iv``            r      sealing and opening without one call per packet
 ``hp._encryptor``, ``hp._is_chacha20``  r      header protection of a batch in one call
+``derive_key_iv_hp()``, ``.secret``     r      the native data plane needs keys as bytes
 ``_packet_number``                      rw     sealed packets share the number space
 ``_peer_cid``, ``_host_cids``           r      connection ids of the packets
 ``_spin_bit``, ``_spin_highest_pn``     rw     RFC 9000 section 17.4
@@ -46,6 +47,7 @@ from typing import TYPE_CHECKING
 
 import aioquic.quic.connection
 from aioquic.quic.connection import END_STATES
+from aioquic.quic.crypto import CryptoContext, derive_key_iv_hp
 from aioquic.quic.recovery import QuicPacketPacer
 from aioquic.tls import Epoch, State
 
@@ -56,9 +58,9 @@ if TYPE_CHECKING:
 
     from aioquic.quic.congestion.base import QuicCongestionControl
     from aioquic.quic.connection import QuicConnection
-    from aioquic.quic.crypto import CryptoContext
     from aioquic.quic.events import ConnectionTerminated
     from aioquic.quic.recovery import QuicPacketSpace
+    from aioquic.tls import CipherSuite
     from cryptography.x509 import Certificate
 
     from mpquic.core.ackclock import AckClock
@@ -259,6 +261,40 @@ def _masks(context: CryptoContext, samples: Sequence[bytes]) -> bytes:
 _ZEROS = bytes(16)
 
 
+@dataclass(frozen=True, slots=True)
+class RawKeys:
+    """Packet protection keys as bytes (RFC 9001 section 5.1)."""
+
+    suite: CipherSuite
+    key: bytes
+    iv: bytes
+    header: bytes
+
+
+def raw_keys(context: CryptoContext) -> RawKeys | None:
+    """Return the keys of this context, None when they are not known: after a key update, header protection stays.
+
+    That is how the first keys of a connection are told from later ones.
+    """
+    suite, secret, version = context.cipher_suite, context.secret, context.version
+    assert suite is not None
+    assert secret is not None
+    assert version is not None
+    anew = CryptoContext()
+    anew.setup(cipher_suite=suite, secret=secret, version=version)
+    if _masks(anew, [_ZEROS]) != _masks(context, [_ZEROS]):
+        return None
+    return RawKeys(suite, *derive_key_iv_hp(cipher_suite=suite, secret=secret, version=version))
+
+
+def next_raw_keys(context: CryptoContext, first: RawKeys) -> RawKeys:
+    """Return the keys of a later key phase of the connection whose first keys were ``first``."""
+    assert context.secret is not None
+    assert context.version is not None
+    key, iv, _header = derive_key_iv_hp(cipher_suite=first.suite, secret=context.secret, version=context.version)
+    return RawKeys(first.suite, key, iv, first.header)
+
+
 # --- sending --------------------------------------------------------------------------------------------------------
 
 
@@ -273,6 +309,7 @@ class SendState:
     cid: bytes
     packet_number: int
     masks: Callable[[Sequence[bytes]], bytes]
+    context: CryptoContext
 
 
 def next_packet_number(connection: QuicConnection) -> int:
@@ -290,18 +327,29 @@ def may_seal(connection: QuicConnection) -> bool:
     )
 
 
+def send_context(connection: QuicConnection) -> CryptoContext:
+    """Return what protects 1-RTT packets that are sent."""
+    return connection._cryptos[Epoch.ONE_RTT].send
+
+
 def send_state(connection: QuicConnection) -> SendState:
     """Return keys, ids and number for the next packets; valid until aioquic sends or receives something."""
-    context = connection._cryptos[Epoch.ONE_RTT].send
+    context = send_context(connection)
+    return state_of(context, connection._peer_cid.cid, connection._packet_number, spin=connection._spin_bit)
+
+
+def state_of(context: CryptoContext, cid: bytes, number: int, *, spin: bool = False) -> SendState:
+    """Return what sealing needs, out of its parts."""
     assert context.aead is not None
     return SendState(
         encrypt=context.aead._aead.encrypt,
         iv=context.aead._iv,
         phase=context.key_phase,
-        spin=connection._spin_bit,
-        cid=connection._peer_cid.cid,
-        packet_number=connection._packet_number,
+        spin=spin,
+        cid=cid,
+        packet_number=number,
         masks=lambda samples: _masks(context, samples),
+        context=context,
     )
 
 

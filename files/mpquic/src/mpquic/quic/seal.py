@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _NUMBER = 3
 _NUMBER_MASK = (1 << 8 * _NUMBER) - 1
 #: Header form 0, fixed bit 1, packet number length (RFC 9000 section 17.3).
-_FIRST = 0x40 | (_NUMBER - 1)
+FIRST = 0x40 | (_NUMBER - 1)
 _TAG = 16
 #: DATAGRAM frames without and with a length (RFC 9221 section 4).
 _DATAGRAM = b"\x30"
@@ -69,7 +69,7 @@ def seal(plains: Sequence[bytes], state: SendState) -> list[bytes]:
     """Return protected packets, numbered from ``state.packet_number`` on."""
     encrypt, iv = state.encrypt, state.iv
     size = 1 + len(state.cid) + _NUMBER
-    first = _FIRST | state.spin << 5 | state.phase << 2
+    first = FIRST | state.spin << 5 | state.phase << 2
     base = int.from_bytes(bytes((first,)) + state.cid + bytes(_NUMBER), "big")
     start = state.packet_number
     headers = [base | number & _NUMBER_MASK for number in range(start, start + len(plains))]
@@ -84,6 +84,14 @@ def seal(plains: Sequence[bytes], state: SendState) -> list[bytes]:
         (header ^ (mask >> 24 & 0x1F) << shift ^ mask & _NUMBER_MASK).to_bytes(size, "big") + packet
         for header, mask, packet in zip(headers, _words(masks), sealed, strict=True)
     ]
+
+
+class Sealer:
+    """Seals what one connection sends."""
+
+    def seal(self, payloads: Sequence[bytes], room: int, state: SendState) -> list[bytes]:
+        """Return packets of at most ``room`` bytes of frames each, numbered from ``state.packet_number`` on."""
+        return seal(plaintexts(payloads, room), state)
 
 
 def _words(masks: bytes) -> tuple[int, ...]:
