@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 from contextlib import closing
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +33,8 @@ class Host(Place):
         (self.root / "etc/systemd/system").mkdir(parents=True)
         self.file = self.root / "etc/mpquic/mpquic.nft"
         self.file.write_text("one\n")
-        for name in ("read", "restore"):
-            monkeypatch.setattr(files, name, partial(getattr(files, name), root=self.root))
+        for function in (files.read, files.restore):
+            monkeypatch.setattr(function, "__defaults__", (self.root,))
         monkeypatch.setattr(lock, "LOCK_FILE", str(folder / "lock"))
         monkeypatch.setattr(lock, "PATIENCE", 0.1)
         self.ip("route add default via 192.0.2.1")
