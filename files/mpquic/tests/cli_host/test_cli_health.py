@@ -53,7 +53,8 @@ def daemon(site, name: str, state: str, **more: object) -> None:
             connection, _ = listener.accept()
             with connection, contextlib.suppress(OSError):
                 connection.recv(4096)
-                connection.sendall(json.dumps({"state": state, "reason": "test", **more}).encode() + b"\n")
+                told = {name: value() if callable(value) else value for name, value in more.items()}
+                connection.sendall(json.dumps({"state": state, "reason": "test", **told}).encode() + b"\n")
 
     with listener:
         site.background(serve)

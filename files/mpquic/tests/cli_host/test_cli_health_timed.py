@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import json
 import os
 import time
 
+import mpquic.host.guard.store
+import mpquic.host.guard.timer
 import mpquic.host.timed
 import pytest
 from test_cli_health import QUICK, attach, codes, daemon, restarts, tunnel
@@ -20,7 +23,7 @@ ROUND = ("fix", "--timed", *QUICK, "--patience", "0.3")
 @pytest.fixture(autouse=True)
 def quick(monkeypatch, tmp_path):
     monkeypatch.setattr(mpquic.host.timed, "CONFIRM", 0.1)
-    monkeypatch.setattr(mpquic.host.timed, "GUARD", tmp_path / "armed.json")
+    monkeypatch.setattr(mpquic.host.guard.store, "FOLDER", tmp_path)
 
 
 @pytest.fixture
@@ -34,8 +37,8 @@ def settled(site, systemctl):
     return site
 
 
-def settle(site):
-    past = time.time() - 3600
+def settle(site, age=3600):
+    past = time.time() - age
     for path in (*site.instances.iterdir(), site.instances):
         os.utime(path, (past, past))
 
@@ -83,6 +86,57 @@ def test_packets_that_do_not_cross_are_a_reason_only_when_the_daemon_says_up(set
     daemon(settled, "4", "up")
     assert codes(settled.health(*ROUND)) == {"no_reply"}
     assert restarts(systemctl) == ["mpquic@4.service"]
+
+
+@pytest.mark.parametrize(("received", "restarted"), [(itertools.count(7).__next__, []), (7, ["mpquic@4.service"])])
+def test_a_client_that_receives_is_left_alone_though_nobody_answers_echoes(settled, systemctl, received, restarted):
+    daemon(settled, "4", "up", rx_packets=received)
+    assert codes(settled.health(*ROUND)) == {"no_reply"}
+    assert restarts(systemctl) == restarted
+
+
+def test_what_changes_within_a_moment_is_left_alone(settled, systemctl, monkeypatch):
+    (systemctl / "mpquic@4.service").write_text("failed")
+    sleep = time.sleep
+
+    def stopped_meanwhile(seconds):
+        if seconds == mpquic.host.timed.CONFIRM:
+            (systemctl / "mpquic@4.service").write_text("inactive")
+        sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", stopped_meanwhile)
+    settled.health(*ROUND)
+    assert restarts(systemctl) == []
+
+
+def test_files_from_a_clock_that_was_ahead_do_not_keep_it_away(settled, systemctl):
+    settle(settled, age=-3600)
+    assert settled.health(*ROUND).json["deferred"] is None
+    assert restarts(systemctl) == ["mpquic@4.service"]
+
+
+def test_a_server_is_not_restarted_for_lost_packets(netns, systemctl, tmp_path):
+    assert netns.mpquic("identity", "ensure", "--dir", str(tmp_path), "--owner", "root").rc == 0
+    netns.instance(4, role="server")
+    netns.routing("fix")
+    settle(netns)
+    (systemctl / "mpquic@4.service").write_text("active")
+    daemon(netns, "4", "up")
+    assert codes(netns.health(*ROUND)) == {"no_reply"}
+    assert restarts(systemctl) == []
+
+
+@pytest.mark.parametrize(("armed", "woken"), [("{", True), ('{"token": "t"}', True), (None, False)])
+def test_it_wakes_a_guard_whose_time_is_over(settled, systemctl, monkeypatch, armed, woken):
+    if armed is not None:
+        (settled.folder / "armed.json").write_text(armed)
+    monkeypatch.setattr(mpquic.host.guard.timer, "SERVICE", "mpquic@guard.service")
+    log = settled.folder / "bin" / "systemctl"
+    log.write_text(log.read_text().replace("verb=$1", f'echo "$*" >>{settled.folder}/said; verb=$1', 1))
+    settled.health(*ROUND, "--check")
+    assert "start --no-block" not in (settled.folder / "said").read_text()
+    settled.health(*ROUND)
+    assert ("start --no-block mpquic@guard.service" in (settled.folder / "said").read_text()) is woken
 
 
 @pytest.mark.parametrize("state", ["waiting", "connecting"])

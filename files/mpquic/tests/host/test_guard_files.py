@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+import os
+from pathlib import Path
 
 import pytest
 from mpquic.host.guard import files
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @pytest.fixture
@@ -94,3 +92,22 @@ def test_no_link_is_made_to_a_release_that_is_gone(root: Path):
     report = files.restore(taken, root)
     assert report.failed == ["put back /opt/mpquic/current: releases/old is gone"]
     assert str((root / "opt/mpquic/current").readlink()) == "releases/new"
+
+
+def test_a_file_comes_back_to_its_owner_and_is_on_disk_before_it_is_in_place(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = root / "etc/mpquic/instances/1.yaml"
+    os.chown(path, 1234, 4321)
+    taken = files.read(root)
+    path.write_text("role: server\n")
+    os.chown(path, 0, 0)
+    synced = []
+
+    def fsync(descriptor: int) -> None:
+        synced.append((str(Path(f"/proc/self/fd/{descriptor}").readlink()), path.read_text()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    files.restore(taken, root)
+    assert (path.stat().st_uid, path.stat().st_gid) == (1234, 4321)
+    assert synced == [(f"{path.parent}/.1.yaml.guard", "role: server\n")]

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import closing
+import subprocess
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 from guard_place import Place
+from mpquic.host import programs
 from mpquic.host.guard import tables
 
 if TYPE_CHECKING:
@@ -76,6 +78,38 @@ class Guarded:
 @pytest.fixture
 def guarded(place: Place, tmp_path: Path) -> Guarded:
     return Guarded(place, tmp_path)
+
+
+@contextmanager
+def owned(place: Place) -> Iterator[None]:
+    """Let a process own a table in the place."""
+    text = "table inet held { flags owner; chain c { type filter hook forward priority 0; }; }\n"
+    command = ["ip", "netns", "exec", place.name, "nft", "-i"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        assert process.stdin is not None
+        process.stdin.write(text)
+        process.stdin.flush()
+        while "inet held" not in place.nft("list tables"):
+            assert process.poll() is None
+        yield
+        process.stdin.close()
+
+
+def test_a_table_that_a_process_owns_is_left_alone(place: Place, tmp_path: Path):
+    with owned(place):
+        guarded = Guarded(place, tmp_path)
+        assert "inet held" not in guarded.file.read_text()
+        assert guarded.restore() == ([], [])
+    assert "inet held" not in place.nft("list tables")
+    assert guarded.restore() == ([], [])
+    with owned(place):
+        assert guarded.restore() == ([], [])
+
+
+def test_a_table_is_known_by_its_name_whatever_nft_says_beside_it(monkeypatch: pytest.MonkeyPatch):
+    said = "table inet a { # progname x\n\tflags dormant\n}\ntable inet b { # progname y\n\tflags dormant,owner\n}\n"
+    monkeypatch.setattr(programs, "answer", lambda *_, **__: subprocess.CompletedProcess((), 0, said, ""))
+    assert list(tables.read()) == ["inet a"]
 
 
 def flat(texts: list[str]) -> list[str]:

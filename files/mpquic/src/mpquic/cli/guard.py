@@ -77,16 +77,16 @@ def _restore(args: argparse.Namespace) -> int:
     ask = partial(_host.ask, args.run_dir)
     last = switch.expire(ask) if args.due else switch.restore(ask)
     if last is None:
-        _host.output(args, {"restored": False}, ["[OK]   nothing is due"])
+        _host.output(args, {"restored": False}, [])  # every few seconds
         return exitcodes.OK
     _host.output(args, {"restored": True, **_shown(last)}, _last_text(last))
     return exitcodes.DEGRADED if last["failed"] else exitcodes.OK
 
 
 def _status(args: argparse.Namespace) -> int:
-    from mpquic.host.guard import store, switch  # noqa: PLC0415
+    from mpquic.host.guard import switch  # noqa: PLC0415
 
-    armed, last = switch.current(), store.read(store.LAST)
+    armed, last = switch.current(), switch.latest()
     result: dict[str, Any] = {"armed": None, "last": _shown(last) if last else None}
     if armed is not None:
         result["armed"] = {"since": armed.since, "seconds_left": round(armed.left, 1), "restoring": armed.over}

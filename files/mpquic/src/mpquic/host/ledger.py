@@ -8,13 +8,12 @@ nobody sets. What is kept is not trusted: bad content is as good as none, and no
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from mpquic.host import lock
 from mpquic.host.errors import HostError
 
 if TYPE_CHECKING:
@@ -99,17 +98,12 @@ def alone(folder: Path) -> Iterator[bool]:
         HostError: the folder cannot be used.
 
     """
-    try:
-        folder.mkdir(mode=0o755, exist_ok=True)
-        descriptor = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise HostError(f"{folder}: {error.strerror}, expected a folder of root's to remember restarts in") from error
-    try:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
-    finally:
-        os.close(descriptor)
+            folder.mkdir(mode=0o755, exist_ok=True)
+            held = stack.enter_context(lock.attempt(folder / _LOCK))
+        except OSError as error:
+            raise HostError(
+                f"{folder}: {error.strerror}, expected a folder of root's to remember restarts in"
+            ) from error
+        yield held

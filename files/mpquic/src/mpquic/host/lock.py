@@ -13,6 +13,7 @@ from mpquic.host.errors import HostError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 LOCK_FILE = "/run/mpquic-host.lock"
 PATIENCE = 20.0
@@ -42,5 +43,25 @@ def exclusive() -> Iterator[None]:
             else:
                 break
         yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def attempt(path: Path) -> Iterator[bool]:
+    """Take a lock of one purpose without waiting for it, and tell whether it is held now.
+
+    Raises:
+        OSError: its file cannot be made.
+
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
     finally:
         os.close(descriptor)

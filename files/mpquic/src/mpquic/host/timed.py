@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mpquic.host import ledger, units, wans
-from mpquic.host.guard import store
+from mpquic.host.guard import store, switch
 from mpquic.host.health import HOPELESS
 from mpquic.host.ledger import Ledger
 
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from mpquic.host.health import Doctor, Tunnel
 
 FOLDER = Path("/run/mpquic-health")
-GUARD = store.FOLDER / store.ARMED
-"""There while the guard of ``mpquic guard`` is armed."""
 FRESH = 120.0
 """Seconds for which a configuration is young: a play may be at work."""
 CONFIRM = 3.0
@@ -43,7 +41,7 @@ class Round:
 
 def deferral(instances: Path) -> str | None:
     """Return why a timer has to stand back now, None when it has not."""
-    if GUARD.exists():
+    if (store.FOLDER / store.ARMED).exists():
         return "the guard is armed"
     age = _age(instances)
     if abs(age) < FRESH:
@@ -58,6 +56,8 @@ def run(doctor: Doctor, folder: Path, deferred: str | None, *, dry: bool) -> Rou
         HostError: the folder cannot be used.
 
     """
+    if not dry:
+        switch.wake()  # or it would stand back for ever
     if deferred is not None or dry:
         # A plan needs no lock, and leaves nothing behind.
         found = doctor.check() if deferred is not None else _judged(doctor, Ledger(folder, ledger.now())).fix(dry=True)
@@ -76,20 +76,25 @@ def run(doctor: Doctor, folder: Path, deferred: str | None, *, dry: bool) -> Rou
     return Round(_told(tunnels, book), None)
 
 
-def restart_helps(tunnel: Tunnel) -> bool:
-    """Decide on a restart that nobody asked for."""
+def restart_helps(tunnel: Tunnel, *, receiving: bool) -> bool:
+    """Decide on a restart that nobody asked for; a client that is ``receiving`` packets is not dead without echoes."""
     if tunnel.unit in {None, units.NOT_FOUND, "inactive"} or tunnel.codes & (wans.CODES | HOPELESS):
         return False
     if tunnel.unit == "failed" or tunnel.codes & {"daemon_silent", "tun_detached"}:
         return True
     says_up = tunnel.daemon is not None and tunnel.daemon.get("state") == "up"
-    return tunnel.instance.client and says_up and "no_reply" in tunnel.codes
+    return tunnel.instance.client and says_up and "no_reply" in tunnel.codes and not receiving
 
 
 def _judged(doctor: Doctor, book: Ledger) -> Doctor:
+    received: dict[str, int] = {}
+
     def judge(tunnel: Tunnel, *, repairing: bool) -> bool:
+        """Compare with the packets that were received when it was judged before, `CONFIRM` ago."""
         del repairing
-        return restart_helps(tunnel) and book.wait(tunnel.instance.id) == 0
+        now = int((tunnel.daemon or {}).get("rx_packets", 0))
+        before = received.setdefault(tunnel.instance.id, now)
+        return restart_helps(tunnel, receiving=now > before) and book.wait(tunnel.instance.id) == 0
 
     return replace(doctor, judge=judge, confirm=CONFIRM)
 

@@ -31,6 +31,9 @@ _KERNEL = 2
 #: Redirect, kernel, router advertisement, DHCP: whoever made these takes them away again.
 _PASSING = frozenset({1, _KERNEL, 9, 16})
 _ADVERTISED = 9
+#: The routing daemons of linux/rtnetlink.h and FRR (gated, mrt, zebra, bird, dnrouted, xorp, ntk, mrouted, keepalived,
+#: babel, openr, bgp to srte): they hold their routes against the kernel's, and follow their neighbours, not us.
+_DAEMONS = frozenset({8, 10, 11, 12, 13, 14, 15, 17, 18, 42, 99, *range(186, 199)})
 #: Seconds. A router repeats itself within this time (RFC 4861 section 6.2.1).
 _ADVERTISED_LIFETIME = 1800
 _AF_INET6 = 10
@@ -56,6 +59,12 @@ class Rule:
         return protocol is not None and protocol[0] == _KERNEL
 
     @property
+    def foreign(self) -> bool:
+        """Whether a routing daemon made it."""
+        protocol = _find(self.payload, _FRA_PROTOCOL)
+        return protocol is not None and protocol[0] in _DAEMONS
+
+    @property
     def request(self) -> bytes:
         """Return what adds or deletes it; without a priority the kernel would choose one."""
         if _find(self.payload, _FRA_PRIORITY) is None:
@@ -73,6 +82,11 @@ class Route:
     def passing(self) -> bool:
         """Whether it comes and goes with an address, a lease or an advertisement."""
         return self.payload[5] in _PASSING
+
+    @property
+    def foreign(self) -> bool:
+        """Whether a routing daemon made it."""
+        return self.payload[5] in _DAEMONS
 
     @property
     def direct(self) -> bool:

@@ -56,14 +56,16 @@ def restore(wanted: Snapshot, ask: Ask) -> Report:
 
 
 @contextlib.contextmanager
-def held(report: Report) -> Iterator[None]:
-    """Hold the lock of the host; a command that never ends must not keep the host from its way back."""
+def held(report: Report) -> Iterator[bool]:
+    """Hold the lock of the host, and tell whether: a command that never ends must not keep it from its way back."""
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(lock.exclusive())
         except HostError as error:
             report.failed.append(f"went on beside another command: {error}")
-        yield
+            yield False
+        else:
+            yield True
 
 
 def _part(report: Report, work: Callable[[], Report]) -> Report:
@@ -71,6 +73,8 @@ def _part(report: Report, work: Callable[[], Report]) -> Report:
         found = work()
     except (HostError, OSError) as error:
         found = Report(failed=[str(error)])
+    except Exception as error:  # noqa: BLE001 - a snapshot that is damaged in one part has others
+        found = Report(failed=[f"a part of the snapshot is damaged: {type(error).__name__}: {error}"])
     report.add(found)
     return found
 

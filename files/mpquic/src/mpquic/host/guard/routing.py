@@ -62,11 +62,11 @@ def read(link: RawLink) -> Routing:
 def restore(link: RawLink, wanted: Routing) -> Report:
     """Bring rules and routes back; what is missing comes before what is too much goes, so that nothing is without.
 
-    Left alone is what comes and goes by itself: the kernel's rules, and routes of an address, a lease or an
-    advertisement that came since. A route whose interface is gone cannot come back.
+    Left alone is what comes and goes by itself: the kernel's rules, routes of an address, a lease or an advertisement
+    that came since, and whatever a routing daemon adds or withdraws. A route whose interface is gone cannot come back.
     """
     report = Report()
-    found = read(link)
+    wanted, found = _without_foreign(wanted), _without_foreign(read(link))
     gone = [rule for rule in wanted.rules if rule not in found.rules]
     extra = [rule for rule in found.rules if rule not in wanted.rules and not rule.kernel]
     for rule in gone:
@@ -75,6 +75,14 @@ def restore(link: RawLink, wanted: Routing) -> Report:
         _attempt(report, f"removed the rule {_text(rule, found)}", link.delete_rule, rule.request)
     _restore_routes(link, wanted, found, report)
     return report
+
+
+def _without_foreign(routing: Routing) -> Routing:
+    return Routing(
+        tuple(rule for rule in routing.rules if not rule.foreign),
+        tuple(route for route in routing.routes if not route.foreign),
+        routing.names,
+    )
 
 
 def _restore_routes(link: RawLink, wanted: Routing, found: Routing, report: Report) -> None:

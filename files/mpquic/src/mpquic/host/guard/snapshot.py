@@ -61,19 +61,22 @@ def load(plain: dict[str, Any]) -> Snapshot:
     """Return what `Snapshot.plain` made.
 
     Raises:
-        HostError: it is missing, or another release made it, and this one cannot read it.
+        HostError: it is missing or damaged, or another release made it, and this one cannot read it.
 
     """
     if plain.get("format") != _FORMAT:
         raise HostError(f"the guard's snapshot: found format {plain.get('format')}, expected {_FORMAT}")
-    return Snapshot(
-        files.load(plain["files"]),
-        plain["settings"],
-        plain["tables"],
-        routing.load(plain["routing"]),
-        tuple(plain["services"]),
-        tuple(plain["tuns"]),
-    )
+    try:
+        return Snapshot(
+            files.load(plain["files"]),
+            dict(plain["settings"]),
+            dict(plain["tables"]),
+            routing.load(plain["routing"]),
+            tuple(plain["services"]),
+            tuple(plain["tuns"]),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise HostError(f"the guard's snapshot is damaged: {type(error).__name__}: {error}") from error
 
 
 def _tuns() -> set[str]:

@@ -28,10 +28,10 @@ def read(name: str) -> dict[str, Any] | None:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
-    except ValueError:
+    except (ValueError, RecursionError):
         found = None
     if not isinstance(found, dict):
-        raise HostError(f"{path}: found a damaged file, expected one of the guard; remove it to give the way back up")
+        raise HostError(f"{path}: found a damaged file, expected one of the guard")
     return found
 
 

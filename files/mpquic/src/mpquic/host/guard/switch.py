@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Arm, confirm, and go back when nobody confirmed.
 
+The order of the steps is such that the timer runs before anything is armed and until nothing is any more, wherever a
+process dies in between.
+
 Time is measured by the monotonic clock, which no time server sets; it begins anew with a boot, so after one the time is
 over. The wall clock is for people only.
 """
@@ -8,6 +11,7 @@ over. The wall clock is for people only.
 from __future__ import annotations
 
 import hmac
+import math
 import secrets
 import time
 from dataclasses import asdict, dataclass, replace
@@ -15,26 +19,31 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mpquic.host import lock
+from mpquic.host import lock, steps
 from mpquic.host.errors import HostError, UsageError
 from mpquic.host.guard import restore as back
 from mpquic.host.guard import snapshot, store, timer
 from mpquic.host.guard.report import Report
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mpquic.host.guard.services import Ask
 
 SECONDS = (5, 86400)
 """The shortest and the longest time to wait for a confirmation, in seconds."""
 _MARK = Path("/run/mpquic-guard.token")
 """Has the token of the armed guard, and does not outlive a boot."""
+_BUSY = Path("/run/mpquic-guard.lock")
+"""Held by whoever goes back."""
 
 
 @dataclass(frozen=True, slots=True)
 class Armed:
     """An armed guard: the state of when it goes back to (`since`), and until when on this boot's clock it waits.
 
-    `since` is ISO 8601 in UTC, `deadline` monotonic seconds, `seconds` the time that was asked for.
+    `since` is ISO 8601 in UTC, `deadline` monotonic seconds, `seconds` the time that was asked for. A `damaged` one is
+    all that is known when its file cannot be read: nobody can confirm it.
     """
 
     token: str
@@ -42,6 +51,7 @@ class Armed:
     seconds: int
     deadline: float
     restoring: bool = False
+    damaged: bool = False
 
     @property
     def left(self) -> float:
@@ -64,22 +74,51 @@ class Armed:
     @property
     def reason(self) -> str:
         """Return why it goes back, once its time is over."""
+        if self.damaged:
+            return f"{store.FOLDER / store.ARMED} is damaged"
         return "the host was started anew" if self.rebooted else f"not confirmed within {self.seconds} s"
 
 
 def current() -> Armed | None:
-    """Return the armed guard, None when there is none.
+    """Return the armed guard, None when there is none; one whose file is damaged has to go back."""
+    try:
+        found = store.read(store.ARMED)
+    except HostError:
+        found = {}
+    match found:
+        case None:
+            return None
+        case {
+            "token": str(token),
+            "since": str(since),
+            "seconds": int(seconds),
+            "deadline": int() | float() as deadline,
+        } if math.isfinite(deadline):
+            return Armed(token, since, seconds, deadline, found.get("restoring") is True, found.get("damaged") is True)
+    return Armed("", "an unknown time", 0, 0.0, restoring=True, damaged=True)
 
-    Raises:
-        HostError: its file is damaged.
 
-    """
-    found = store.read(store.ARMED)
-    return Armed(**found) if found is not None else None
+def latest() -> dict[str, Any] | None:
+    """Return what the last restore did, None when there was none or what it left cannot be read."""
+    try:
+        found = store.read(store.LAST)
+    except HostError:
+        return None
+    match found:
+        case {"token": str(), "since": str(), "at": str(), "reason": str(), "undone": list(), "failed": list()}:
+            return found
+    return None
+
+
+def wake() -> None:
+    """Let the host go back if the time is over: its timer may be gone."""
+    armed = current()
+    if armed is not None and armed.over:
+        timer.wake()
 
 
 def arm(seconds: int) -> Armed:
-    """Take a snapshot and start the timer; when one is armed already, keep its snapshot and begin its time anew.
+    """Take a snapshot and begin to wait; when one is armed already, keep its snapshot and begin its time anew.
 
     Raises:
         UsageError: the time is not one of `SECONDS`.
@@ -90,20 +129,19 @@ def arm(seconds: int) -> Armed:
     with lock.exclusive():
         earlier = current()
         if earlier is not None and earlier.over:
+            timer.wake()
             raise HostError(
                 f"the host is about to go back to its state of {earlier.since}: {earlier.reason}; try again then"
             )
+        since = earlier.since if earlier is not None else _now()
         if earlier is None:
-            since = _now()
             store.write(store.SNAPSHOT, snapshot.take().plain())
-        else:
-            since = earlier.since
         armed = Armed(secrets.token_hex(8), since, seconds, time.monotonic() + seconds)
-        _MARK.write_text(armed.token, encoding="ascii")
-        store.write(store.ARMED, asdict(armed))
         try:
-            timer.start(seconds)
-        except HostError:
+            timer.start()
+            _MARK.write_text(armed.token, encoding="ascii")
+            store.write(store.ARMED, asdict(armed))
+        except (HostError, OSError):
             if earlier is None:
                 _forget()
             raise
@@ -121,8 +159,8 @@ def extend(token: str, seconds: int) -> Armed:
     _check(seconds, "extend")
     with lock.exclusive():
         armed = replace(_mine(token), seconds=seconds, deadline=time.monotonic() + seconds)
+        timer.start()
         store.write(store.ARMED, asdict(armed))
-        timer.start(seconds)
     return armed
 
 
@@ -135,24 +173,25 @@ def confirm(token: str) -> Armed:
     """
     with lock.exclusive():
         armed = _mine(token)
-        timer.stop()
         _forget()
+        timer.stop()
     return armed
 
 
 def _mine(token: str) -> Armed:
     """Return the armed guard if the token is its own and its time is not over."""
     armed = current()
-    last = store.read(store.LAST)
-    if armed is None and last is not None and hmac.compare_digest(str(last.get("token")), token):
+    last = latest()
+    if armed is None and last is not None and hmac.compare_digest(last["token"].encode(), token.encode()):
         raise HostError(
             f"too late: {last['reason']}, so at {last['at']} this host went back to its state of {last['since']}"
         )
     if armed is None:
         raise HostError("the guard is not armed, expected mpquic guard arm before")
-    if not hmac.compare_digest(armed.token, token):
+    if not hmac.compare_digest(armed.token.encode(), token.encode()):
         raise HostError("the token is not the one of the latest mpquic guard arm on this host")
     if armed.over:
+        timer.wake()
         raise HostError(f"too late: {armed.reason}, and this host goes back to its state of {armed.since}")
     return armed
 
@@ -164,49 +203,59 @@ def _check(seconds: int, action: str) -> None:
 
 def expire(ask: Ask) -> dict[str, Any] | None:
     """Go back if the time is over; return what `restore` does, None when there is nothing to do."""
-    report = Report()
-    # Under the lock, so that nobody begins the time anew meanwhile.
-    with back.held(report):
-        armed = current()
-        if armed is None or not armed.over:
-            return None
-        _begin(armed)
-    return _go_back(armed, armed.reason, report, ask)
+    with lock.attempt(_BUSY) as alone:
+        return _go_back(ask, due=True) if alone else None
 
 
 def restore(ask: Ask) -> dict[str, Any]:
     """Go back now, and return what was undone, which `store.LAST` keeps.
 
     Raises:
-        HostError: nothing is armed.
+        HostError: nothing is armed, or the host is going back already.
 
     """
+    with lock.attempt(_BUSY) as alone:
+        if not alone:
+            raise HostError("this host is going back already; mpquic guard status says what was undone once it has")
+        last = _go_back(ask, due=False)
+    if last is None:
+        raise HostError("the guard is not armed: there is no state to go back to")
+    return last
+
+
+def _go_back(ask: Ask, *, due: bool) -> dict[str, Any] | None:
+    """Go back, with `due` only if the time is over; neither a damaged nor a full disk may keep the host from it."""
     report = Report()
-    with back.held(report):
+    # Under the lock, so that nobody begins the time anew meanwhile.
+    with back.held(report) as alone:
         armed = current()
-        if armed is None:
-            raise HostError("the guard is not armed: there is no state to go back to")
-        _begin(armed)
-    return _go_back(armed, armed.reason if armed.over else "asked for", report, ask)
-
-
-def _begin(armed: Armed) -> None:
-    """Note that it is too late to confirm; a host that loses its power from here on begins again."""
-    store.write(store.ARMED, asdict(armed) | {"restoring": True})
-
-
-def _go_back(armed: Armed, reason: str, report: Report, ask: Ask) -> dict[str, Any]:
+        if armed is None and alone:
+            timer.stop()  # it outlived whoever should have stopped it
+        if armed is None or (due and not armed.over):
+            return None
+        # From here on it is too late to confirm, and a host that loses its power begins again.
+        _try(report, lambda: store.write(store.ARMED, asdict(armed) | {"restoring": True}))
     try:
         wanted = snapshot.load(store.read(store.SNAPSHOT) or {})
     except HostError as error:  # a second try would find the same
         report.failed.append(str(error))
     else:
         report.add(back.restore(wanted, ask))
-    last = _last(armed, reason, report)
-    store.write(store.LAST, last)
-    _forget()
-    timer.stop()
+    with back.held(report):
+        last = _last(armed, armed.reason if armed.over else "asked for", report)
+        _try(report, lambda: store.write(store.LAST, last))
+        found = current()
+        if found is None or found.token == armed.token:  # another one was armed since, and has its own time
+            _forget()
+            timer.stop()
     return last
+
+
+def _try(report: Report, work: Callable[[], None]) -> None:
+    try:
+        work()
+    except OSError as error:
+        report.failed.append(f"{store.FOLDER}: {steps.reason(error)}")
 
 
 def _last(armed: Armed, reason: str, report: Report) -> dict[str, Any]:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 #: Seconds; a ruleset of ten thousand elements takes one.
 _PATIENCE = 30
-_TABLE = re.compile(r"^table (\S+ \S+) \{$.*?^\}$", re.MULTILINE | re.DOTALL)
+_TABLE = re.compile(r"^table (\S+ \S+) \{(?: #[^\n]*)?$.*?^\}$", re.MULTILINE | re.DOTALL)
+#: The kernel lets nobody but its owner, a process that runs, change such a table; it goes with that process.
+_OWNED = re.compile(r"^\tflags [^\n]*\bowner\b", re.MULTILINE)
 _SET = re.compile(r"^\t(?:set|map|meter) \S+ \{$.*?^\t\}$", re.MULTILINE | re.DOTALL)
 _MOVING = re.compile(r"^\t\tflags .*\b(?:dynamic|timeout)\b", re.MULTILINE)
 _ELEMENTS = re.compile(r"^\t\telements = \{.*?\}\n", re.MULTILINE | re.DOTALL)
@@ -25,7 +27,7 @@ _FOREIGN_WORDS = re.compile(r"# xt_|\bxt (?:match|target) ")
 
 
 def read() -> dict[str, str]:
-    """Return every table's text, without counters, by family and name ("inet filter").
+    """Return every table's text, without counters, by family and name ("inet filter"); not those that a process owns.
 
     Raises:
         HostError: nft is missing or does not answer.
@@ -34,7 +36,7 @@ def read() -> dict[str, str]:
     done = programs.answer("nft", "--stateless", "list", "ruleset", patience=_PATIENCE)
     if done is None or done.returncode != 0:
         raise HostError(f"nft list ruleset: {done.stderr.strip() if done else 'nft does not answer'}")
-    return {match[1]: match[0] for match in _TABLE.finditer(done.stdout)}
+    return {match[1]: match[0] for match in _TABLE.finditer(done.stdout) if not _OWNED.search(match[0])}
 
 
 def restore(wanted: dict[str, str]) -> Report:

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The timer that starts ``mpquic-guard.service``; after a reboot the service starts by itself."""
+"""``mpquic-guard.timer``, which starts ``mpquic-guard.service`` every few seconds while the guard is armed.
+
+It knows no deadline: the service looks whether one is over. So a timer that runs is right whatever the deadline became,
+and to start it again does no harm. After a boot the service starts by itself.
+"""
 
 from __future__ import annotations
 
@@ -11,26 +15,21 @@ TIMER = "mpquic-guard.timer"
 _PATIENCE = 30
 
 
-def start(seconds: float) -> None:
-    """Let the service start in so many seconds, in place of an earlier time.
+def start() -> None:
+    """Let the timer run, if it does not yet.
 
     Raises:
         HostError: systemd refuses.
 
     """
-    stop()
-    programs.demand(
-        "systemd-run",
-        f"--unit={SERVICE}",
-        f"--on-active={seconds:.3f}s",
-        "--timer-property=AccuracySec=100ms",
-        "--quiet",
-        patience=_PATIENCE,
-        task=f"start {TIMER}",
-        fault="refused",
-    )
+    programs.demand("systemctl", "start", TIMER, patience=_PATIENCE, task=f"start {TIMER}", fault="refused")
 
 
 def stop() -> None:
-    """Stop the timer, if there is one."""
+    """Stop the timer, if it runs."""
     programs.answer("systemctl", "stop", TIMER, patience=_PATIENCE)
+
+
+def wake() -> None:
+    """Start the service now, without waiting for it; nothing happens where it is at work."""
+    programs.answer("systemctl", "start", "--no-block", SERVICE, patience=_PATIENCE)
