@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,13 +44,10 @@ def collection(tmp_path: Path) -> Path:
 def digest(collection: Path) -> str:
     """Return what the play says that the collection is."""
     folder = collection.parents[3]
-    environment = {
-        **os.environ,
-        "ANSIBLE_COLLECTIONS_PATH": str(folder / "collections"),
-        "ANSIBLE_CONFIG": str(folder / "ansible.cfg"),
-    }
-    line = ["ansible-playbook", "-c", "local", "-i", "localhost,", str(folder / "play.yml")]
-    ran = subprocess.run(line, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    own = {"ANSIBLE_COLLECTIONS_PATH": str(folder / "collections"), "ANSIBLE_CONFIG": str(folder / "ansible.cfg")}
+    python = f"ansible_python_interpreter={sys.executable}"
+    line = ["ansible-playbook", "-c", "local", "-i", "localhost,", "-e", python, str(folder / "play.yml")]
+    ran = subprocess.run(line, env={**os.environ, **own}, capture_output=True, text=True, timeout=60, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     found: str = json.loads((folder / "found").read_text())
     return found
