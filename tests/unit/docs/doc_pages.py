@@ -22,6 +22,8 @@ PAGES = sorted(
 )
 #: First words by which a command is recognised wherever it stands.
 OURS = frozenset({"mpquic", "make", "ansible-playbook", "lab/lab"})
+#: And in sentences these as well: they name our units.
+_SYSTEMD = frozenset({"systemctl", "journalctl"})
 #: In these blocks every line is a command, in a console those behind a prompt.
 SHELL, CONSOLE = frozenset({"sh", "bash"}), "console"
 
@@ -113,7 +115,7 @@ def _in_block(block: Block) -> Iterator[Command]:
 
 
 def _inline(text: str) -> tuple[str, ...]:
-    found = [words for words in split(text) if words[0] in OURS or _PLAYBOOK.fullmatch(words[0])]
+    found = [words for words in split(text) if words[0] in OURS | _SYSTEMD or _PLAYBOOK.fullmatch(words[0])]
     return found[0] if found else ()
 
 

@@ -3,7 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 from typing import TYPE_CHECKING
+
+from mpquic.cli import SUBCOMMANDS, parser
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,3 +37,13 @@ def reads(words: Sequence[str]) -> bool:
     if name == "exporter":
         return "--once" in rest or "--print" in rest
     return name in _READING and (not _READING[name] or rest[0] in _READING[name])
+
+
+def whole(words: Sequence[str]) -> bool:
+    """Tell whether a command of mpquic has all that its parser asks for; a sentence may have no more than its name."""
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            parser(*SUBCOMMANDS).parse_args(words[1:])
+    except SystemExit as end:
+        return end.code == 0
+    return True
