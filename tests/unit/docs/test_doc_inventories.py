@@ -8,8 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import site_plan
-from doc_pages import PAGES, ROOT, Block, blocks
+from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import (
+    class_inventory,
+    classes,
+    dataplane,
+    inventory,
+    lans,
+    matches,
+    multipath_inventory,
+    multipath_paths,
+    site_plan,
+    wans,
+)
+from doc_pages import PAGES, ROOT, Block, blocks, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,3 +95,26 @@ def test_dataplanes_of_the_recipes_fit_their_tunnel() -> None:
         client = yaml.safe_load(edited(edit))
         client["mpquic_multipath_tunnels"][0] |= part
         assert not problems(client)
+
+
+def test_every_key_of_an_inventory_is_explained() -> None:
+    keys = {
+        *inventory.REQUIRED,
+        *inventory.OPTIONAL,
+        *class_inventory.REQUIRED,
+        *class_inventory.OPTIONAL,
+        *classes.KEYS,
+        *matches.KEYS,
+        *lans._KEYS,
+        *multipath_inventory.REQUIRED,
+        *multipath_inventory.OPTIONAL,
+        *multipath_paths.KEYS,
+        *dataplane.KEYS,
+        *dataplane.CLASS_KEYS,
+        *dataplane.CLASSIFIER_KEYS,
+        *wans.KEYS,
+    }
+    page = tokens(ROOT / "docs/inventory.md")
+    explained = {child.content for token in page for child in token.children or () if child.type == "code_inline"}
+    # Those of an entry of `lans` stand in an example.
+    assert keys - explained <= {"cidrs"}
