@@ -30,6 +30,7 @@ from lab.topology import load
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 COMMANDS = all_commands()
 #: Programs of Debian that blocks of shell may call.
@@ -171,6 +172,7 @@ def check_ansible(command: Command) -> str:
         words = ["ansible-playbook", *words]
     line = PlaybookCLI(words)
     line.init_parser()
+    assert line.parser is not None
     if command.named and len(words) == 1:
         return ""
     if fault := unparsed(line.parser, words[1:]):
@@ -183,7 +185,7 @@ def check_ansible(command: Command) -> str:
     return "; ".join(f"no {what}" for what in (*missing, *strange, *unknown))
 
 
-def playbook(name: str) -> os.PathLike[str]:
+def playbook(name: str) -> Path:
     """Return the file of a playbook by its path, or by its name in the installed collection."""
     return ROOT / (f"playbooks/{name.removeprefix('mpquic.tunnel.')}.yml" if "mpquic.tunnel." in name else name)
 
