@@ -2,19 +2,21 @@
 """A site as one HTML file: what is planned, what the hosts say, and where the two differ.
 
 PRIVATE to this collection. Pure but for the templates that it reads: the plan and what the play brought back in, text
-out. ``answers`` reads what hosts said, ``ends`` the plan, ``live``, ``past`` and ``plots`` put them together, ``drawing``
-and ``overview`` place what is drawn, ``page`` is what the templates show.
+out. ``answers`` reads what hosts said and ``ends`` the plan; ``live``, ``past`` and ``plots`` put them together,
+``drawing`` and ``overview`` place what is drawn, ``page`` is what the templates show.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_report.page import page
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_report.plots import BAR, BOTTOM, THICK
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _TEMPLATES = Path(__file__).parent / "templates"
 

@@ -37,7 +37,7 @@ class Host:
 
 
 def read(found: Mapping[str, Any] | None) -> Host:
-    """Read the results of the play's tasks: ``reached``, ``answers``, ``changes``; None of a host that was not asked."""
+    """Read the results of the play: ``reached``, ``answers``, ``changes``; None of a host that was not asked."""
     if found is None:
         return Host(UNASKED, "this run was not for it")
     reached = plain.inner(found, "reached")
@@ -63,8 +63,8 @@ def _answer(result: plain.Entry) -> tuple[plain.Entry | None, str]:
     code = result.get("rc")
     if code in _ANSWERED:
         try:
-            found = json.loads(plain.text(result, "stdout"))
-        except (ValueError, RecursionError):
+            found = json.loads(result["stdout"])
+        except (KeyError, TypeError, ValueError, RecursionError):
             found = None
         return (found, "") if isinstance(found, Mapping) else (None, "it answered with something else than JSON")
     if code == _TIMED_OUT:
@@ -76,4 +76,4 @@ def _answer(result: plain.Entry) -> tuple[plain.Entry | None, str]:
 
 
 def _one_line(said: str) -> str:
-    return " ".join(said.split())[:300]
+    return " ".join(said.split())

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_report import ends, live, words
+from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_report import live, words
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_report.layout import (
     Box,
     Drawing,
@@ -14,6 +14,9 @@ from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_report.layout 
     mean,
     stack,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 _WIDTH = 1120.0
 _TOP, _GAP = 40.0, 12.0
@@ -63,9 +66,15 @@ def _tunnel(one: live.Live) -> Box:
             *([mark[3:]] if mark else []),
         ],
         tone=one.worst,
-        state=one.whole.state,
+        state=_state(one),
         hint=_hint(one.whole),
     )
+
+
+def _state(one: live.Live) -> str:
+    if one.whole.tone == one.worst:
+        return one.whole.state
+    return f"{sum(row.tone == live.GOOD for row in one.paths.values())} of {len(one.paths)} paths well"
 
 
 def _hint(row: live.Row) -> str:

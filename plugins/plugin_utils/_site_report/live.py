@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_report import ends, plain, words
-from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_report.answers import Host
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_report.answers import Host
 
 GOOD, DOUBT, BAD, UNKNOWN = "good", "doubt", "bad", "unknown"
 TONES = (GOOD, UNKNOWN, DOUBT, BAD)

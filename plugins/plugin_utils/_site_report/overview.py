@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_report.layout import (
     Box,
@@ -13,6 +13,9 @@ from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_report.layout 
     mean,
     stack,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 _WIDTH = 720.0
 _TOP, _GAP = 8.0, 8.0

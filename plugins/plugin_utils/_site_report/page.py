@@ -3,9 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_report import (
     answers,
@@ -19,7 +18,11 @@ from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_report import 
     words,
 )
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_report.answers import Host
-from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_report.layout import Drawing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_report.layout import Drawing
 
 #: What is said of one host before all sections.
 _FIRST = 6
@@ -283,6 +286,7 @@ def _items(section: Section) -> Iterator[Item]:
         )
     for one in section.findings:
         yield Item(one.tone, section.name, one.where, one.message, one.why, one.mend)
+    yield from _unexplained(section)
     for quota in section.quotas:
         if quota.tone in {live.DOUBT, live.BAD}:
             yield Item(live.DOUBT, section.name, f"WAN {quota.wan}", f"{quota.used} of {quota.quota} used", "", "")
@@ -299,6 +303,18 @@ def _items(section: Section) -> Iterator[Item]:
             "",
             "ansible-playbook site.yml --check --diff",
         )
+
+
+def _unexplained(section: Section) -> Iterator[Item]:
+    """Yield tunnels and paths that are down by their status, and of which no finding says why."""
+    told = {one.where for one in section.findings}
+    for one in section.lives:
+        for row in one.rows:
+            where = one.tunnel.title if row is one.whole else f"{one.tunnel.title}, path {row.name}"
+            if row.tone == live.BAD and where.replace("class ", "tunnel ") not in told:
+                seen = f", as {row.seen} sees it" if row.seen else ""
+                reason = f": {row.fault}" if row.fault != words.NONE else ""
+                yield Item(live.BAD, section.name, where, f"{row.state}{seen}{reason}", "", "")
 
 
 def _overview(sections: Sequence[Section], hosts: Mapping[str, Any]) -> Drawing:

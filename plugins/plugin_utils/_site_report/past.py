@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_report import ends, plain, words
-from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_report.answers import Host
+
+if TYPE_CHECKING:
+    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_report.answers import Host
 
 #: Events that are shown of one host.
 _EVENTS = 25
@@ -92,9 +95,9 @@ def _step(one: plain.Entry, length: float, *, swapped: bool) -> Step | None:
         return None
     states = [plain.number(one, key) or 0.0 for key in ("up_s", "doubt_s", "down_s")]
     known = min(sum(states), length) or length  # the last step is not over, and a class has no state
-    sent, received = (_bits(one, key, known) for key in ("tx_bytes", "rx_bytes"))
-    if plain.text(one, "kind") == "class":
-        received = None  # its daemon counts only what a class sends
+    sent = _bits(one, "tx_bytes", known)
+    # Its daemon counts only what a class sends.
+    received = None if plain.text(one, "kind") == "class" else _bits(one, "rx_bytes", known)
     up, down = (received, sent) if swapped else (sent, received)
     return Step(
         at,

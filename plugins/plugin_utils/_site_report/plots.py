@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_report import words
-from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_report.past import Series, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_report.past import Series, Step
 
 WIDTH, HEIGHT = 360, 118
 LEFT, RIGHT, TOP, BOTTOM = 6, 354, 18, 88
