@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from ansible_collections.mpquic.tunnel.plugins.plugin_utils._match_text import match_text, value_text
 
 Part = Mapping[str, Any]
 
@@ -130,27 +132,16 @@ def _lans(led: Part, link: tuple[Part, Part] | None) -> Iterator[Lan]:
 def _takes(config: Part, link: tuple[Part, Part] | None) -> Iterator[str]:
     """Yield which packets go into a class, or into which class of a multipath tunnel which packets go."""
     if link is not None:
-        yield from (_match(match) for match in link[1]["matches"])
+        yield from (match_text(match) for match in link[1]["matches"])
         if link[0]["default"] == link[1]["name"]:
             yield "all else"
         return
     plane = config.get("dataplane", {})
     for classifier in plane.get("classifiers", []):
         match = {key: value for key, value in classifier.items() if key not in {"class", "name"}}
-        yield f"{classifier['class']}: {_match(match)}"
+        yield f"{classifier['class']}: {match_text(match)}"
     for name, found in plane.get("classes", {}).items():
-        said = [f"{key.replace('_', ' ')} {_value(value)}" for key, value in found.items()]
+        said = [f"{key.replace('_', ' ')} {value_text(value)}" for key, value in found.items()]
         rest = ["all else"] if name == plane.get("default_class") or len(plane["classes"]) == 1 else []
         if rest or said:
             yield f"{name}: {'; '.join([*rest, *said])}"
-
-
-def _match(match: Part) -> str:
-    said = [f"{key.replace('_', ' ')} {_value(value)}" for key, value in match.items() if value or value == 0]
-    return ", ".join(said) or "everything"
-
-
-def _value(value: Any) -> str:
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return " ".join(map(str, value))
-    return str(value).lower() if isinstance(value, bool) else str(value)
