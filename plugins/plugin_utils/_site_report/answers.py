@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_report import plain
@@ -34,6 +35,14 @@ class Host:
     def said(self, question: str) -> plain.Entry:
         """Return the answer to a question, an empty one without any."""
         return self.answers.get(question, {})
+
+    @cached_property
+    def figures(self) -> Mapping[str, list[plain.Entry]]:
+        """The figures that it recorded, by instance."""
+        found: dict[str, list[plain.Entry]] = {}
+        for one in plain.entries(self.said("history"), "figures"):
+            found.setdefault(plain.text(one, "instance"), []).append(one)
+        return found
 
 
 def read(found: Mapping[str, Any] | None) -> Host:

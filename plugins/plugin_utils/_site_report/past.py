@@ -64,8 +64,7 @@ def events(host: Host) -> tuple[list[Event], int]:
 
 
 def _select(host: Host, instance: str, peers: set[str]) -> list[plain.Entry]:
-    figures = plain.entries(host.said("history"), "figures")
-    return [one for one in figures if plain.text(one, "instance") == instance and plain.text(one, "peer") in peers]
+    return [one for one in host.figures.get(instance, []) if plain.text(one, "peer") in peers]
 
 
 def _series(tunnel: ends.Tunnel, host: Host, told: list[plain.Entry], *, swapped: bool) -> list[Series]:
