@@ -8,6 +8,7 @@ out. ``answers`` reads what hosts said and ``ends`` the plan; ``live``, ``past``
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-_TEMPLATES = Path(__file__).parent / "templates"
 
 
 def site_report(plan: Mapping[str, Any], seen: Mapping[str, Mapping[str, Any]], now: float) -> str:
@@ -31,12 +30,16 @@ def site_report(plan: Mapping[str, Any], seen: Mapping[str, Mapping[str, Any]], 
         now: Unix seconds.
 
     """
-    templates = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
+    numbers = {"bottom": BOTTOM, "bar": BAR, "thick": THICK}
+    return _templates().get_template("report.html.j2").render(page=page(plan, seen, now), **numbers) + "\n"
+
+
+@cache
+def _templates() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=True,  # whatever hosts and their peers say
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    numbers = {"bottom": BOTTOM, "bar": BAR, "thick": THICK}
-    return templates.get_template("report.html.j2").render(page=page(plan, seen, now), **numbers) + "\n"
