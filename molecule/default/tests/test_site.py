@@ -130,7 +130,7 @@ def test_the_report_tells_of_every_tunnel(tmp_path):
     for i in TUNNELS:
         assert f">tunnel {i} · mpq{i}<" in page
         assert f"10.200.{i}.1/30" in page
-    assert "It did not say" not in page
+    assert "it did not say" not in page
     # It is about all hosts, whoever can be reached.
     away = play("-e", f"mpquic_report_file={file}", "-e", '{"ansible_port": 1}', playbook="playbooks/report.yml")
     recap(away)

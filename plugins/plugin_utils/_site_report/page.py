@@ -218,7 +218,7 @@ def _section(name: str, host: Host, **more: Any) -> Section:
         ),
         tone=live.worst(tones),
         findings=tuple(findings),
-        complaints=tuple(f"It did not say {_QUESTIONS.get(key, key)}: {why}" for key, why in host.complaints.items()),
+        complaints=tuple(f"it did not say {_QUESTIONS.get(key, key)}: {why}" for key, why in host.complaints.items()),
         differences=tuple(_differences(host)),
         events=tuple(events),
         event_count=count,

@@ -85,7 +85,7 @@ def test_the_report_is_written_whoever_is_away(site, tmp_path):
     html = file.read_text()
     assert "&lt;b&gt;{{ 7 * 7 }}&lt;/b&gt; {% raw %}" in html
     assert "client2 cannot be reached: " in html
-    assert "It did not say what it recorded: history: nothing there" in html
+    assert "it did not say what it recorded: history: nothing there" in html
     assert "site.yml would change" in html  # there are no files of ours on this machine
     assert "tunnel 1: new, on enp7s3 for enp6s20" in html
 
@@ -95,7 +95,7 @@ def test_it_goes_where_it_is_told_to_and_an_error_writes_nothing(site, tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     html = (tmp_path / "here.html").read_text()
     assert "client1 was not asked" in html
-    assert "It did not say how its tunnels are: status: nothing there" in html
+    assert "it did not say how its tunnels are: status: nothing there" in html
     inventory = yaml.safe_load((tmp_path / "hosts.yml").read_text())
     del inventory["all"]["children"]["mpquic_vps"]["hosts"]["vps1"]["mpquic_public_address"]
     (tmp_path / "hosts.yml").write_text(yaml.safe_dump(inventory))

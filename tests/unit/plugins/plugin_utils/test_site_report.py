@@ -233,7 +233,7 @@ def test_an_answer_that_is_missing_is_told(how, told):
     said = {"status": hosts.client_status(plan["hosts"]["client1"]), **hosts.well()}
     seen["client1"] = hosts.brought(said, failed={"history": how})
     page = shown(plan, seen)
-    assert f"It did not say what it recorded: {told}" in page.text or told in page.text
+    assert f"it did not say what it recorded: {told}" in page.text or told in page.text
     assert "6 of 6 up" in page.text
 
 
