@@ -118,10 +118,16 @@ class Site(MultiWan):
 
         def told() -> bool:
             nonlocal last
-            last = self.command(role, "status", role, "--instances", "/nonexistent", "--run-dir", self.folder)[1]
+            last = self.status_text(role)
             return any(text in last for text in texts)
 
         until(told, STATUS + SLACK, lambda: f"{texts} in the status, but {last}")
+
+    def status_text(self, role: str) -> str:
+        places = ["--instances", self.folder / f"etc-{role}", "--run-dir", self.folder]
+        code, text = self.command(role, "status", role, *places)
+        assert code == 0, text
+        return text
 
     @contextlib.contextmanager
     def busy(self) -> Iterator[None]:

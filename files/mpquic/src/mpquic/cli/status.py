@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
             return exitcodes.FAILED
         names = [args.instance]
     instances = [_overview.read(args.run_dir, name) for name in names]
-    wans = usage.told()
+    wans = usage.told(args.run_dir / usage.FILE.name)
     if args.json:
         print(json.dumps({"instances": instances, "wans": wans}))
     elif instances:
