@@ -220,7 +220,7 @@ def test_telemetry_lines(wans: MultiWan) -> None:
     lines = _status(wans).splitlines()
     titles = ("tunnel", "state", "since", "way", "rtt", "loss", "tx", "rx", "queue", "mtu")
     assert tuple(lines[0].split())[: len(titles)] == titles
-    # One line for each end, its paths and its classes, in this order; a class has a policy for a way, and no round trip.
+    # A line for each end, its paths and its classes; a class has a policy for a way, and no round trip.
     parts = ["wan1", "wan2", "class bulk", "class critical"]
     assert [line[:16].strip() for line in lines[1:11]] == ["client client", *parts, "server server", *parts]
     assert re.match(rf"  wan2 +up +\d+s +{wans.wans[1]} > {SERVER}:{PORT} +\d+\.\dms +0\.0% ", lines[3])

@@ -151,9 +151,7 @@ kept.close()
 
 
 @pytest.mark.netns
-def test_real_interfaces_renamed_and_across_a_restart(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_real_interfaces_renamed_and_across_a_restart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name = f"mqh{tmp_path.stat().st_ino}"
     run = ["ip", "netns", "exec", name]
     file = tmp_path / "wans.json"
