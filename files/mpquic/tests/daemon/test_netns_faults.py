@@ -161,11 +161,16 @@ def test_loss(site: Watched) -> None:
 
 
 def test_high_round_trip(site: Watched) -> None:
-    with site.busy():
-        time.sleep(2)
-        told = Told(site, "high_rtt")
-        sh(f"tc -n {site.router} qdisc add dev {site.near[0]} root netem delay 400ms")
-        told.until_named("the round trip takes", "rtt_high", "fault", "the round trip takes")
+    """A queue that others fill: half a second of packets waits for a WAN of 100 kbit/s."""
+    others = f"ip netns exec {site.ns['server']} ping -q -i 0.05 -s 250 10.98.1.1"
+    with site.busy(), subprocess.Popen(others.split(), stdout=subprocess.DEVNULL) as ping:
+        try:
+            time.sleep(2)
+            told = Told(site, "high_rtt")
+            sh(f"tc -n {site.router} qdisc add dev {site.near[0]} root tbf rate 100kbit burst 1600 limit 6000")
+            told.until_named("the round trip takes", "rtt_high", "fault", "the round trip takes")
+        finally:
+            ping.terminate()
 
 
 def test_wrong_key(site: Watched) -> None:

@@ -164,7 +164,7 @@ ALERTS = (
         "1m",
         "warning",
         f"{_PATH} carries datagrams of {{{{ $value }}}} bytes, and carried larger ones in the last day",
-        "Something on the way carries less than it did. Packets that do not fit are refused, and smaller ones cost more.",
+        "Something on the way carries less than it did. What does not fit is refused, and smaller packets cost more.",
         "mpquic doctor {{ $labels.tunnel }}",
     ),
     Alert(

@@ -78,7 +78,7 @@ class Recorder:
     clock: Callable[[], tuple[float, float]] = now
     _meter: Meter = field(default_factory=Meter)
     _changes: Changes = field(default_factory=lambda: Changes(None))
-    _names_found: names.Names | None = None
+    _names: names.Names | None = None
     _faults: Faults = field(default_factory=Faults)
     _told: told.Told | None = None
     _events: list[Event] = field(default_factory=list)
@@ -105,8 +105,8 @@ class Recorder:
             pause = max(LOOK, REST * (time.monotonic() - began))
         if self._told is not None:
             self.write()
-        if self._names_found is not None:
-            self._names_found.stop()
+        if self._names is not None:
+            self._names.stop()
         self.store.close()
 
     def look(self) -> None:
@@ -131,7 +131,8 @@ class Recorder:
         self._changes.keep(set(instances))
         self._faults.keep({name for name, status in answers.items() if status is not None})
         self._events += [*self._told.fresh(), *self._faults.drift(self.places.watch, moment)]
-        self._events += self._resolvers(moment)
+        self._names = self._names or names.Names(self.places.names, self.places.resolv)
+        self._events += self._names.fresh()
         if boot >= self._written + WRITE or self._wans_changed():
             self.write()
         elif self._events:
@@ -151,16 +152,6 @@ class Recorder:
             self._dropped += len(self._minutes) - _MINUTES
             del self._minutes[:-_MINUTES]
         del self._events[:-_WAITING]
-
-    def _resolvers(self, moment: float) -> list[Event]:
-        """Return what happened to the resolvers."""
-        if self._names_found is None:
-            self._names_found = names.Names(self.places.names, self.places.resolv)
-        try:
-            return [*self._names_found.look(moment)]
-        except OSError as error:
-            _LOG.error('not written file=%s reason="%s"', self.places.names, error.strerror)
-            return []
 
     def _instances(self) -> list[str]:
         found = {path.parent.name for path in self.places.run.glob("*/control.sock")}
