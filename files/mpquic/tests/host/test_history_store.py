@@ -78,6 +78,8 @@ class Host:
             wans=self.folder / "wans.yaml",
             watch=self.folder / "watch.json",
             usage=self.folder / "wans.json",
+            names=self.folder / "names.json",
+            resolv=self.folder / "resolv.conf",
         )
         self.store = store.Store(self.file, size=self.size)
         self.recorder = recorder.Recorder(self.store, places, lambda name: self.said[name], self.clock)

@@ -151,9 +151,7 @@ kept.close()
 
 
 @pytest.mark.netns
-def test_real_interfaces_renamed_and_across_a_restart(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_real_interfaces_renamed_and_across_a_restart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     name = f"mqh{tmp_path.stat().st_ino}"
     run = ["ip", "netns", "exec", name]
     file = tmp_path / "wans.json"
@@ -199,7 +197,6 @@ def test_real_interfaces_renamed_and_across_a_restart(
     told = capsys.readouterr().out
     assert "40 % of the quota used" in told
     assert "quota used up" in told
-    monkeypatch.setattr(usage.told, "__defaults__", (file,))
     assert main(["status", "--run-dir", str(tmp_path)]) == 0
     assert "wan lte (now wwan0): 0.1 MB of 0.1 MB (1" in capsys.readouterr().out
     assert main(["status", "--run-dir", str(tmp_path), "--json"]) == 0

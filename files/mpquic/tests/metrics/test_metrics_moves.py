@@ -47,6 +47,7 @@ BEFORE: dict[str, Any] = {
     "client": {**INSTANCE, **END, "role": "client"},
     "server": {**INSTANCE, "role": "server", "refusals": {}, "peers": [{**PEER, **END, "name": "client1"}]},
     "watch.json": {"remaining": [], "repairs": [{"at": 1}]},
+    "names.json": {"at": 1, "fault": None},
     "wans.json": {
         "at": 1,
         "wans": [
@@ -112,6 +113,7 @@ MOVES: tuple[tuple[str, object, set[str]], ...] = (
     ("client reorder given_up", 2, {"reorder_gaps_given_up"}),
     ("watch.json remaining", [{"code": "rule_missing"}], {"host_drift_findings"}),
     ("watch.json repairs 0 at", 2, {"host_last_repair_timestamp_seconds"}),
+    ("names.json fault", "the resolver 192.0.2.1 does not answer", {"host_resolver_up"}),
     ("wans.json at", 2, {"wan_counted_timestamp_seconds"}),
     ("wans.json wans 0 tx_bytes", 2, {"wan_billed_bytes"}),
     ("wans.json wans 0 quota_bytes", 11, {"wan_quota_bytes"}),

@@ -37,7 +37,8 @@ def read(run_dir: Path, name: str) -> dict[str, Any]:
     """Return the status of an instance, with the state ``down`` and a reason where its daemon does not tell it."""
     try:
         return read_status(run_dir / name / "control.sock", name)
-    except FileNotFoundError:
+    except (FileNotFoundError, ConnectionRefusedError):
+        # The socket of a daemon that was killed is still there, and nobody listens.
         return {"id": name, "state": "down", "reason": f"not running (systemctl start mpquic@{name})"}
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error) or "no answer"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mpquic.cli import _host, exitcodes
+from mpquic.host.history import usage
 
 if TYPE_CHECKING:
     import argparse
@@ -40,7 +41,8 @@ def _doctor(args: argparse.Namespace) -> int:
     from mpquic.host.netlink import Kernel  # noqa: PLC0415
 
     with Kernel() as kernel:
-        place = Place(kernel, Path(args.instances), Path(args.identity), partial(_host.ask, args.run_dir))
+        ask = partial(_host.ask, args.run_dir)
+        place = Place(kernel, Path(args.instances), Path(args.identity), ask, args.run_dir / usage.FILE.name)
         looked, found = examine(place, args.target)
     wrong = [one for one in found if one.level.value != "note"]
     result = {

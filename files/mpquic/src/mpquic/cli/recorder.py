@@ -30,6 +30,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _record(args: argparse.Namespace) -> int:
     from mpquic.daemon import logs  # noqa: PLC0415 - quick start of the other commands
+    from mpquic.host import watch  # noqa: PLC0415
+    from mpquic.host.history import names, usage, wan  # noqa: PLC0415
     from mpquic.host.history.recorder import Places, Recorder  # noqa: PLC0415
     from mpquic.host.history.store import Store  # noqa: PLC0415
     from mpquic.io.sdnotify import Notifier  # noqa: PLC0415
@@ -37,7 +39,15 @@ def _record(args: argparse.Namespace) -> int:
     logs.set_up("info")
     # Taken between two looks, so that nothing is cut short.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
-    places = Places(run=args.run_dir, instances=Path(args.instances))
+    run, instances = args.run_dir, Path(args.instances)
+    places = Places(
+        run=run,
+        instances=instances,
+        wans=instances.parent / wan.FILE.name,
+        watch=run / watch.FILE.name,
+        usage=run / usage.FILE.name,
+        names=run / names.FILE.name,
+    )
     recorder = Recorder(Store(args.history), places, partial(_host.ask, args.run_dir))
     recorder.run(Notifier().send, lambda seconds: signal.sigtimedwait(_ENDS, seconds) is not None)
     return exitcodes.OK

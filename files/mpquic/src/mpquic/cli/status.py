@@ -5,10 +5,13 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mpquic.cli import _host, _overview, _table, exitcodes
+from mpquic.host import watch
+from mpquic.host.history import names as resolvers
 from mpquic.host.history import usage
 
 if TYPE_CHECKING:
@@ -32,9 +35,12 @@ def run(args: argparse.Namespace) -> int:
             return exitcodes.FAILED
         names = [args.instance]
     instances = [_overview.read(args.run_dir, name) for name in names]
-    wans = usage.told()
+    wans = usage.told(args.run_dir / usage.FILE.name)
+    notices = watch.notices(args.run_dir / watch.FILE.name)
+    if (fault := resolvers.told(args.run_dir / resolvers.FILE.name)) is not None:
+        notices.insert(0, {"at": None, "tunnel": None, "code": resolvers.CODE, "message": fault})
     if args.json:
-        print(json.dumps({"instances": instances, "wans": wans}))
+        print(json.dumps({"instances": instances, "wans": wans, "host": notices}))
     elif instances:
         _table.show(_overview.HEAD, list(_overview.rows(instances)))
         if args.instance != "all":
@@ -47,4 +53,13 @@ def run(args: argparse.Namespace) -> int:
         print(f"no instance (nothing in {args.instances} or {args.run_dir})")
     if wans and not args.json:
         print("\n" + "\n".join(f"wan {usage.line(found)}" for found in wans))
+    if notices and not args.json:
+        print("\n" + "\n".join(map(_notice, notices)))
     return exitcodes.OK
+
+
+def _notice(found: dict[str, Any]) -> str:
+    """Return what is or was wrong with the host as a line for people."""
+    name = f"tunnel {found['tunnel']}" if found["tunnel"] else "host"
+    done = f"repaired {_table.duration(time.time() - found['at'])} ago: " if found["at"] is not None else ""
+    return f"{name}: {done}{found['code']}: {found['message']}"

@@ -38,6 +38,8 @@ class Fit:
         self.mtu: int | None = None
         #: Largest UDP payload that the last connection's path carried, None before there was one.
         self.proved: int | None = None
+        #: The largest that any of its connections carried: what it falls from when the path shrinks.
+        self.largest: int | None = None
 
     @property
     def asking(self) -> int:
@@ -97,6 +99,7 @@ class Fit:
         if connection is None or path is None:
             return
         self.proved = path.size
+        self.largest = max(path.size, self.largest or 0)
         if path.settled:
             self.mtu = connection.max_payload - self._front
             # Without an address of its own the tunnel cannot say no; what others route into it is carried if it fits.

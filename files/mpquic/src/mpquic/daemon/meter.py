@@ -38,10 +38,11 @@ class Reading:
     rx_bytes: int
     acknowledged: int = 0
     judged: int = 0
-    #: Smoothed and newest round trip (seconds) and datagram size (bytes), None without a connection.
+    #: Smoothed and newest round trip (seconds), None without a connection.
     rtt: float | None = None
     latest: float | None = None
-    datagram: int | None = None
+    #: The largest datagram that it ever carried (bytes), None before its first connection.
+    largest: int | None = None
 
 
 class Meter:
@@ -52,9 +53,8 @@ class Meter:
         self._loop = loop
         self._read = read
         self._past: deque[tuple[float, Mapping[Key, Reading]]] = deque(maxlen=round(LOSS_SPAN / EVERY))
-        #: The shortest smoothed round trip (seconds) and the largest datagram (bytes) that each path had.
+        #: The shortest smoothed round trip (seconds) that each path had.
         self._best_rtt: dict[Key, float] = {}
-        self._best_datagram: dict[Key, int] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
@@ -83,12 +83,9 @@ class Meter:
     def _look(self, now: float, present: Mapping[Key, Reading]) -> None:
         self._past.append((now, present))
         self._best_rtt = {key: rtt for key, rtt in self._best_rtt.items() if key in present}
-        self._best_datagram = {key: size for key, size in self._best_datagram.items() if key in present}
         for key, reading in present.items():
             if reading.rtt is not None:
                 self._best_rtt[key] = min(reading.rtt, self._best_rtt.get(key, reading.rtt))
-            if reading.datagram is not None:
-                self._best_datagram[key] = max(reading.datagram, self._best_datagram.get(key, 0))
 
     def _tell(self, key: Key, reading: Reading, now: float) -> dict[str, Any]:
         at, then = self._earlier(key, now, RATE_SPAN)
@@ -96,20 +93,19 @@ class Meter:
         if then is not None and now - at >= _LEAST:
             rates["tx_bps"] = round(8 * max(0, reading.tx_bytes - then.tx_bytes) / (now - at))
             rates["rx_bps"] = round(8 * max(0, reading.rx_bytes - then.rx_bytes) / (now - at))
-        if reading.datagram is None and not reading.judged:
+        if reading.largest is None and not reading.judged:
             return rates
         _at, before = self._earlier(key, now, LOSS_SPAN)
         judged = reading.judged - before.judged if before is not None else 0
         acknowledged = reading.acknowledged - before.acknowledged if before is not None else 0
-        best, size = self._best_rtt.get(key), self._best_datagram.get(key)
         return {
             **rates,
             # What was acknowledged late may count for packets that were judged before.
             "loss": round(min(1.0, max(0.0, 1 - acknowledged / judged)), 4) if judged > 0 else None,
             "judged": max(0, judged),
             "rtt_ms": _milliseconds(reading.latest),
-            "rtt_best_ms": _milliseconds(best),
-            "datagram_best": size,
+            "rtt_best_ms": _milliseconds(self._best_rtt.get(key)),
+            "datagram_best": reading.largest,
         }
 
     def _earlier(self, key: Key, now: float, span: float) -> tuple[float, Reading | None]:
@@ -141,7 +137,7 @@ def of_path(path: Path) -> Reading:
         samples.judged,
         clock.srtt if clock is not None else None,
         clock.latest if clock is not None and clock.srtt is not None else None,
-        connection.datagram_size if connection is not None else None,
+        path.fit.largest,
     )
 
 

@@ -40,6 +40,8 @@ SWEEP = 60.0
 REST = 4.0
 #: Seconds without a word to the service manager, at most.
 HEARTBEAT = 5.0
+#: Seconds for which a repair is told by the status.
+RECENT = 600.0
 #: Repairs that are remembered.
 KEPT = 100
 
@@ -157,6 +159,24 @@ def told(file: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def notices(file: Path) -> list[dict[str, Any]]:
+    """Return what is wrong with the host, and what was repaired of late, the newest first.
+
+    Each has ``tunnel`` (None for the host itself), ``code``, ``message`` and ``at``: when it was repaired (Unix
+    seconds), None for what was not.
+    """
+    found = told(file)
+    since = time.time() - RECENT
+    try:
+        repairs = [entry for entry in reversed(found.get("repairs", ())) if entry["at"] > since]
+        return [
+            {"at": entry.get("at")} | {key: entry[key] for key in ("tunnel", "code", "message")}
+            for entry in [*found.get("remaining", ()), *repairs]
+        ]
+    except (AttributeError, KeyError, TypeError):
+        return []
 
 
 def runs(pid: object) -> bool:

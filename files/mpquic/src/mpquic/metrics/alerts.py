@@ -159,6 +159,15 @@ ALERTS = (
         "mpquic status {{ $labels.tunnel }}",
     ),
     Alert(
+        "MpquicPathMtuFell",
+        "{mpquic_path_datagram_bytes} < max_over_time({mpquic_path_datagram_bytes}[1d])",
+        "1m",
+        "warning",
+        f"{_PATH} carries datagrams of {{{{ $value }}}} bytes, and carried larger ones in the last day",
+        "Something on the way carries less than it did. What does not fit is refused, and smaller packets cost more.",
+        "mpquic doctor {{ $labels.tunnel }}",
+    ),
+    Alert(
         "MpquicQueueDrops",
         'sum without (reason) (rate({mpquic_path_dropped_packets_total}{{reason=~"queue_.*"}}[5m])) > '
         '0.02 * sum without (direction) (rate({mpquic_path_packets_total}{{direction="sent"}}[5m]))',
@@ -176,6 +185,24 @@ ALERTS = (
         "{{ $labels.instance }} is not as configured: {{ $labels.code }}",
         "Somebody changed the host, and the watch could not repair it.",
         "mpquic routing check; journalctl -u mpquic-watch",
+    ),
+    Alert(
+        "MpquicRepaired",
+        "time() - {mpquic_host_last_repair_timestamp_seconds} < 600",
+        "0m",
+        "warning",
+        "{{ $labels.instance }} was not as configured, and was repaired",
+        "Somebody or something on the host takes away what tunnels need. If it goes on, find out who.",
+        "mpquic watch status; mpquic history --show events",
+    ),
+    Alert(
+        "MpquicNoNames",
+        "{mpquic_host_resolver_up} == 0",
+        "0m",
+        "warning",
+        "no resolver of {{ $labels.instance }} answers",
+        "Its users have no names if they use the same ones, and a server that has a name is not found again.",
+        "cat /etc/resolv.conf; mpquic doctor",
     ),
     Alert(
         "MpquicQuotaLow",
@@ -239,6 +266,16 @@ ALERTS = (
         f"{_TUNNEL} refuses clients",
         "A client has a wrong key or address, or somebody else tries.",
         "journalctl -u mpquic@{{ $labels.tunnel }} -g refused",
+    ),
+    Alert(
+        "MpquicWrongKey",
+        'increase({mpquic_tunnel_refusals_total}{{reason="not_a_peer"}}[5m]) > 0 '
+        "and on (instance, tunnel) {mpquic_peer_up} == 0",
+        "0m",
+        "warning",
+        f"{_TUNNEL} refuses a key that it does not know, and a peer of it is away",
+        "Most likely that peer has another key than the plan says.",
+        "mpquic doctor {{ $labels.tunnel }}; mpquic identity ensure --check (on the client)",
     ),
     Alert(
         "MpquicSeriesDropped",

@@ -75,6 +75,7 @@ class HostCollector(Collector):
             for code, count in watched.findings.items():
                 families.add("mpquic_host_drift_findings", count, code)
             families.add("mpquic_host_last_repair_timestamp_seconds", watched.repaired_at)
+        families.add("mpquic_host_resolver_up", host.resolver(self._places.run_dir))
         for wan in host.wans(self._places.run_dir):
             families.add("mpquic_wan_billed_bytes", wan.sent, wan.name, "sent")
             families.add("mpquic_wan_billed_bytes", wan.received, wan.name, "received")

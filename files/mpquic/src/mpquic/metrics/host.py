@@ -99,6 +99,14 @@ def watched(run_dir: Path) -> Watched | None:
     return Watched(reasons(codes), max(times, default=None))
 
 
+def resolver(run_dir: Path) -> float | None:
+    """Return 1 where a resolver of this host answers the recorder, 0 where none does, None where nobody has asked."""
+    found = _mapping(run_dir / "names.json")
+    if found is None or "fault" not in found:
+        return None
+    return float(found["fault"] is None)
+
+
 def wans(run_dir: Path) -> list[Wan]:
     """Return what WANs have carried, as ``wans.json`` has it that whoever counts for the bill writes; nothing without.
 

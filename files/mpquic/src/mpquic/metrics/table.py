@@ -73,6 +73,7 @@ METRICS = (
     _gauge("host_certificate_expiry_timestamp_seconds", "Until when the host's certificate is valid.", "file"),
     _gauge("host_drift_findings", "What on the host is not as configured and was not repaired.", "code"),
     _gauge("host_last_repair_timestamp_seconds", "When the watch repaired something last; absent if it never did."),
+    _gauge("host_resolver_up", "1 when a resolver of the host answers, else 0; absent where nobody asks."),
     # A WAN that is counted for its bill: only where the host has such a count.
     _gauge("wan_billed_bytes", "What the WAN has carried in this billing period.", *WAN, "direction", unit="bytes"),
     _gauge("wan_quota_bytes", "What it may carry in a period, both directions together.", *WAN, unit="bytes"),

@@ -37,6 +37,17 @@ _ADVICE = {
     "dns_silent": Advice(
         WARN, "users have no names, whatever the tunnels do", "cat /etc/resolv.conf; resolvectl query example.net"
     ),
+    "quota_low": Advice(
+        WARN,
+        "its quota is nearly used up: what goes beyond may cost extra, or be slowed down",
+        "mpquic top (who uses {wan}); metered: true for {wan} in mpquic_wans, then " + _PLAY,
+    ),
+    "quota_full": Advice(
+        FAIL,
+        "its quota is used up: everything until the next period may cost extra, or be slowed down",
+        "mpquic top (who uses {wan}); buy more and raise its quota in mpquic_wans, or let other WANs"
+        " come first by metered: true, then " + _PLAY,
+    ),
     # The path, as the daemon sees it
     "no_answer": Advice(
         FAIL,

@@ -18,8 +18,8 @@ FILE = Path("/etc/resolv.conf")
 PATIENCE = 0.5
 _QUESTIONS = 3
 _PORT = 53
-#: RFC 1035 section 4.1: a recursive query for the name servers of the root.
-_QUESTION = struct.pack("!HHHHHBHH", 0x0100, 1, 0, 0, 0, 0, 2, 1)
+#: RFC 1035 section 4.1: a recursive query for the start of authority of the root, whose answer has about 100 bytes.
+_QUESTION = struct.pack("!HHHHHBHH", 0x0100, 1, 0, 0, 0, 0, 6, 1)
 _HEADER = 12
 _SERVFAIL = 2
 _MOST = 8

@@ -18,6 +18,7 @@ from mpquic.host.doctor.finding import Finding, finding
 from mpquic.host.echo import Probe, echo
 from mpquic.host.errors import ConfigError, HostError
 from mpquic.host.guard import store, switch
+from mpquic.host.history import usage
 from mpquic.host.instances import ALL, Selection
 from mpquic.host.journal import last_error
 from mpquic.host.shaper import document
@@ -49,6 +50,8 @@ class Place:
     instances: Path
     identity: Path
     ask: Ask
+    #: What the recorder counted of WANs (mpquic.host.history.usage).
+    usage: Path
 
 
 def examine(place: Place, target: str) -> tuple[list[str], list[Finding]]:
@@ -61,6 +64,7 @@ def examine(place: Place, target: str) -> tuple[list[str], list[Finding]]:
         lambda: _shaper(place.instances.parent / "shaper.yaml"),
         lambda: _identity(place, selection),
         _mark,
+        lambda: _quota(place.usage),
     )
     with ThreadPoolExecutor(max_workers=1) as pool:
         # Resolvers take as long as the tunnels, and neither waits for the other.
@@ -206,6 +210,13 @@ def _mark() -> Iterator[Finding]:
     last = mark.read() if os.geteuid() == 0 else None
     for difference in mark.differences(last, mark.files()) if last is not None else ():
         yield finding("host", "file_changed", f"since the last play: {difference}")
+
+
+def _quota(file: Path) -> Iterator[Finding]:
+    for wan in usage.told(file):
+        code = {usage.WARN: "quota_low", usage.FULL: "quota_full"}.get(wan["level"])
+        if code is not None:
+            yield finding(f"WAN {wan['wan']}", code, usage.line(wan), wan=wan["wan"])
 
 
 # --- names -----------------------------------------------------------------------------------------------------------

@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from mpquic.host.doctor.symptoms import cause
 from mpquic.host.history.figures import DOUBT
 
 if TYPE_CHECKING:
@@ -31,12 +32,16 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """A tunnel (path ``""``) or path: ``began`` is when its state did, in seconds since boot."""
+    """A tunnel (path ``""``) or path: ``began`` is when its state did, in seconds since boot.
+
+    ``causes`` are those that were told of this state: why a path is down often shows later than that it is.
+    """
 
     state: str
     reason: str
     began: float
     switches: int
+    causes: frozenset[str] = frozenset()
 
 
 class Changes:
@@ -59,7 +64,15 @@ class Changes:
         yield from self._run(name, status, now)
         found = dict(_states(name, status, boot))
         for key, state in found.items():
-            yield from self._compare(key, self._states.get(key), state, now, boot)
+            before = self._states.get(key)
+            events = [*self._compare(key, before, state, now, boot)]
+            yield from events
+            same = before is not None and not any(event.kind != "switch" for event in events)
+            causes = before.causes if before is not None and same else frozenset()
+            why = cause(state.reason) if state.state != "up" else None
+            if same and why is not None and why not in causes:
+                yield Event(now, _kind(state.state, key[2]), state.state, state.reason, *key)
+            found[key] = replace(state, causes=causes | {why} if why is not None else causes)
         gone = [key for key in self._states if key[0] == name and key not in found]
         for key in gone:
             del self._states[key]

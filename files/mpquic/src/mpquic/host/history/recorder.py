@@ -15,9 +15,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mpquic.host import watch
+from mpquic.host.doctor import dns
 from mpquic.host.errors import ConfigError
-from mpquic.host.history import counting, salvage, told, usage, wan
+from mpquic.host.history import counting, names, salvage, told, usage, wan
 from mpquic.host.history.changes import Changes, Event
+from mpquic.host.history.faults import Faults
 from mpquic.host.history.figures import Meter, Minute, samples
 from mpquic.host.history.store import StoreError
 
@@ -57,6 +59,8 @@ class Places:
     watch: Path = watch.FILE
     net: Path = counting.NET
     usage: Path = usage.FILE
+    names: Path = names.FILE
+    resolv: Path = dns.FILE
 
 
 def now() -> tuple[float, float]:
@@ -74,6 +78,8 @@ class Recorder:
     clock: Callable[[], tuple[float, float]] = now
     _meter: Meter = field(default_factory=Meter)
     _changes: Changes = field(default_factory=lambda: Changes(None))
+    _names: names.Names | None = None
+    _faults: Faults = field(default_factory=Faults)
     _told: told.Told | None = None
     _events: list[Event] = field(default_factory=list)
     _minutes: list[Minute] = field(default_factory=list)
@@ -84,6 +90,9 @@ class Recorder:
     _fault: str = ""
     _wrong: str = ""
     _wans: tuple[wan.Wan, ...] = ()
+    _wans_of: float | None = None
+    #: By interface, the bytes of the device at which its WAN reaches the next warning.
+    _limits: dict[str, int] = field(default_factory=dict)
 
     def run(self, notify: Callable[[str], None], wait: Callable[[float], bool]) -> None:
         """Record until ``wait(seconds)`` says that it is to end."""
@@ -96,6 +105,8 @@ class Recorder:
             pause = max(LOOK, REST * (time.monotonic() - began))
         if self._told is not None:
             self.write()
+        if self._names is not None:
+            self._names.stop()
         self.store.close()
 
     def look(self) -> None:
@@ -104,21 +115,25 @@ class Recorder:
         seconds = self._elapsed(moment, boot)
         if self._told is None:
             self._told = self._begin(moment)
-        names = self._names()
+        instances = self._instances()
         with ThreadPoolExecutor(max_workers=_AT_A_TIME) as pool:
-            answers = dict(zip(names, pool.map(self.ask, names), strict=True))
+            answers = dict(zip(instances, pool.map(self.ask, instances), strict=True))
         minute = int(moment // 60)
         for name, status in answers.items():
             self._events += self._changes.look(name, status, moment, boot)
             if status is None:
                 self._meter.silent(name, minute, seconds)
                 continue
+            self._events += self._faults.look(name, status, moment, boot)
             for series, sample in samples(status):
                 self._meter.note(series, sample, minute, seconds)
-        self._meter.keep(set(names))
-        self._changes.keep(set(names))
-        self._events += self._told.fresh()
-        if boot >= self._written + WRITE:
+        self._meter.keep(set(instances))
+        self._changes.keep(set(instances))
+        self._faults.keep({name for name, status in answers.items() if status is not None})
+        self._events += [*self._told.fresh(), *self._faults.drift(self.places.watch, moment)]
+        self._names = self._names or names.Names(self.places.names, self.places.resolv)
+        self._events += self._names.fresh()
+        if boot >= self._written + WRITE or self._wans_changed():
             self.write()
         elif self._events:
             written = self._commit(self._put_events)
@@ -138,9 +153,9 @@ class Recorder:
             del self._minutes[:-_MINUTES]
         del self._events[:-_WAITING]
 
-    def _names(self) -> list[str]:
-        names = {path.parent.name for path in self.places.run.glob("*/control.sock")}
-        return sorted(names | {path.stem for path in self.places.instances.glob("*.yaml")})
+    def _instances(self) -> list[str]:
+        found = {path.parent.name for path in self.places.run.glob("*/control.sock")}
+        return sorted(found | {path.stem for path in self.places.instances.glob("*.yaml")})
 
     def _elapsed(self, moment: float, boot: float) -> float:
         """Return the seconds since the last look, and tell when the clock was set meanwhile."""
@@ -218,18 +233,31 @@ class Recorder:
         """Count WANs, tell everybody, and return which warnings that brought."""
         self._read_wans()
         today = datetime.fromtimestamp(moment, UTC).astimezone().date()
-        names = [found.name for found in self._wans]
+        listed = [found.name for found in self._wans]
         before = {found.name: usage.find(connection, found, None, today) for found in self._wans}
         devices = counting.devices(self.places.net)
-        where = counting.count(connection, names, devices, counting.boot_id(), today.isoformat())
+        where = counting.count(connection, listed, devices, counting.boot_id(), today.isoformat())
         after = [usage.find(connection, found, where.get(found.name), today) for found in self._wans]
+        self._limits = {
+            found.interface: devices[found.interface].rx + devices[found.interface].tx + left
+            for found in after
+            if found.interface is not None and (left := usage.left(found)) is not None
+        }
         try:
             usage.write(after, moment, self.places.usage)
         except OSError as error:
             _LOG.error('not written file=%s reason="%s"', self.places.usage, error.strerror)
         return [_warning(found, moment) for found in after if (found.warned or 0) > (before[found.wan].warned or 0)]
 
+    def _wans_changed(self) -> bool:
+        """Tell whether a WAN has reached a warning since it was counted, or the file of the WANs is another one."""
+        if _written(self.places.wans) != self._wans_of:
+            return True
+        found = counting.devices(self.places.net) if self._limits else {}
+        return any(name in found and found[name].rx + found[name].tx >= most for name, most in self._limits.items())
+
     def _read_wans(self) -> None:
+        self._wans_of = _written(self.places.wans)
         try:
             self._wans = wan.load(self.places.wans)
             self._wrong = ""
@@ -261,6 +289,14 @@ class Recorder:
         what = f"the history was damaged and begins anew, the old one is {aside}"
         self._events.append(Event(moment, "record", what, kept))
         _LOG.error('damaged reason="%s" aside=%s', error, aside)
+
+
+def _written(file: Path) -> float | None:
+    """Return when a file was written (Unix seconds), None when there is none."""
+    try:
+        return file.stat().st_mtime
+    except OSError:
+        return None
 
 
 def _meta(connection: sqlite3.Connection, key: str) -> float | None:

@@ -73,6 +73,14 @@ def find(connection: sqlite3.Connection, wan: Wan, interface: str | None, today:
     )
 
 
+def left(found: Usage) -> int | None:
+    """Return the bytes until a WAN reaches its next warning, None when there is none any more."""
+    levels = [level for level in (*found.warn, 100) if level > (found.warned or 0)]
+    if found.quota_bytes is None or not levels:
+        return None
+    return -(-found.quota_bytes * min(levels) // 100) - found.used_bytes
+
+
 def write(found: list[Usage], at: float, file: Path = FILE) -> None:
     """Tell everybody; ``at`` (Unix seconds) is when it was counted. Raises OSError."""
     file.parent.mkdir(mode=0o755, exist_ok=True)
