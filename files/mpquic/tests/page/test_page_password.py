@@ -68,8 +68,10 @@ def test_only_a_hash_that_its_owner_alone_may_read_is_taken(made: password.Hash,
 
 @pytest.mark.parametrize(
     "text",
-    ["", "word", "scrypt:16384:8:1:00:00", "scrypt:9999999:8:1:{0}:{0}{0}", "scrypt:1000000:8:1:{0}:{0}{0}"]
-    + ["scrypt:4194304:8:1:{0}:{0}{0}", "scrypt:16384:0:1:{0}:{0}{0}", "\xff" * 2000],
+    [
+        *("", "word", "scrypt:16384:8:1:00:00", "scrypt:9999999:8:1:{0}:{0}{0}", "scrypt:1000000:8:1:{0}:{0}{0}"),
+        *("scrypt:4194304:8:1:{0}:{0}{0}", "scrypt:16384:0:1:{0}:{0}{0}", "\xff" * 2000),
+    ],
 )
 def test_what_is_no_hash(text: str, tmp_path: Path) -> None:
     path = tmp_path / "password"

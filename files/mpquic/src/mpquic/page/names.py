@@ -5,9 +5,6 @@ from __future__ import annotations
 
 
 def node(kind: str, *names: str) -> str:
-    """Return the id of a LAN, class, tunnel, path, WAN or VPS; names that are empty and last do not count."""
-    found = list(names)
-    while found and not found[-1]:
-        found.pop()
+    """Return the id of a LAN, class, tunnel, path, WAN or VPS; names that are empty do not count."""
     # Names may hold anything: a colon of theirs must not make two things one.
-    return ":".join([kind, *(name.replace("%", "%25").replace(":", "%3a") for name in found)])
+    return ":".join([kind, *(name.replace("%", "%25").replace(":", "%3a") for name in names if name)])

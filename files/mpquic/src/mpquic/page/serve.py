@@ -108,6 +108,8 @@ class _Handler(BaseHTTPRequestHandler):
     """The requests of one connection. Nothing is logged but failed logins: whoever watches asks all the time."""
 
     protocol_version = "HTTP/1.1"
+    #: Of a request that does not say it.
+    default_request_version = "HTTP/1.0"
     timeout = TIMEOUT
     server: Server
 
@@ -148,33 +150,24 @@ class _Handler(BaseHTTPRequestHandler):
         header = self.headers.get("Authorization")
         if gate.known(header):
             return True
-        self.close_connection = True
-        if header is not None:
-            if gate.wait(address):
-                return self._wait(address)
+        if header is not None and not gate.wait(address):
             if gate.tries(address, header):
-                self.close_connection = False
                 return True
             print(f"login refused address={address}", flush=True)  # noqa: T201 - for the journal
-            if gate.wait(address):
-                return self._wait(address)
-        self._say(HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": 'Basic realm="mpquic", charset="UTF-8"'})
-        return False
-
-    def _wait(self, address: str) -> bool:
-        seconds = int(self.server.gate.wait(address)) + 1
-        self._say(HTTPStatus.TOO_MANY_REQUESTS, {"Retry-After": str(seconds)})
+        self.close_connection = True
+        pause = gate.wait(address) if header is not None else 0.0
+        if pause:
+            self._say(HTTPStatus.TOO_MANY_REQUESTS, {"Retry-After": str(int(pause) + 1)})
+        else:
+            self._say(HTTPStatus.UNAUTHORIZED, {"WWW-Authenticate": 'Basic realm="mpquic", charset="UTF-8"'})
         return False
 
     def _say(self, status: HTTPStatus, headers: dict[str, str] | None = None) -> None:
         self._answer(status, "text/plain; charset=utf-8", f"{status.phrase}\n".encode(), headers)
 
     def _answer(self, status: HTTPStatus, kind: str, body: bytes, headers: dict[str, str] | None = None) -> None:
-        # A request that could not be read has no headers, and one of HTTP/0.9 (RFC 9112) wants none back.
-        if self.request_version == "HTTP/0.9":
-            self.close_connection = True
-            return
         more = dict(headers or {})
+        # A request that could not be read has none.
         asked = getattr(self, "headers", None)
         if asked is not None and len(body) >= _LONG and "gzip" in asked.get("Accept-Encoding", ""):
             body = gzip.compress(body, 5, mtime=0)

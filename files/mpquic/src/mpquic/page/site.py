@@ -79,7 +79,9 @@ class _Picture:
             self._before(one, lan)
         paths = end.get("paths") or ()
         for path in paths:
-            mine = self._add(PATH, node(PATH, instance, peer, path["name"]), path["name"], instance, measured(path))
+            mine = self._add(
+                PATH, node(PATH, instance, peer, path["name"]), path["name"], f"of {instance}", measured(path)
+            )
             self._link(tunnel, mine, mine)
             self._outside(mine, path, status)
         if not paths:

@@ -36,14 +36,14 @@ const row = (node, names) => {
   const fault = node.fault ? marked(node.level, node.fault) : node.last ? `${duration(node.last.ago_s)} ago: ${node.last.reason}` : "–";
   const about = node.kind === "path" || !node.about ? "" : ` (${node.about})`;
   const found = element("tr", "",
-    element("td", "", TITLES[node.kind] + (node.kind === "path" ? ` of ${node.about}` : "")), head,
+    element("td", "", TITLES[node.kind] + (node.kind === "path" ? ` ${node.about}` : "")), head,
     element("td", "", marked(node.level, node.state || LEVELS[node.level])),
     element("td", "", measured ? duration(node.since_s) : "–"),
     element("td", "", milliseconds(node.rtt)), element("td", "", percent(node.loss)),
     element("td", "", rate(node.tx)), element("td", "", rate(node.rx)),
     element("td", "", node.queue === null || node.queue === undefined ? "–" : String(node.queue)),
     element("td", "", node.mtu ? String(node.mtu) : "–"),
-    element("td", "text", fault), element("td", "text", (names.get(node.id) || []).join(", ") || "–"));
+    element("td", "text", fault), element("td", "", (names.get(node.id) || []).join(", ") || "–"));
   head.append(element("span", "quiet", about));
   found.dataset.id = node.id;
   found.dataset.level = node.level;
@@ -56,7 +56,7 @@ const told = (state) => {
   for (const node of state.nodes) {
     const old = before.get(node.id);
     if (!old || old.level === node.level || node.state === undefined) continue;
-    const whose = node.kind === "path" ? ` of ${node.about}` : "";
+    const whose = node.kind === "path" ? ` ${node.about}` : "";
     news.push(`${TITLES[node.kind]} ${node.name}${whose}: ${node.state}${node.fault && node.fault !== node.state ? `, ${node.fault}` : ""}`);
   }
   if (news.length) $("told").textContent = `${clock(state.at)} ${news.slice(0, 3).join("; ")}${news.length > 3 ? `; and ${news.length - 3} more` : ""}`;

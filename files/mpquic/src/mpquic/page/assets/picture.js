@@ -38,14 +38,15 @@ const svg = (name, attributes, ...children) => {
 
 // The lines of a node: [text, class], as many characters of each as fit.
 const lines = (node, width, titled) => {
-  const fits = Math.floor((width - 2 * PAD - 4) / 6.4);
+  const fits = Math.floor((width - 2 * PAD - 4) / 6.1);
   const short = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
   const found = [[short(titled ? `${TITLES[node.kind]} ${node.name}` : node.name, fits - 3), "name"]];
   if (node.about) for (const part of wrapped(node.about, fits, 2)) found.push([part, "quiet"]);
   if (node.state) found.push([short(`${node.state} for ${duration(node.since_s)}`, fits), ""]);
   if (node.rtt !== undefined) {
-    const loss = node.loss === null ? "" : `, loss ${percent(node.loss)}`;
-    if (node.rtt !== null || loss) found.push([short(`RTT ${milliseconds(node.rtt)}${loss}`, fits), ""]);
+    const said = [node.rtt !== null && `RTT ${milliseconds(node.rtt)}`, node.loss !== null && node.level !== "bad" && `loss ${percent(node.loss)}`].filter(Boolean);
+    if (said.join(", ").length <= fits) said.splice(0, 2, said.join(", "));
+    for (const line of said) if (line) found.push([line, ""]);
   }
   if (node.tx !== null || node.rx !== null) {
     const rates = `↑ ${rate(node.tx)}  ↓ ${rate(node.rx)}`;
@@ -89,58 +90,82 @@ const drawn = (found) => {
 };
 
 // Thicker for more traffic; how it is, is said by colour, dashes and a mark.
-const edge = (link, d, x, y) => {
-  const most = Math.max(link.tx || 0, link.rx || 0);
+const edge = (link, d, x, y, most = 9) => {
+  const busy = Math.max(link.tx || 0, link.rx || 0);
+  const thick = Math.min(most, link.level === "bad" ? 3 : 1.5 + Math.max(0, Math.log10(busy + 1) - 3));
   const group = svg("g", { "data-link": `${link.from} ${link.to}`, "data-level": link.level },
-    svg("path", { class: `link ${link.level}`, d, "stroke-width": (link.level === "bad" ? 3 : 1.5 + Math.max(0, Math.log10(most + 1) - 3)).toFixed(1) }));
-  if (link.level !== "good") group.append(mark(link.level, x, y));
+    svg("path", { class: `link ${link.level}`, d, "stroke-width": thick.toFixed(1) }));
+  if (link.level !== "good" && x !== null) group.append(mark(link.level, x, y));
   return group;
 };
 
-const across = (one, other, link) => {
-  const x1 = one.x + one.width, y1 = one.y + one.height / 2, x2 = other.x, y2 = other.y + other.height / 2;
-  const bend = Math.max(18, (x2 - x1) / 2);
-  return edge(link, `M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`, (x1 + x2) / 2, (y1 + y2) / 2);
+// From box to box; through those that are lanes it goes straight.
+const across = (way, link) => {
+  let d = "", x = 0, y = 0;
+  way.slice(1).forEach((other, at) => {
+    const one = way[at], x1 = one.x + one.width, y1 = one.y + one.height / 2, y2 = other.y + other.height / 2;
+    const bend = Math.max(18, (other.x - x1) / 2);
+    d += `${at ? "H" : "M"}${x1}${at ? "" : ` ${y1}`}C${x1 + bend} ${y1} ${other.x - bend} ${y2} ${other.x} ${y2}`;
+    if (!at) [x, y] = [(x1 + other.x) / 2, (y1 + y2) / 2];
+  });
+  return edge(link, d, x, y);
 };
 
+// Every column in the order of the tunnels, so that little crosses; a link that skips columns has a lane in each of them.
 const wide = (state, width) => {
   const kinds = KINDS.filter((kind) => state.nodes.some((node) => node.kind === kind));
   const space = Math.max(36, Math.min(90, width * 0.04));
   const size = Math.max(120, Math.min(230, (width - 2 - space * (kinds.length - 1)) / kinds.length));
   const step = kinds.length > 1 ? (width - 2 - size) / (kinds.length - 1) : 0;
-  const boxes = new Map();
-  const columns = kinds.map((kind, at) => state.nodes.filter((node) => node.kind === kind).map((node) => {
-    const found = box(node, 1 + at * step, 0, size);
-    boxes.set(node.id, found);
-    return found;
-  }));
+  const boxes = new Map(), near = new Map(), columns = kinds.map(() => []);
+  const join = (one, other) => { near.get(one).push(other); near.get(other).push(one); };
+  const put = (id, at, found) => { boxes.set(id, { ...found, at, id }); near.set(id, []); columns[at].push(boxes.get(id)); };
+  for (const node of state.nodes) {
+    const at = kinds.indexOf(node.kind);
+    put(node.id, at, box(node, 1 + at * step, 0, size));
+  }
+  const ways = state.links.map((link) => {
+    const way = [link.from];
+    for (let at = boxes.get(link.from).at + 1; at < boxes.get(link.to).at; at += 1) {
+      const id = `${link.from} ${link.to} ${at}`;
+      put(id, at, { x: 1 + at * step, y: 0, width: size, height: 8 });
+      way.push(id);
+    }
+    way.push(link.to);
+    way.slice(1).forEach((id, at) => join(way[at], id));
+    return [link, way];
+  });
+  const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+  const home = Math.max(0, kinds.indexOf("tunnel"));
+  const outward = [...kinds.keys()].sort((one, other) => Math.abs(one - home) - Math.abs(other - home));
+  const order = new Map();
+  for (const at of outward) {
+    columns[at].forEach((found, index) => {
+      const known = near.get(found.id).filter((id) => order.has(id) && boxes.get(id).at !== at).map((id) => order.get(id));
+      order.set(found.id, at === home ? index : known.length ? mean(known) : columns[home].length);
+    });
+    columns[at].sort((one, other) => order.get(one.id) - order.get(other.id));
+  }
   const tall = (column) => column.reduce((sum, found) => sum + found.height + GAP, -GAP);
   const height = Math.max(...columns.map(tall));
   const anchor = columns.findIndex((column) => tall(column) === height);
-  const near = new Map(state.nodes.map((node) => [node.id, []]));
-  for (const link of state.links) { near.get(link.from).push(link.to); near.get(link.to).push(link.from); }
   const placed = new Set();
-  const place = (column) => {
-    const middle = (found) => {
-      const known = near.get(found.node.id).filter((id) => placed.has(id)).map((id) => boxes.get(id));
-      return known.length ? known.reduce((sum, one) => sum + one.y + one.height / 2, 0) / known.length : height / 2;
-    };
-    const wanted = column.map((found) => [found, middle(found)]).sort((one, other) => one[1] - other[1]);
-    let top = 24;
-    for (const [found, y] of wanted) { found.y = Math.max(top, y - found.height / 2); top = found.y + found.height + GAP; }
-    let bottom = 24 + height;
-    for (const [found] of wanted.reverse()) { found.y = Math.min(found.y, bottom - found.height); bottom = found.y - GAP; }
-    for (const found of column) placed.add(found.node.id);
-  };
-  let top = 24;
-  for (const found of columns[anchor]) { found.y = top; top += found.height + GAP; placed.add(found.node.id); }
-  for (let at = anchor + 1; at < columns.length; at += 1) place(columns[at]);
-  for (let at = anchor - 1; at >= 0; at -= 1) place(columns[at]);
-  const links = [...state.links].sort((one, other) => RANK[one.level] - RANK[other.level]);
+  for (const at of [...kinds.keys()].sort((one, other) => Math.abs(one - anchor) - Math.abs(other - anchor))) {
+    const column = columns[at];
+    const middles = column.map((found) => {
+      const known = near.get(found.id).filter((id) => placed.has(id)).map((id) => boxes.get(id));
+      return known.length ? mean(known.map((one) => one.y + one.height / 2)) : 24;
+    });
+    let top = 24, bottom = 24 + height;
+    column.forEach((found, index) => { found.y = Math.max(top, middles[index] - found.height / 2); top = found.y + found.height + GAP; });
+    for (const found of [...column].reverse()) { found.y = Math.min(found.y, bottom - found.height); bottom = found.y - GAP; }
+    for (const found of column) placed.add(found.id);
+  }
+  const links = ways.sort(([one], [other]) => RANK[one.level] - RANK[other.level]);
   return [height + 32, [
     ...kinds.map((kind, at) => svg("text", { class: "column", x: 1 + at * step, y: 12 }, TITLES[kind])),
-    ...links.map((link) => across(boxes.get(link.from), boxes.get(link.to), link)),
-    ...[...boxes.values()].map(drawn),
+    ...links.map(([link, way]) => across(way.map((id) => boxes.get(id)), link)),
+    ...[...boxes.values()].filter((found) => found.node).map(drawn),
   ]];
 };
 
@@ -149,7 +174,10 @@ const narrow = (state, width) => {
   const byId = new Map(state.nodes.map((node) => [node.id, node]));
   const into = (id) => state.links.filter((link) => link.to === id);
   const out = (id) => state.links.filter((link) => link.from === id);
-  const inner = width - 28, half = (inner - 22) / 2, left = 14;
+  // Lanes at both sides, one for each path of the tunnel that has most of them.
+  const several = state.nodes.filter((node) => node.kind === "tunnel").map((node) => out(node.id).filter((link) => byId.get(link.to).kind === "path").length);
+  const lanes = Math.min(5, Math.max(0, ...several)), left = 4 + 5 * lanes;
+  const inner = width - 2 * left, half = (inner - 22) / 2;
   const edges = [], boxes = [];
   let y = 2;
   const down = (one, other, link) => {
@@ -185,18 +213,19 @@ const narrow = (state, width) => {
       for (const link of out(one.node.id)) {
         const found = trunk.find((wan) => wan.node.id === link.to);
         if (found) {
-          edges.push(found.y === one.y ? across(one, found, link) : edge(link, "", 0, 0));
+          edges.push(across([one, found], link));
           for (const more of out(found.node.id)) goals.push([found, more]);
         } else if (byId.get(link.to).kind === "vps") goals.push([one, link]);
       }
     };
     const paths = out(tunnel.id).filter((link) => byId.get(link.to).kind === "path");
-    for (const link of paths) {
+    for (const [index, link] of paths.entries()) {
       const wans = out(link.to).map((more) => byId.get(more.to)).filter((node) => node.kind === "wan");
       const pair = row([byId.get(link.to), ...wans.slice(0, 1)]);
       y -= 10;
       const [path] = pair, middle = path.y + path.height / 2;
-      edges.push(edge(link, `M${mine.x + 8} ${mine.y + mine.height}V${mine.y + mine.height + 6}H5V${middle}H${path.x}`, 7, middle));
+      const lane = 4 + 5 * (index % 5), under = mine.y + mine.height;
+      edges.push(edge(link, `M${left + 8 + lane} ${under}v${14 - (index % 5) * 2}H${lane}V${middle}H${path.x}`, null, null, 2.5));
       outside(path, pair.slice(1));
     }
     const direct = out(tunnel.id).filter((link) => byId.get(link.to).kind === "wan");
@@ -209,11 +238,10 @@ const narrow = (state, width) => {
     if (paths.length) y += 12;
     const ends = [...new Set(goals.map(([, link]) => link.to))].map((id) => byId.get(id));
     for (const found of row(ends)) {
-      for (const [one, link] of goals.filter(([, more]) => more.to === found.node.id)) {
+      for (const [index, [one, link]] of goals.filter(([, more]) => more.to === found.node.id).entries()) {
         if (!paths.length) { down(one, found, link); continue; }
-        const x = one.x + one.width, middle = one.y + one.height / 2, edgeX = width - 5;
-        const mine = state.links.find((more) => more.from === one.node.id && more.to === link.to);
-        edges.push(edge(mine, `M${x} ${middle}H${edgeX}V${found.y + 16}H${found.x + found.width}`, edgeX - 2, middle));
+        const x = one.x + one.width, middle = one.y + one.height / 2, lane = width - 4 - 5 * (index % 5);
+        edges.push(edge(link, `M${x} ${middle}H${lane}V${found.y + 30 - (index % 5) * 4}H${found.x + found.width}`, null, null, 2.5));
       }
     }
     y += 18;
