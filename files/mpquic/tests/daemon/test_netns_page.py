@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -140,6 +141,11 @@ def test_all_of_a_site_is_there_from_here_alone_small_and_soon(told: Told, brows
         assert [line.split(",")[0] for line in lines if line.startswith("Path wan2")] == [
             "Path wan2 of mp1down for 15 min 0 s"
         ]
+        assert browser.run("return document.querySelector('#notes').hidden")
+        lost = {"tunnel": "2", "code": "rule_missing", "message": "no rule"}
+        (told.run_dir / "watch.json").write_text(json.dumps({"remaining": [lost]}))
+        browser.until("document.querySelector('#notes').textContent.includes('tunnel 2: rule_missing: no rule')", 5)
+        (told.run_dir / "watch.json").unlink()
         events = browser.run("return [...document.querySelectorAll('#events li')].map(one => one.textContent)")
         assert len(events) == 7
         assert "path wan2, tunnel mp1: down" in events[0]

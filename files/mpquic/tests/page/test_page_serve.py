@@ -38,7 +38,9 @@ def serving(folder: Path, known: password.Hash, **more: Any) -> Iterator[int]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    content = serve.Content(looks.Looks(folder, folder), folder, folder / "classes.yaml", folder / "history.db")
+    content = serve.Content(
+        looks.Looks(folder, folder), folder, folder / "classes.yaml", folder / "history.db", folder / "watch.json"
+    )
     endpoint = listen.endpoint(f"127.0.0.1:{port}")
     with serve.Server(endpoint, content, password.Gate(known), **more) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.05,))

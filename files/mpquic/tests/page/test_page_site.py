@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import time
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ import yaml
 from mpquic.host.history.changes import Event
 from mpquic.host.history.figures import Minute, Series
 from mpquic.host.history.store import Store
-from mpquic.page import day, plan, site
+from mpquic.page import day, drift, plan, site
 from mpquic.page.looks import Looks
 from mpquic.page.names import node
 from mpquic.page.plan import Lan, Plan
@@ -144,6 +145,22 @@ def test_the_plan_is_what_can_be_read_of_the_files(tmp_path: Path) -> None:
     status = end(id="voice", role="client", bind="if:enp7s4", remote="203.0.113.10:45010")
     _nodes, links = picture(status, known=found)
     assert {("lan:172.16.9.0/24", "class:voice", "good"), ("class:voice", "tunnel:voice", "good")} <= links
+
+
+def test_what_the_watch_could_not_repair_comes_first_and_old_repairs_are_not_told(tmp_path: Path) -> None:
+    file = tmp_path / "watch.json"
+    assert drift.read(file, 5000) == []
+    lost = {"tunnel": "4", "code": "rule_missing", "message": "no '504: ...'"}
+    repairs = [lost | {"at": at} for at in (1000, 4000, 4900)] + [lost, 3, lost | {"at": "x"}]
+    file.write_text(json.dumps({"pid": 1, "repairs": repairs, "remaining": [lost | {"tunnel": None}]}))
+    assert drift.read(file, 5000) == [
+        {"level": "bad", "text": "rule_missing: no '504: ...'"},
+        {"level": "", "text": "repaired: tunnel 4: rule_missing: no '504: ...'", "at": 4900},
+        {"level": "", "text": "repaired: tunnel 4: rule_missing: no '504: ...'", "at": 4000},
+    ]
+    for odd in ("[]", "{", '{"repairs": 3, "remaining": {"a": 1}}', "[" * 100000):
+        file.write_text(odd)
+        assert drift.read(file, 5000) == []
 
 
 def test_names_do_not_run_into_each_other() -> None:

@@ -82,7 +82,7 @@ def _serve(args: argparse.Namespace) -> int:
     open_ = endpoint.address is not None and not endpoint.address.is_loopback
     context = certificate.context(secrets) if open_ else None
     looks = Looks(args.run_dir, Path(args.instances))
-    content = serve.Content(looks, Path(args.instances), args.classes, args.history)
+    content = serve.Content(looks, Path(args.instances), args.classes, args.history, args.run_dir / "watch.json")
     with serve.Server(endpoint, content, gate, allowed=allowed, context=context) as server:
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):

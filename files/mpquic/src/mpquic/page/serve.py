@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mpquic.host.history import usage
 from mpquic.io.httpserver import Bounded
-from mpquic.page import day, plan, site
+from mpquic.page import day, drift, plan, site
 
 if TYPE_CHECKING:
     import ssl
@@ -58,8 +58,8 @@ _EVERYBODY = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 class Content:
     """What there is to see, by its path. Safe for threads."""
 
-    def __init__(self, looks: Looks, instances: Path, classes: Path, history: Path) -> None:
-        """Show what ``looks`` sees, the files of the host say, and the history remembers."""
+    def __init__(self, looks: Looks, instances: Path, classes: Path, history: Path, watch: Path) -> None:
+        """Show what ``looks`` sees, the files of the host and the ``watch`` say, and the history remembers."""
         self._looks = looks
         self._assets = _assets()
         self._made: dict[str, Callable[[], dict[str, Any]]] = {
@@ -69,6 +69,7 @@ class Content:
         }
         self._plan = _kept(lambda: plan.read(instances, classes), 10.0)
         self._host = socket.gethostname()
+        self._watch = watch
 
     def get(self, path: str) -> tuple[str, bytes] | None:
         """Return the type and the bytes of what is at a path, None if there is nothing."""
@@ -79,7 +80,8 @@ class Content:
 
     def _state(self) -> dict[str, Any]:
         found = site.picture(self._looks.now(), usage.told(), self._plan())
-        return {"host": self._host, "at": time.time()} | found
+        now = time.time()
+        return {"host": self._host, "at": now, "notes": drift.read(self._watch, now)} | found
 
 
 def _kept(make: Callable[[], _Found], seconds: float) -> Callable[[], _Found]:

@@ -69,6 +69,7 @@ const show = (state) => {
   $("summary").className = `badge ${state.level}`;
   $("summary").textContent = `${MARKS[state.level]} ${state.summary}`;
   $("clock").textContent = `as of ${clock(state.at)}`;
+  showNotes(state);
   drawPicture($("picture"), state);
   const names = new Map();
   const byId = new Map(state.nodes.map((node) => [node.id, node]));
@@ -76,6 +77,13 @@ const show = (state) => {
   const order = [...state.nodes].sort((one, other) => KINDS.indexOf(one.kind) - KINDS.indexOf(other.kind));
   document.querySelector("#ends tbody").replaceChildren(...order.map((node) => row(node, names)));
   last = state;
+};
+
+const showNotes = (state) => {
+  const shown = state.notes.map((note) =>
+    element("li", "", marked(note.level || "quiet", `${note.at === undefined ? "" : `${duration(Math.max(0, state.at - note.at))} ago `}${note.text}`)));
+  $("notes").replaceChildren(...shown);
+  $("notes").hidden = !shown.length;
 };
 
 const strip = (line, day) => {
