@@ -100,8 +100,9 @@ def test_a_path_that_is_blocked_turns_red_within_two_seconds(browser: Browser, t
 def test_all_of_a_site_is_there_from_here_alone_small_and_soon(told: Told, browser: Browser, tmp_path: Path) -> None:
     with told_page(told, tmp_path) as url:
         browser.look(DESKTOP, "light")
+        # The page of an earlier test asks on, and what a browser keeps of it would not be fetched.
+        browser.open("about:blank")
         browser.network()
-        # What a browser keeps of an earlier test would not be fetched.
         browser.devtools("Network.clearBrowserCache")
         browser.open(url)
         browser.until(f"{SEEN} && document.querySelector('.line') && document.querySelector('#events time')")
@@ -191,6 +192,7 @@ def test_names_that_peers_choose_are_only_text(told: Told, browser: Browser, tmp
 
 def test_without_login_the_browser_shows_nothing(told: Told, browser: Browser, tmp_path: Path) -> None:
     with told_page(told, tmp_path) as url:
+        browser.open("about:blank")
         browser.network()
         browser.open(url.replace("correct", "wrong"))
         found = [one["params"]["response"] for one in browser.network() if one["method"] == "Network.responseReceived"]

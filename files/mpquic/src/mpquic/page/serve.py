@@ -168,6 +168,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(status, "text/plain; charset=utf-8", f"{status.phrase}\n".encode(), headers)
 
     def _answer(self, status: HTTPStatus, kind: str, body: bytes, headers: dict[str, str] | None = None) -> None:
+        if self.request_version == "HTTP/0.9":
+            # It would be answered without headers.
+            self.request_version = self.default_request_version
         more = dict(headers or {})
         # A request that could not be read has none.
         asked = getattr(self, "headers", None)
