@@ -188,8 +188,9 @@ def test_long_answers_are_compressed_for_who_takes_it(port: int) -> None:
 
 
 def test_who_fails_often_is_put_off_though_the_password_is_right_then(
-    port: int, capfd: pytest.CaptureFixture[str]
+    port: int, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", "mpquic")
     wrong = "Basic " + base64.b64encode(b"mpquic:not the password").decode()
     found = [ask(port, "/state", wrong)[0].status for _time in range(7)]
     assert found == [401] * 5 + [429] * 2
@@ -198,7 +199,7 @@ def test_who_fails_often_is_put_off_though_the_password_is_right_then(
     assert int(answer.headers["Retry-After"]) >= 1
     time.sleep(1.1)
     assert ask(port, "/state")[0].status == 200
-    assert "login refused address=127.0.0.1" in capfd.readouterr().out
+    assert "login refused address=127.0.0.1" in caplog.text
 
 
 def test_slow_ones_take_only_their_share(port: int, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -66,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _serve(args: argparse.Namespace) -> int:
-    from mpquic.host.errors import UsageError  # noqa: PLC0415 - quick start of the other commands
+    from mpquic.daemon import logs  # noqa: PLC0415 - quick start of the other commands
+    from mpquic.host.errors import UsageError  # noqa: PLC0415
     from mpquic.io import listen  # noqa: PLC0415
     from mpquic.page import certificate, password, serve  # noqa: PLC0415
     from mpquic.page.looks import Looks  # noqa: PLC0415
@@ -81,6 +82,7 @@ def _serve(args: argparse.Namespace) -> int:
     # What is not for this host alone is not for everybody on the way.
     open_ = endpoint.address is not None and not endpoint.address.is_loopback
     context = certificate.context(secrets) if open_ else None
+    logs.set_up("info")
     looks = Looks(args.run_dir, Path(args.instances))
     content = serve.Content(looks, Path(args.instances), args.classes, args.history, args.run_dir / "watch.json")
     with serve.Server(endpoint, content, gate, allowed=allowed, context=context) as server:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 import socket
 import threading
 import time
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from mpquic.page.password import Gate
 
 _Found = TypeVar("_Found")
+_LOG = logging.getLogger("mpquic")
 #: Connections at a time, and of one address; seconds that one may be silent.
 MAX_REQUESTS, MAX_EACH = 32, 12
 TIMEOUT = 10
@@ -155,7 +157,7 @@ class _Handler(BaseHTTPRequestHandler):
         if header is not None and not gate.wait(address):
             if gate.tries(address, header):
                 return True
-            print(f"login refused address={address}", flush=True)  # noqa: T201 - for the journal
+            _LOG.info("login refused address=%s", address)
         self.close_connection = True
         pause = gate.wait(address) if header is not None else 0.0
         if pause:
