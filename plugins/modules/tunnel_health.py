@@ -206,12 +206,23 @@ def arguments(module: AnsibleModule) -> list[str]:
 
 def difference(found: dict[str, t.Any]) -> dict[str, t.Any]:
     """Return what was wrong before and what the recovery made of it, for the tunnels it touched."""
-    touched = [tunnel for tunnel in found["tunnels"] if tunnel["actions"]]
-    before = {f"tunnel {tunnel['id']}": {"reasons": tunnel["found"], "actions": []} for tunnel in touched}
-    after = {
-        f"tunnel {tunnel['id']}": {"reasons": tunnel["reasons"], "actions": tunnel["actions"]} for tunnel in touched
-    }
-    return {"before": before, "after": after}
+    diff: dict[str, t.Any] = {"before": {}, "after": {}}
+    for tunnel in found["tunnels"]:
+        if tunnel["actions"]:
+            name = f"tunnel {tunnel['id']}"
+            diff["before"][name] = {"wrong": texts(tunnel["found"])}
+            diff["after"][name] = {"done": tunnel["actions"], "wrong": texts(tunnel["reasons"])}
+    return diff
+
+
+def foreseen(diff: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Return the difference of a check: what would be done, and not what remains, which nobody knows before."""
+    return {**diff, "after": {name: {"would be done": state["done"]} for name, state in diff["after"].items()}}
+
+
+def texts(reasons: list[dict[str, str]]) -> list[str]:
+    """Return reasons as lines."""
+    return [f"{reason['code']}: {reason['message']}" for reason in reasons]
 
 
 def main() -> t.NoReturn:
@@ -232,7 +243,7 @@ def main() -> t.NoReturn:
     found = run(module, arguments(module)).result
     result: dict[str, t.Any] = {key: found[key] for key in ("changed", "healthy", "degraded", "tunnels")}
     if shows_diff(module, found):
-        result["diff"] = difference(found)
+        result["diff"] = foreseen(difference(found)) if module.check_mode else difference(found)
     module.exit_json(**result)
 
 

@@ -119,3 +119,19 @@ def test_keys_stay_on_their_host():
     }
     assert all(text.splitlines()[0] == "600 mpquic" for text in keys.values())
     assert len({text.splitlines()[1] for text in keys.values()}) == 2
+
+
+def test_the_report_tells_of_every_tunnel(tmp_path):
+    file = tmp_path / "report.html"
+    recap(play("-e", f"mpquic_report_file={file}", playbook="playbooks/report.yml"))
+    page = file.read_text()
+    assert "6 of 6 up" in page
+    assert "site.yml would change" not in page
+    for i in TUNNELS:
+        assert f">tunnel {i} · mpq{i}<" in page
+        assert f"10.200.{i}.1/30" in page
+    assert "it did not say" not in page
+    # It is about all hosts, whoever can be reached.
+    away = play("-e", f"mpquic_report_file={file}", "-e", '{"ansible_port": 1}', playbook="playbooks/report.yml")
+    recap(away)
+    assert "client1 cannot be reached: " in file.read_text()

@@ -21,7 +21,8 @@ def test_tunnel_leaves_by_its_wan_and_by_no_other():
     for i in TUNNELS:
         assert seen.ports(i) == {45000 + i}
         assert seen.plain(i) == []
-        assert len(seen.lines[i]) > 300
+        # 300 000 bytes in packets of 1300 at most, and their acknowledgements, several of which may share a datagram.
+        assert len(seen.lines[i]) > 240
 
 
 def test_six_downloads_of_100_mb_at_once_arrive_whole():

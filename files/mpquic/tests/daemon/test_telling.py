@@ -37,6 +37,10 @@ class Teller(Shell):
     def prepare(self, now: float) -> None:
         """Do nothing."""
 
+    def readings(self) -> dict[Any, Any]:
+        """Return nothing."""
+        return {}
+
     def blocked(self) -> str | None:
         """Return None."""
 
@@ -63,7 +67,7 @@ def world(tmp_path: Path) -> World:
 @pytest.fixture
 def teller(world: World) -> Iterator[Teller]:
     loop = asyncio.new_event_loop()
-    config: Any = SimpleNamespace(tun_name="none")
+    config: Any = SimpleNamespace(tun_name="none", native="off")
     assert world.server is not None
     yield Teller(config, world.server, loop, lambda _line: None)
     loop.close()

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mpquic.core.port import Port
+    from mpquic.daemon.meter import Key, Reading
     from mpquic.io.udp import UdpSocket
 
 
@@ -21,7 +22,7 @@ class Busy(Shell):
     """A client whose sockets always have something for it, and whose TUN never has."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, count: int) -> None:
-        config: Any = SimpleNamespace(tun_name="none", telemetry_interval=0)
+        config: Any = SimpleNamespace(tun_name="none", telemetry_interval=0, native="off")
         super().__init__(config, cast("Any", SimpleNamespace()), loop, lambda _state: None)
         self.read: list[int] = []
         self.ports = [(cast("Port", number), cast("UdpSocket", SimpleNamespace())) for number in range(count)]
@@ -45,6 +46,9 @@ class Busy(Shell):
     def reload(self, config: object) -> None: ...
 
     def prepare(self, now: float) -> None: ...
+
+    def readings(self) -> dict[Key, Reading]:
+        return {}
 
     def blocked(self) -> None: ...
 

@@ -25,7 +25,7 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Systemd:
     monkeypatch.setattr(services, "INSTANCES", tmp_path)
     monkeypatch.setattr(services, "_RELOAD", 0.5)
     (tmp_path / "1.yaml").write_text("role: client\n")
-    (tmp_path / "1.env").write_text("# Managed\n\nTUN_NAME=mpq1\n")
+    (tmp_path / "1.env").write_text("# Managed\n\nTUN_NAME=mpq1\nMPQUIC_RELEASE=1.0.0\n")
     return Systemd(tmp_path / "systemd", monkeypatch)
 
 
@@ -81,7 +81,7 @@ def test_systemd_reads_its_units_again(systemd: Systemd):
 
 
 def test_a_daemon_that_runs_what_is_written_is_left_alone(systemd: Systemd, tmp_path: Path):
-    with process(TUN_NAME="mpq1", MORE="x") as pid:
+    with process(TUN_NAME="mpq9", MPQUIC_RELEASE="1.0.0", MORE="x") as pid:
         systemd.has(UNIT, pid=pid)
         for said in ({"config": digest(tmp_path)}, {}, None):
             assert services.restore([UNIT], lambda _name, said=said: said).done == []
@@ -107,8 +107,8 @@ def test_a_daemon_that_does_not_take_it_over_is_restarted(systemd: Systemd):
     assert systemd.calls() == [f"reload {UNIT}", f"restart {UNIT}"]
 
 
-def test_another_environment_takes_a_restart(systemd: Systemd):
-    with process(TUN_NAME="mpq9") as pid:
+def test_another_release_takes_a_restart(systemd: Systemd):
+    with process(TUN_NAME="mpq1", MPQUIC_RELEASE="0.9.0") as pid:
         systemd.has(UNIT, pid=pid)
         report = services.restore([UNIT], lambda _name: {"config": "another"})
     assert report.done == [f"restarted {UNIT}"]

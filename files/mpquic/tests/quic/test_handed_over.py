@@ -1,62 +1,19 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A server that hands over to another process, in virtual time: what is on its way belongs to either."""
+"""Ends that hand over to other processes, in virtual time: what is on its way belongs to either."""
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING
 
 import pytest
+from handed import BothHanded, Handed
 from mpquic.core.multipath.policy import TrafficClass
-from mpquic.core.strays import Strays
-from several import Several, Stream, paths
+from several import Stream, paths
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from mpquic.core.server import ServerTunnel
-
 SPRAYED = (TrafficClass("default", "balanced", spray=True),)
-
-
-class Handed(Several):
-    """A server that may have a predecessor, which gets what is not the server's."""
-
-    giver: ServerTunnel | None = None
-    #: Processes that are gone: what they still have to say is not sent.
-    strays: Strays | None = None
-
-    def hand_over(self) -> None:
-        """Put a new process in the place of the server, and let the other ask the client for connections."""
-        self.giver = self.server
-        self.start_server()
-        assert self.server is not None
-        assert self.giver is not None
-        self.strays = Strays()
-        self.server.follow_on(self.strays)
-        assert not self.giver.ask_to_renew(16)
-
-    def _settle(self) -> None:
-        giver, strays = self.giver, self.strays
-        if giver is not None and strays is not None:
-            frames = giver.receive(strays.arrivals, self.now)
-            giver.send(strays.reads, self.now)
-            strays.arrivals.clear()
-            strays.reads.clear()
-            self.at_server += [(self.now, b"".join(frame)) for frame in (*frames, *giver.answers())]
-            for data, to in giver.flush(self.now):
-                line = self.lines[int(to[0].rpartition(".")[2])]
-                self._carry(line.down, data, functools.partial(self._to_client, line, data, to))
-            self._note("giver", giver.changes())
-        super()._settle()
-
-    def _deadline(self) -> float:
-        return min(super()._deadline(), self.giver.deadline() if self.giver is not None else 1e18)
-
-    def _fire(self) -> None:
-        if self.giver is not None:
-            self.giver.fire(self.now)
-        super()._fire()
 
 
 @pytest.mark.parametrize("classes", [SPRAYED, (TrafficClass("default", "priority"),)])
@@ -94,3 +51,63 @@ def test_a_lost_request_is_repeated(tmp_path: Path) -> None:
         line.mend()
     world.run_until(world.all_up, 10)
     assert world.client.state == "up"
+
+
+#: Seconds that each path takes up and down, when the server's other process has the socket after the client's began to
+#: connect, and when it asks for connections. What the client's answers are from, in their order:
+ORDERS = {
+    # the new server on wan2, then the old one, which was asked first, on wan1
+    "the old server's answer is late": ({1: (0.01, 0.2), 2: (0.05, 0.01)}, 0.02, 0.0),
+    # the old server on wan1, then the new one on wan2
+    "the old server's answer is early": ({1: (0.01, 0.01), 2: (0.05, 0.05)}, 0.03, 0.0),
+    # the same, and much is on its way from the old one when the new one is known
+    "the old server has not asked yet": ({1: (0.01, 0.04), 2: (0.03, 0.01)}, 0.02, 1.0),
+    "both answer anew": ({1: (0.02, 0.02), 2: (0.02, 0.02)}, 0.0, 0.0),
+    "the old server answers both": ({1: (0.02, 0.02), 2: (0.02, 0.02)}, 0.2, 0.0),
+    "the handshake is half over": ({1: (0.02, 0.02), 2: (0.03, 0.03)}, 0.05, 0.0),
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("classes", [SPRAYED, (TrafficClass("default", "priority"),)])
+def test_both_ends_at_once(tmp_path: Path, order: str, classes: tuple[TrafficClass, ...]) -> None:
+    delays, taken_at, asks_after = ORDERS[order]
+    world = BothHanded(tmp_path, paths(0, 0), classes=classes)
+    for number, (up, down) in delays.items():
+        world.lines[number].up.delay, world.lines[number].down.delay = up, down
+    world.run_until(world.all_up, 2)
+    streams = [Stream(world), Stream(world, down=True)]
+    world.run(0.5)
+    world.call(taken_at, lambda: world.hand_over(asks_after=asks_after))
+    world.hand_over_client()
+    world.run(5)
+    world.leave()
+    world.run(1)
+    for stream in streams:
+        stream.stop()
+    world.run(1)
+    assert [(stream.lost(), stream.twice()) for stream in streams] == [([], 0)] * 2
+    assert world.all_up()
+
+
+def test_a_handshake_between_two_processes_loses_no_time(tmp_path: Path) -> None:
+    world = Handed(tmp_path, paths(0))
+    # The giver has answered; what comes then reaches the heir, and begins with an Initial.
+    world.run(0.03)
+    world.hand_over()
+    assert world.run_until(lambda: world.client.state == "up", 1) < 0.1
+    assert world.server is not None
+    assert "malformed" not in world.server.totals().drops
+
+
+def test_an_heir_that_is_given_up_takes_no_path_along(tmp_path: Path) -> None:
+    world = Handed(tmp_path, paths(0, 0))
+    world.run_until(world.all_up, 2)
+    giver, epoch = world.server, world.leg(1).epoch
+    world.hand_over()
+    world.run_until(world.all_up, 5)
+    assert {leg.epoch for leg in world.client.legs} != {epoch}
+    # The giver serves again, as it is.
+    world.server, world.giver, world.strays = giver, None, None
+    assert world.run_until(lambda: {leg.epoch for leg in world.client.legs} == {epoch}, 5) < 4
+    world.run_until(world.all_up, 20)

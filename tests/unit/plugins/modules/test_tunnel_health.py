@@ -37,12 +37,16 @@ def test_recovers_what_it_can_and_says_so(health, netns):
     planned = health(recover=True, check=True)
     assert planned["changed"] is True
     assert "504:" not in netns.ip("rule")
+    before, after = (planned["diff"][side]["tunnel 4"] for side in ("before", "after"))
+    assert "rule_missing: no '504: from 172.16.4.0/30 iif lan4 lookup 45004'" in before["wrong"]
+    assert after == {"would be done": planned["tunnels"][0]["actions"]}
     done = health(recover=True)
     assert done["changed"] is True
     assert codes(done) == {"no_reply"}
     assert "rule_missing" in codes(done, "found")
     assert done["tunnels"][0]["actions"] == planned["tunnels"][0]["actions"]
     assert "rule_missing" in str(done["diff"]["before"])
+    assert done["diff"]["after"]["tunnel 4"]["done"] == done["tunnels"][0]["actions"]
     assert "rule_missing" not in str(done["diff"]["after"])
     assert health(recover=True)["changed"] is False
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 #: Of the JSON object.
 _SCHEMA = 1
-_STEPS = {"minute": 1, "hour": 60, "day": 1440}
+_STEPS = {"minute": 1, "15min": 15, "hour": 60, "day": 1440}
 _WHAT = ("all", "figures", "events")
 _FIGURES = (
     "time",

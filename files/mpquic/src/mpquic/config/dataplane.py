@@ -120,14 +120,18 @@ _PathNames = Annotated[
 class DataplaneClass(Remembering):
     """How packets of one class share the paths; paths are named as in ``multipath_paths``."""
 
-    # None: as multipath_policy.
     scheduler_policy: Annotated[SchedulingField | None, Field(description=SCHEDULING)] = None
+    """How packets of the class choose among its paths; as `multipath_policy` if it is left out."""
     preferred_paths: _PathNames = ()
+    """Only these, while one of them works."""
     excluded_paths: _PathNames = ()
+    """Never these."""
     duplicate: Annotated[bool, Field(description=_FLAG)] = False
+    """Send every packet more than once, by different WANs."""
     duplicate_copies: Annotated[int, Field(ge=2, le=3, description="copies from 2 to 3")] = 2
-    # Every packet by itself, not every flow, has a path; the far end puts them in order.
+    """How often."""
     spray: Annotated[bool, Field(description=_FLAG)] = False
+    """Every packet by itself, not every flow, has a path; the far end puts them in order."""
 
     @property
     def copies(self) -> int:
@@ -139,8 +143,9 @@ class Classifier(Remembering):
     """A rule: packets that all of its fields match are of its class. An empty field matches everything."""
 
     name: Annotated[LabelField | None, Field(description=NAME)] = None
+    """For people."""
     class_: Annotated[ClassNameField, Field(alias="class", description="the name of a class")]
-    # IANA numbers.
+    """The class of the packets that fit."""
     protocol: Annotated[
         tuple[_ProtocolField, ...],
         BeforeValidator(one_or_more),
@@ -151,11 +156,15 @@ class Classifier(Remembering):
             description="udp, tcp, icmp, icmpv6, a number from 0 to 255, or a list of them",
         ),
     ] = ()
+    """IANA numbers, or names."""
     src_cidrs: Annotated[tuple[Network, ...], _prefixes("172.16.4.0/30")] = ()
+    """Where they come from, as the LAN sends them."""
     dst_cidrs: Annotated[tuple[Network, ...], _prefixes("198.51.100.0/24")] = ()
-    # Inclusive ranges.
+    """Where they go, as the LAN sends them."""
     src_ports: _PortRanges = ()
+    """Inclusive ranges."""
     dst_ports: _PortRanges = ()
+    """Inclusive ranges."""
     dscp: Annotated[
         tuple[Annotated[int, Field(ge=0, le=63)], ...],
         BeforeValidator(one_or_more),
@@ -166,6 +175,7 @@ class Classifier(Remembering):
             description="a list of DSCPs from 0 to 63",
         ),
     ] = ()
+    """DSCPs (RFC 2474)."""
 
 
 @dataclass(frozen=True, slots=True)

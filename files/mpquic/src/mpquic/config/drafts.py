@@ -69,18 +69,21 @@ class Draft:
     classifiers: list[Item[Classifier]]
 
 
-class _Document(Remembering):
-    """The outer mapping. What is in it is read later, so that a wrong part hides no other."""
+class Document(Remembering):
+    """The outer mapping of a dataplane. What is in it is read later, so that a wrong part hides no other."""
 
     default_class: Annotated[ClassNameField | None, Field(description=f"the name of a class, {NAME}")] = None
+    """The class of what no classifier takes; `default` if it is left out, which is then added."""
     classes: Annotated[dict[str, Any] | None, Field(description="a mapping of names to classes")] = None
+    """The classes by their names; `{}` is one that does as the tunnel."""
     classifiers: Annotated[list[Any] | None, Field(description="a list of mappings of class, protocol, ...")] = None
+    """The first that fits decides."""
 
 
 def read(raw: object, place: Place) -> Draft:
     """Return what ``raw``, read at a place, holds, and report what is wrong in it."""
-    document = Item[_Document](place)
-    document.read(_Document, raw)
+    document = Item[Document](place)
+    document.read(Document, raw)
     named = document.valid.get("default_class")
     rules = document.valid.get("classifiers") or ()
     return Draft(

@@ -25,19 +25,27 @@ class MultipathPath(Remembering):
     """One WAN of a tunnel, with an end of its own at the server's."""
 
     name: Annotated[LabelField, Field(description=NAME)]
+    """What classes, logs and counters call it."""
     bind_ip: Annotated[BindField, Field(description="an IP address or if:<interface>")]
+    """Where its socket is bound."""
     remote_addr: Annotated[HostField, Field(description="an IP address or a host name")]
+    """Where the server is."""
     remote_port: Annotated[int, Field(ge=1, le=65535, description="a UDP port from 1 to 65535")]
-    # The lower, the better.
+    """The server's UDP port, the same for all paths."""
     priority: Annotated[int, Field(ge=0, le=65535, description="a number from 0 to 65535")] = 0
+    """The lower, the better."""
     weight: Annotated[int, Field(ge=1, le=1000, description="a number from 1 to 1000")] = 1
-    # For links that hold every UDP flow to a rate.
+    """Its part among paths of equal standing."""
     connections: Annotated[int, Field(ge=1, le=8, description="a number from 1 to 8")] = 1
+    """QUIC connections by this path, for links that hold every UDP flow to a rate."""
     # Seconds. Routers with NAT forget a flow after 30 without a packet, and so does QUIC here.
     ping_interval: Annotated[int, Field(ge=1, le=20, description="seconds from 1 to 20")] = 1
+    """Seconds between the client's pings while it carries nothing."""
     # What this end sends by the path and what the server does, on the wire in bit/s, all connections together.
     rate: Annotated[RateField | None, Field(description=_RATE)] = None
+    """What this end sends by the path, in bits per second on the wire, all connections together."""
     rate_down: Annotated[RateField | None, Field(description=_RATE)] = None
+    """What the server sends by it."""
 
     @property
     def place(self) -> tuple[Bind, str, int]:

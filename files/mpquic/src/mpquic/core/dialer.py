@@ -136,7 +136,7 @@ class Dialer(StateMachine, ABC):
     def _try_again(self, now: float) -> None:
         """Ask for a socket, unless there is one that has to stay."""
         self._retry_at = math.inf
-        if self._dials.silent is None or self._stranded:
+        if not self._dials.all() or self._stranded:
             self.needs_socket = True
         else:
             self._attempt(now)
@@ -247,16 +247,20 @@ class Dialer(StateMachine, ABC):
 
     # --- ends -------------------------------------------------------------------------------------------------------
 
-    def _let_go(self, current: Dial, reason: str, now: float) -> None:
+    def _let_go(self, current: Dial, now: float) -> None:
         """Send no more by the connection that is up, take what is on its way for a moment, and connect anew."""
+        reason = "the server is being replaced" if current.outdated else "the server began anew"
         self._losing(reason, now)
         self._ready += self._lane.flush(current.connection, now)
         self._dials.former[current], self._dials.current = now + LINGER, None
         self._rest()
-        if self._dials.fresh is None:
+        if self._dials.fresh is not None:
+            self._enter("connecting", reason, now)
+        elif current.outdated or now - self.since >= SETTLED:
             self._attempt(now)
         else:
-            self._enter("connecting", reason, now)
+            # A server that forgets again and again is asked less and less often.
+            self._wait(self._attempts.failed(), reason, now)
 
     def _lose(self, dial: Dial, reason: str, now: float, *, superseded: bool = False) -> None:
         """Go on after a connection ended: with the one that remains, or with a new one."""

@@ -35,6 +35,7 @@ class Guest:
 
     __slots__ = (
         "answered",
+        "arrival",
         "ceiling",
         "cids",
         "connection",
@@ -68,6 +69,8 @@ class Guest:
         self.expires = now + DEADLINE
         #: What started it was an Initial that could be decrypted: every real one is answered at once.
         self.answered = False
+        #: What started it, while that may belong to a connection of the process that was here before.
+        self.arrival: Arrival | None = None
         #: It counts as half open.
         self.counted = True
         self.gone = False

@@ -245,11 +245,14 @@ class ServerTunnel(Lifecycle):
             else:
                 sealed = guest.sealed(now)
                 if not sealed and not guest.answered:
-                    # What started it was no Initial that could be decrypted.
-                    self.counters.drops["malformed"] += 1
+                    # What started it was no Initial that could be decrypted here.
+                    if self._strays is not None and guest.arrival is not None:
+                        self._strays.arrivals.append(guest.arrival)
+                    else:
+                        self.counters.drops["malformed"] += 1
                     self._release(guest)
                     continue
-                guest.answered = True
+                guest.answered, guest.arrival = True, None
                 datagrams += sealed
             self._schedule.put(guest, guest.deadline())
             if guest.number and guest.session is not None:

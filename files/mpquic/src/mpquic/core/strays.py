@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Strays:
     """Datagrams and packets for the other process, in the order they came."""
 
-    #: Datagrams of connections that are unknown here, but for Initials: they begin connections of this process.
+    #: Datagrams of connections that are unknown here, but for Initials that begin one: it is one of this process.
     arrivals: list[Arrival] = field(default_factory=list)
     #: Reads of the TUN for peers without a connection here.
     reads: list[bytes] = field(default_factory=list)

@@ -108,6 +108,8 @@ class Switchboard:
                 self._give_up_one()
             guest = Guest(self.listener.accept(header.destination, now, retried), str(address[0]), now)
             guest.mirror(len(data))
+            if self.strays is not None:
+                guest.arrival = arrival
             self.guests.add(guest)
             self.handshakes += 1
             self._admission.enter(guest.host)

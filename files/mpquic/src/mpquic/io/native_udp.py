@@ -70,7 +70,8 @@ class NativeUdpSocket(UdpSocket):
         if not count:
             return []
         sources = ctypes.string_at(self._sources, count * native.ADDRESS)
-        addresses = [_address(sources[at : at + native.ADDRESS]) for at in range(0, len(sources), native.ADDRESS)]
+        own, length = self._own, native.ADDRESS
+        addresses = [_address(sources[at : at + length], own) for at in range(0, len(sources), length)]
         received = list(zip(room.items(count), self._segments[:count], addresses, strict=True))
         if all(map(itemgetter(0), received)):
             return received
@@ -78,7 +79,7 @@ class NativeUdpSocket(UdpSocket):
         return [arrival for arrival in received if arrival[0]]
 
     def send(self, datagrams: Sequence[Datagram]) -> None:
-        """Send datagrams in order. What the kernel does not take is dropped and counted, never raised."""
+        """Send datagrams in order; see UdpSocket."""
         if len(datagrams) == 1:
             super().send(datagrams)
             return
@@ -121,23 +122,24 @@ def _room() -> Room:
 
 
 @lru_cache(maxsize=1024)
-def _address(raw: bytes) -> Address:
-    """Return a socket address as the socket module gives it."""
+def _address(raw: bytes, own: tuple[int, ...]) -> Address:
+    """Return a socket address as the socket module gives it, with the ``own`` port of a server at its end."""
     family = _FAMILY.unpack_from(raw)[0]
     if family == socket.AF_INET:
         port, host = _V4.unpack_from(raw, 2)
-        return socket.inet_ntoa(host), port
+        return socket.inet_ntoa(host), port, *own
     port, flow, host = _V6.unpack_from(raw, 2)
-    return socket.inet_ntop(socket.AF_INET6, host), port, flow, _SCOPE.unpack_from(raw, 24)[0]
+    return socket.inet_ntop(socket.AF_INET6, host), port, flow, _SCOPE.unpack_from(raw, 24)[0], *own
 
 
 @lru_cache(maxsize=1024)
 def _raw(address: Address) -> bytes | None:
-    """Return a socket address as the kernel takes it, None when it is not written in numbers."""
+    """Return the address of a server's peer as the kernel takes it, None when it is not written in numbers."""
+    host, port, *more = address[:-1]
     try:
-        if len(address) == 2:
-            return _FAMILY.pack(socket.AF_INET) + _V4.pack(address[1], socket.inet_aton(address[0]))
-        host, port, flow, scope = address
+        if not more:
+            return _FAMILY.pack(socket.AF_INET) + _V4.pack(port, socket.inet_aton(host))
+        flow, scope = more
         head = _FAMILY.pack(socket.AF_INET6) + _V6.pack(port, flow, socket.inet_pton(socket.AF_INET6, host))
         return head + _SCOPE.pack(scope)
     except OSError:

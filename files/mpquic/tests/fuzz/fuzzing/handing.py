@@ -38,7 +38,8 @@ class HandoverMessages(Decoder):
                 assert data
                 assert 0 < size < 1 << 16
                 assert 0 <= address[1] < 1 << 16
-                assert len(address) == (4 if ip_address(address[0]).version == 6 else 2)
+                # The own port is at the end.
+                assert len(address) == (5 if ip_address(address[0]).version == 6 else 3)
                 assert messages.unpack_datagram(messages.pack_datagram(arrival)) == arrival
         except MessageError:
             return False

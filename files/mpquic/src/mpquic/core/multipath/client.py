@@ -9,7 +9,6 @@ tunnel that it keeps: another epoch means that the server has forgotten what it 
 from __future__ import annotations
 
 import math
-from collections import deque
 from typing import TYPE_CHECKING
 
 from mpquic.core import messages, wire
@@ -36,8 +35,6 @@ if TYPE_CHECKING:
 #: Seconds between two policies that the server is told: each is work for it, and it bears 16 at once and then one a
 #: second.
 TELL_EVERY = 1.0
-#: Epochs that are remembered: an answer that was on its way when the server began anew is not believed.
-_EPOCHS = 16
 
 
 class MultipathClient(StateMachine):
@@ -62,8 +59,8 @@ class MultipathClient(StateMachine):
         self.random = random
         self._settings = settings
         self._session = random(messages.ID_LENGTH)
-        self._epoch: bytes | None = None
-        self._left: deque[bytes] = deque(maxlen=_EPOCHS)
+        #: The server's, None before there was one.
+        self.epoch: bytes | None = None
         self.counters = Counters()
         self.bundle = Bundle(policy, self.counters, now, server=False)
         self._outbound, self.bundle.gate = settings.gates()
@@ -244,19 +241,12 @@ class MultipathClient(StateMachine):
         number = self.random(messages.ID_LENGTH)
         return ClientJoin(number, self._settings.prefixes, session=self._session, path=leg.path.number, policy=policy)
 
-    def stale(self, epoch: bytes) -> bool:
-        """Tell whether ``epoch`` is one that the server has left."""
-        return epoch in self._left
-
     def joined(self, leg: Leg, epoch: bytes, now: float) -> None:
         """Note that a connection of ``leg`` is a path of this tunnel, which has this ``epoch`` at the server."""
-        if epoch != self._epoch:
-            if self._epoch is not None:
-                self._left.append(self._epoch)
+        if epoch != self.epoch:
+            if self.epoch is not None:
                 self.bundle.restart(now)
-            self._epoch = epoch
-            for each in self.leaving:
-                each.close(now)
+            self.epoch = epoch
             for each in self.legs:
                 each.leave(epoch, now)
         if leg.behind:

@@ -40,8 +40,9 @@ class Membership(Protocol):
     def registration(self, leg: Leg, policy: bytes) -> Registration:
         """Return what makes a new connection of ``leg`` a path of this tunnel."""
 
-    def stale(self, epoch: bytes) -> bool:
-        """Tell whether ``epoch`` is one that the server has left."""
+    @property
+    def epoch(self) -> bytes | None:
+        """The server's present epoch, None before there was one."""
 
     def joined(self, leg: Leg, epoch: bytes, now: float) -> None:
         """Note that a connection of ``leg`` is a path of this tunnel, which has this ``epoch`` at the server."""
@@ -66,6 +67,8 @@ class Leg(Uplink):
         #: The server's epoch that the present connection belongs to, and the one that was granted last.
         self.epoch: bytes | None = None
         self._granted = b""
+        #: That of the tunnel when the connection that is under way was begun.
+        self._known: bytes | None = None
         #: Why it was last said to be down; "" once it is up.
         self._complaint = ""
         super().__init__(membership.connect, membership.random, now, path, PACE)
@@ -128,16 +131,15 @@ class Leg(Uplink):
             self.renew(self._connect, now, redial=True)
 
     def leave(self, epoch: bytes, now: float) -> None:
-        """Give up what does not belong to ``epoch``: the server has forgotten it, whether that shows yet or not."""
+        """Send no more by what does not belong to ``epoch``.
+
+        Either the server has forgotten it, whether that shows yet or not; or a process that is being replaced has it,
+        and what that one sent is on its way.
+        """
         if self.epoch == epoch:
-            for dial in list(self._dials.former):
-                if not dial.outdated:
-                    self._say_goodbye(dial, "renewed", now)
-        elif self._dials.current is not None and self._dials.current.outdated:
-            self._let_go(self._dials.current, "the server is being replaced", now)
-        elif self._dials.current is not None:
-            # At once only if it lived: a server that forgets again and again is asked less and less often.
-            self._fail("the server began anew", now)
+            return
+        if self._dials.current is not None:
+            self._let_go(self._dials.current, now)
         elif self._dials.silent is not None:
             self._say_goodbye(self._dials.silent, "gave up", now)
 
@@ -160,20 +162,26 @@ class Leg(Uplink):
 
     # --- Uplink's questions -----------------------------------------------------------------------------------------
 
+    def _begin(self, size: int | None, now: float, ends: float) -> None:
+        self._known = self._membership.epoch
+        super()._begin(size, now, ends)
+
     def _registration(self) -> Registration:
         self._asked, policy = self._membership.policy()
         return self._membership.registration(self, policy)
 
     def _objection(self, answer: Registered | Joined) -> str:
         assert isinstance(answer, Joined)
-        if self._membership.stale(answer.epoch):
-            return "the server has begun anew since"
+        if answer.epoch != self._membership.epoch != self._known:
+            # Another path was granted the present epoch meanwhile, and either of the two may be the newer one. Whoever
+            # answers from now on is no older than that.
+            return "the server began anew meanwhile"
         self._granted = answer.epoch
         return ""
 
     def _accept(self, dial: Dial, payloads: Sequence[bytes], now: float) -> list[Frame]:
         bundle = self._membership.bundle
-        accept = bundle.accept_late if self._membership.stale(dial.epoch) else bundle.accept
+        accept = bundle.accept if dial.epoch == self._membership.epoch else bundle.accept_late
         return accept(self.path, payloads, now)
 
     def _took_over(self, dial: Dial, now: float) -> None:
