@@ -51,6 +51,8 @@ class PageRequests(Decoder):
 
     name = "page-requests"
     quick = 3000
+    # CPython remembers names that were looked up in types, a bounded number; here each method of a request is one.
+    max_blocks = 1000
     tokens = (
         *(
             b"GET ",
