@@ -2,13 +2,15 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test quick tools dev lab site report molecule interop peers hostile fuzz native native-fuzz scale bench trials killed lock clean-lab
+.PHONY: help demo test quick tools dev lab site report molecule interop peers hostile fuzz native native-fuzz browser scale bench trials killed lock clean-lab
 
 VENV := .venv
 NATIVE := files/mpquic/src/mpquic/native/libmpquic.so
 BIN := $(VENV)/bin
 # The lab builds and boots Debian machines; the rest is what the playbooks need on the controller.
 PACKAGES := python3-venv openssh-client iproute2 nftables systemd-container mmdebstrap dnsmasq-base tinyproxy-bin gcc libc6-dev libssl-dev curl
+# Driven by the tests of the status page, and by scripts/make-screenshots.
+BROWSER_PACKAGES := chromium chromium-driver
 DEV_PACKAGES := tcpdump iputils-ping iperf3 openvpn wireguard-go wireguard-tools ethtool git
 # npm of a Node.js that is there already is as good as Debian's, and cannot be installed beside it.
 INTEROP_PACKAGES := golang-go golang-github-lucas-clemente-quic-go-dev $(if $(shell command -v npm),,nodejs npm)
@@ -38,6 +40,11 @@ dev: tools ## Install the tools of the test suite as well
 	@$(MAKE) -s --no-print-directory $(VENV)/.dev
 	@$(MAKE) -s --no-print-directory $(NATIVE)
 	@scripts/install-promtool $(BIN)/promtool || test "$${CI:-}" != true
+	@$(MAKE) -s --no-print-directory browser
+
+# Where it cannot be had, the tests that need it are skipped; in continuous integration that is a failure.
+browser:
+	@scripts/install-packages $(BROWSER_PACKAGES) || test "$${CI:-}" != true
 
 native: tools ## Compile the native data plane; MPQUIC_NATIVE=off runs anything without it
 	@$(MAKE) -s --no-print-directory $(NATIVE)

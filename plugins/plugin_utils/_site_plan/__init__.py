@@ -11,7 +11,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import collisions, exporters, inventory, render
+from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import (
+    collisions,
+    exporters,
+    inventory,
+    pages,
+    render,
+)
 from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan.problems import Problems
 
 if TYPE_CHECKING:
@@ -23,7 +29,7 @@ MONITORS = "mpquic_monitoring"
 
 
 def site_plan(groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Return the plan of the site: ``errors``, ``warnings`` and, when there are no errors, ``hosts`` and ``exporters``.
+    """Return the plan: ``errors``, ``warnings`` and, when there are no errors, ``hosts``, ``exporters`` and ``pages``.
 
     ``groups`` and ``hostvars`` are Ansible's variables of these names. Errors and warnings are lists of lines, each
     naming host, variable, entry and expectation. ``hosts`` maps every host of the two groups to its part:
@@ -32,12 +38,16 @@ def site_plan(groups: Mapping[str, Sequence[str]], hostvars: Mapping[str, Mappin
     has ``clients``. Class links add ``classes`` (what they are, for whoever explains them on a client) and ``shaper``,
     WANs that are paid for by volume ``wans``.
     ``exporters`` maps those of ours to ``enabled``, ``address``, ``port`` and ``from`` of its metrics, and ``target``,
-    what Prometheus asks; address and target are empty where nothing of it is on a network.
+    what Prometheus asks; address and target are empty where nothing of it is on a network. ``pages`` maps them to
+    ``enabled``, ``address``, ``port`` and ``from`` of their status page.
     """
     problems = Problems()
     site = inventory.read(groups.get(CLIENTS, []), groups.get(SERVERS, []), hostvars, problems)
     collisions.find(site, problems)
     ends = [*groups.get(CLIENTS, []), *groups.get(SERVERS, [])]
     offered = exporters.read(ends, groups.get(MONITORS, []), hostvars, problems)
-    found = {"hosts": {}, "exporters": {}} if problems.errors else {"hosts": render.hosts(site), "exporters": offered}
+    shown = pages.read(ends, hostvars, problems)
+    found: dict[str, Any] = {"hosts": {}, "exporters": {}, "pages": {}}
+    if not problems.errors:
+        found = {"hosts": render.hosts(site), "exporters": offered, "pages": shown}
     return {"errors": problems.errors, "warnings": problems.warnings, **found}

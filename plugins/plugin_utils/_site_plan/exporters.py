@@ -44,11 +44,11 @@ def _exporter(host: str, variables: Mapping[str, Any], asking: Sequence[str], pr
     """Return whether a host has an exporter, where that listens, who may ask, and what Prometheus is to ask."""
     enabled = values.boolean(variables.get(_ENABLED, True), f"{host}: {_ENABLED}", problems)
     port = values.integer(variables.get(_PORT, _DEFAULT_PORT), f"{host}: {_PORT}", _PORTS, problems)
-    allowed = _allowed(host, variables[_FROM], problems) if _FROM in variables else list(asking)
+    asks = allowed(variables[_FROM], f"{host}: {_FROM}", problems) if _FROM in variables else list(asking)
     if _ADDRESS not in variables:
         return {"enabled": enabled, "address": "", "port": port, "from": [], "target": {}}
     address = values.any_address(variables[_ADDRESS], f"{host}: {_ADDRESS}", problems)
-    if not allowed and _FROM not in variables:
+    if not asks and _FROM not in variables:
         problems.missing(f"{host}: {_FROM}", f"who may ask, or {_MONITORING} of a host of mpquic_monitoring")
     if address is None:
         return {}
@@ -57,17 +57,17 @@ def _exporter(host: str, variables: Mapping[str, Any], asking: Sequence[str], pr
         "enabled": enabled,
         "address": str(address),
         "port": port,
-        "from": allowed,
+        "from": asks,
         "target": {"host": host, "address": f"{where}:{port}"} if enabled else {},
     }
 
 
-def _allowed(host: str, value: object, problems: Problems) -> list[str]:
-    """Read addresses and prefixes; the former are given as they are."""
+def allowed(value: object, where: str, problems: Problems) -> list[str]:
+    """Read addresses and prefixes of who may ask; the former are given as networks of their own."""
     if isinstance(value, Sequence) and not isinstance(value, str):
         whole = [_with_length(item) for item in value]
-        return [str(found) for found in values.networks(whole, f"{host}: {_FROM}", _ASKING, problems) if found]
-    values.networks(value, f"{host}: {_FROM}", _ASKING, problems)
+        return [str(found) for found in values.networks(whole, where, _ASKING, problems) if found]
+    values.networks(value, where, _ASKING, problems)
     return []
 
 

@@ -13,6 +13,7 @@ from ansible_collections.mpquic.tunnel.plugins.plugin_utils._site_plan import (
     keys,
     multipath_inventory,
     numbering,
+    pages,
     trust,
     values,
     wans,
@@ -38,6 +39,7 @@ VARIABLES = (
     "mpquic_bind_address",
     *trust.VARIABLES,
     *exporters.VARIABLES,
+    *pages.VARIABLES,
 )
 #: What each is, as messages say it.
 REQUIRED = {

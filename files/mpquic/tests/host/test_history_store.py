@@ -362,10 +362,10 @@ def test_a_writer_that_is_killed_leaves_whole_transactions(tmp_path: Path) -> No
     assert not file.with_name("history.db.damaged").exists()
 
 
-def test_nobody_else_may_read_it_and_no_link_is_followed(tmp_path: Path) -> None:
+def test_only_its_group_may_read_it_and_no_link_is_followed(tmp_path: Path) -> None:
     with closing(store.Store(tmp_path / "history.db")) as found:
         found.prune(NOON)
-        assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("history.db*")} == {0o600}
+        assert {path.stat().st_mode & 0o777 for path in tmp_path.glob("history.db*")} == {0o640}
     target = tmp_path / "target"
     target.write_text("x")
     (tmp_path / "link.db").symlink_to(target)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from mpquic.cli import exporter, main
-from mpquic.metrics import listen, serve
+from mpquic.io import listen
+from mpquic.metrics import serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

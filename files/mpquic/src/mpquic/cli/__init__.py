@@ -35,6 +35,7 @@ SUBCOMMANDS = {
     "guard": "go back to the present state unless somebody confirms what a play changed",
     "explain": "say which way a packet takes, and whether that is as planned",
     "exporter": "offer what the instances count to Prometheus",
+    "page": "show what the running instances do in a browser",
     "identity": "make, change and show this host's key",
     "mark": "say whether the host is as the last successful play left it",
     "keeper": "set the MTU of TUN devices for the daemons (started by mpquic-keeper.socket)",

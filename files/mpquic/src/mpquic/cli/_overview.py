@@ -4,45 +4,21 @@
 from __future__ import annotations
 
 import re
-import sys
 from typing import TYPE_CHECKING, Any
 
 from mpquic.cli._table import BAD, DOUBTFUL, GOOD, QUIET, Cell, duration, milliseconds, percent, plain, rate, size
+from mpquic.host import overview
 from mpquic.host.doctor import symptoms
-from mpquic.io.answer import read_status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Iterator
 
     from mpquic.cli._table import Row
 
 HEAD = ("tunnel", "state", "since", "way", "rtt", "loss", "tx", "rx", "queue", "mtu", "fault")
-_UP = {"up", "listening"}
-_UNSURE = {"probation", "lossy", "suspect", "connecting"}
+_STYLES = {overview.GOOD: GOOD, overview.UNSURE: DOUBTFUL, overview.BAD: BAD}
 #: What the only peer of a server says for its instance.
 _OF_ONE = ("recent", "figures", "datagram")
-#: Seconds after which a fault that is over is told no more.
-_OLD = 86400.0
-
-
-def names(run_dir: Path, instances: Path) -> list[str]:
-    """Return the ids of all instances that run or are configured, 2 before 10."""
-    found = {path.parent.name for path in run_dir.glob("*/control.sock")}
-    found |= {path.stem for path in instances.glob("*.yaml")}
-    return sorted(found, key=_natural)
-
-
-def read(run_dir: Path, name: str) -> dict[str, Any]:
-    """Return the status of an instance, with the state ``down`` and a reason where its daemon does not tell it."""
-    try:
-        return read_status(run_dir / name / "control.sock", name)
-    except (FileNotFoundError, ConnectionRefusedError):
-        # The socket of a daemon that was killed is still there, and nobody listens.
-        return {"id": name, "state": "down", "reason": f"not running (systemctl start mpquic@{name})"}
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error) or "no answer"
-        return {"id": name, "state": "down", "reason": f"control socket: {reason}"}
 
 
 def rows(items: Iterable[dict[str, Any]]) -> Iterator[Row]:
@@ -58,16 +34,6 @@ def rows(items: Iterable[dict[str, Any]]) -> Iterator[Row]:
             if several:
                 yield _row(f"  {peer['name']}", peer, ",".join([peer["address"], *peer.get("shared", [])]))
             yield from _parts(peer, "    " if several else "  ")
-
-
-def summary(items: Sequence[dict[str, Any]]) -> str:
-    """Return how many instances are up, and what to do about the others."""
-    up = sum(item["state"] in _UP for item in items)
-    ailing = sum(any(map(_faults, [item, *item.get("paths", ())])) for item in items)
-    text = f"{up} of {len(items)} up"
-    if ailing:
-        text += f", {ailing} with faults"
-    return text if up == len(items) and not ailing else f"{text}: mpquic doctor says more"
 
 
 def details(item: dict[str, Any]) -> Iterator[tuple[str, str]]:
@@ -101,7 +67,7 @@ def _parts(end: dict[str, Any], indent: str) -> Iterator[Row]:
 
 def _row(name: str, entry: dict[str, Any], way: str) -> Row:
     recent, figures = entry.get("recent") or {}, entry.get("figures") or {}
-    faults = dict(_faults(entry))
+    faults = overview.faults(entry)
     waiting = figures.get("queue_packets")
     return [
         Cell(name),
@@ -129,17 +95,7 @@ def _class_row(name: str, one: dict[str, Any]) -> Row:
 
 
 def _state(state: str) -> Cell:
-    return Cell(state, GOOD if state in _UP else DOUBTFUL if state in _UNSURE else BAD)
-
-
-def _faults(entry: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return what is wrong now, by code."""
-    if entry["state"] not in _UP:
-        return [("down", entry.get("reason") or entry["state"])]
-    found = [(problem.code, problem.message) for problem in symptoms.symptoms(entry)]
-    if entry.get("config_refused"):
-        found.append(("config", "the changed file takes a restart"))
-    return found
+    return Cell(state, _STYLES[overview.level(state)])
 
 
 def _fault(entry: dict[str, Any], faults: dict[str, str]) -> Cell:
@@ -152,7 +108,7 @@ def _fault(entry: dict[str, Any], faults: dict[str, str]) -> Cell:
     if entry.get("reason", "connected") not in {"", "connected"} and "peers" in entry and len(entry["peers"]) != 1:
         return Cell(entry["reason"])
     last = entry.get("last_fault")
-    if last is not None and last["ago_s"] < _OLD:
+    if last is not None and last["ago_s"] < overview.OLD:
         return Cell(f"{duration(last['ago_s'])} ago: {last['reason']}", QUIET)
     return Cell("-")
 
@@ -169,7 +125,3 @@ def _way(entry: dict[str, Any]) -> str:
 def _by_number(name: str) -> list[tuple[int, str]]:
     """Return a key that sorts client2 before client10."""
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split("([0-9]+)", name)]
-
-
-def _natural(name: str) -> tuple[int, str]:
-    return (int(name), "") if name.isdecimal() else (sys.maxsize, name)

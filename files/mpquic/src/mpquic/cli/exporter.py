@@ -55,7 +55,8 @@ def _export(args: argparse.Namespace) -> int:
     from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest  # noqa: PLC0415 - quick start
 
     from mpquic.host.errors import UsageError  # noqa: PLC0415
-    from mpquic.metrics import listen, serve  # noqa: PLC0415
+    from mpquic.io import listen  # noqa: PLC0415
+    from mpquic.metrics import serve  # noqa: PLC0415
     from mpquic.metrics.collector import HostCollector  # noqa: PLC0415
     from mpquic.metrics.host import Places  # noqa: PLC0415
 

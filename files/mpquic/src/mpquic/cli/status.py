@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mpquic.cli import _host, _overview, _table, exitcodes
-from mpquic.host import watch
+from mpquic.host import overview, watch
 from mpquic.host.history import names as resolvers
 from mpquic.host.history import usage
 
@@ -28,13 +28,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the status; return OK, or FAILED when the instance asked for is neither configured nor running."""
-    names = _overview.names(args.run_dir, Path(args.instances))
+    names = overview.names(args.run_dir, Path(args.instances))
     if args.instance != "all":
         if args.instance not in names:
             print(f"{args.instance}: no such instance in {args.instances} or {args.run_dir}", file=sys.stderr)
             return exitcodes.FAILED
         names = [args.instance]
-    instances = [_overview.read(args.run_dir, name) for name in names]
+    instances = [overview.read(args.run_dir, name) for name in names]
     wans = usage.told(args.run_dir / usage.FILE.name)
     notices = watch.notices(args.run_dir / watch.FILE.name)
     if (fault := resolvers.told(args.run_dir / resolvers.FILE.name)) is not None:
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
             for name, text in _overview.details(instances[0]):
                 print(f"{name.ljust(12)}  {text}")
         else:
-            print(f"\n{_overview.summary(instances)}")
+            print(f"\n{overview.summary(instances)}")
     else:
         print(f"no instance (nothing in {args.instances} or {args.run_dir})")
     if wans and not args.json:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mpquic.cli import _host, _overview, _table, exitcodes
+from mpquic.host import overview
 
 if TYPE_CHECKING:
     import argparse
@@ -56,10 +57,10 @@ def _picture(args: argparse.Namespace) -> Group:
     from rich.console import Group  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    names = _overview.names(args.run_dir, Path(args.instances))
-    items = [_overview.read(args.run_dir, name) for name in names]
+    names = overview.names(args.run_dir, Path(args.instances))
+    items = [overview.read(args.run_dir, name) for name in names]
     table = _table.rich_table(_overview.HEAD, list(_overview.rows(items)))
-    return Group(table, Text(f"\n{_overview.summary(items)}   (q ends)", style=_table.QUIET))
+    return Group(table, Text(f"\n{overview.summary(items)}   (q ends)", style=_table.QUIET))
 
 
 @contextlib.contextmanager

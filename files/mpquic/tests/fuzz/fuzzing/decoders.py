@@ -9,6 +9,7 @@ from fuzzing.control_stream import ControlStream, Joined, Joins
 from fuzzing.handing import HandoverMessages
 from fuzzing.inner import Headers, Payloads, Reads
 from fuzzing.outer import QuicHeaders
+from fuzzing.page import PageRequests
 from fuzzing.several import PathStatus, Policies, Sequenced
 from fuzzing.texts import Config, ControlSocket, Keeper
 from fuzzing.tunnels import ClientDatagrams, Frames, ServerDatagrams
@@ -36,5 +37,6 @@ DECODERS: dict[str, type[Decoder]] = {
         ControlSocket,
         Keeper,
         HandoverMessages,
+        PageRequests,
     )
 }

@@ -197,7 +197,8 @@ class Store:
         self.path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         # A log is there only if whoever wrote it did not end in order.
         cut_short = self.path.with_name(f"{self.path.name}-wal").exists()
-        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+        # For the group, which the unit sets, to read: the status page is in it.
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o640))
         connection = sqlite3.connect(self.path, isolation_level=None, timeout=_BUSY / 1000)
         try:
             for pragma in (f"page_size={_PAGE}", "auto_vacuum=INCREMENTAL", "journal_mode=WAL", "synchronous=FULL"):

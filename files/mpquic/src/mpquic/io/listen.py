@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where metrics are offered, and to whom: a Unix socket, or one address that is not every address."""
+"""Where a service of this host is offered, and to whom: a Unix socket, or one address that is not every address."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def endpoint(text: str) -> Endpoint:
         raise ValueError(f"{text}: expected an IPv6 address in brackets, and no other")
     if address.is_unspecified or address.is_multicast:
         raise ValueError(
-            f"{text}: metrics are not for every network: expected the one address that this host is managed by"
+            f"{text}: this is not for every network: expected the one address that this host is managed by"
         )
     if not port.isdecimal() or not 0 < int(port) < 65536:
         raise ValueError(f"{text}: expected a port from 1 to 65535 after the address")
