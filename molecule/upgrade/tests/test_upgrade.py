@@ -112,6 +112,8 @@ def test_one_that_carries_nothing_is_taken_back_with_what_had_gone_over(upgraded
     result = play("-e", f"daemon_source={copy}", playbook=UPGRADE)
     assert result.returncode
     assert f"is back on release {upgraded['old']}" in said(result)
-    assert {host: releases(host) for host in HOSTS} == {host: {upgraded["old"]} for host in HOSTS}
+    for host in HOSTS:
+        # The one that was there before ends when nothing is on its way to it any more.
+        wait_for(lambda host=host: releases(host) == {upgraded["old"]}, seconds=20, what=f"the old release on {host}")
     recap(play(playbook=ROLLBACK))
     assert [current(host) for host in HOSTS] == [upgraded["old"]] * 2

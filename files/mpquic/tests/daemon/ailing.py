@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: Seconds from a fault to its name, of which a busy machine may take some for starting Python.
 STATUS, DOCTOR = 5.0, 10.0
-SLACK = 10.0
+SLACK = 30.0
 #: Answers every question, with no error and no answer.
 _RESOLVER = """
 import socket, sys

@@ -51,7 +51,7 @@ def test_tunnel_from_start_to_polite_end(wan: Wan) -> None:
     assert time.monotonic() - started < 1
     until(lambda: wan.status("server")["reason"] == "client closed: client stops", 1)
     assert wan.stop("server") == 0
-    assert command("status", "--run-dir", wan.folder)[1] == {"instances": [], "wans": []}
+    assert command("status", "--run-dir", wan.folder)[1] == {"instances": [], "wans": [], "host": []}
 
 
 @pytest.mark.parametrize("victim", ["server", "client"])

@@ -65,7 +65,7 @@ def client_status(part):
         else:
             entry |= {"bind": config["bind_ip"], "local": f"192.0.2.{100 + len(found)}:41300"}
         found.append(entry)
-    return {"instances": found, "wans": []}
+    return {"instances": found, "wans": [], "host": []}
 
 
 def server_status(part):
@@ -83,7 +83,7 @@ def server_status(part):
             for told in instance["config"].get("peers", [])
         ]
         found.append(end(id=str(instance["id"]), role="server", state="listening", peers=peers))
-    return {"instances": found, "wans": []}
+    return {"instances": found, "wans": [], "host": []}
 
 
 def status_of(part):
