@@ -212,8 +212,8 @@ def test_every_metric_of_a_tunnel_is_there(wans: MultiWan) -> None:
     text = page(wans)
     given = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE mpquic_")}
     absent = {metric.name for metric in METRICS} - given
-    # There is no certificate in this folder by that name, no watch, no recorder and no count for a bill; nobody was refused, and
-    # nothing was dropped.
+    # There is no certificate in this folder by that name, no watch, no recorder and no count for a bill; nobody was
+    # refused, and nothing was dropped.
     assert {name for name in absent if not name.endswith(("_dropped_packets_total", "_refusals_total"))} == {
         "mpquic_host_certificate_start_timestamp_seconds",
         "mpquic_host_certificate_expiry_timestamp_seconds",
