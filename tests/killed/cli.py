@@ -24,6 +24,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="killed", description=__doc__)
     parser.add_argument("--first", type=int, default=1, metavar="N", help="first task to die at (default: %(default)s)")
     parser.add_argument("--last", type=int, default=100_000, metavar="N", help="last task (default: of the play)")
+    parser.add_argument("--acting", action="store_true", help="only in tasks that do something, and after each")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="every so many tasks (default: %(default)s)")
     parser.add_argument("--minutes", type=float, default=600, help="begin no death after this (default: %(default)s)")
     parser.add_argument("--guard", type=int, default=60, help="guard_seconds of the runs (default: %(default)s)")
@@ -41,10 +42,14 @@ def main(argv: Sequence[str]) -> int:
         if trial.changes(own) and trial.changes(own):
             print("the site does not converge by itself; look at 'make site' first")
             return 1
+        steps: Sequence[int] = range(args.first, args.last + 1)
+        if args.acting:
+            steps = [step for step in trial.acting(other, own) if step in steps]
+            print(f"{len(steps)} tasks")
         print(_COLUMNS.format(*_HEADING), flush=True)
         target = own
         with site.pings(folder) as lans:
-            for count, step in enumerate(range(args.first, args.last + 1, args.every)):
+            for count, step in enumerate(steps[:: args.every]):
                 if time.monotonic() > end:
                     print(f"stopped after {args.minutes:g} minutes, before task {step}")
                     break

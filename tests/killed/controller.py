@@ -66,7 +66,17 @@ class Controller:
 
     def steps(self) -> list[str]:
         """Return the names of the tasks that began so far."""
-        return self._steps.read_text(encoding="utf-8").splitlines()
+        return [line.removeprefix("task ") for line in self._lines() if line.startswith("task ")]
+
+    def acting(self) -> set[int]:
+        """Return the numbers of the tasks (1 is the first) that did something to a host so far."""
+        numbers, number = set(), 0
+        for line in self._lines():
+            if line.startswith("task "):
+                number += 1
+            else:
+                numbers.add(number)
+        return numbers
 
     def reach(self, step: int) -> str | None:
         """Wait until this task (1 is the first) begins and return its name; None when the play ends before."""
@@ -89,6 +99,10 @@ class Controller:
                     os.kill(process, signal.SIGKILL)
             if self._process.pid in found:
                 self._process.wait()
+
+    def _lines(self) -> list[str]:
+        """Return the whole lines of what the callback wrote."""
+        return self._steps.read_text(encoding="utf-8").rpartition("\n")[0].splitlines()
 
     def _mine(self) -> set[int]:
         """Return its processes: those below it, in its session, and those that use its folder."""

@@ -83,6 +83,20 @@ def changes(target: Path) -> bool:
     )
 
 
+def acting(*targets: Path) -> list[int]:
+    """Let one run after the other go to its end, and return the tasks to die in where all of them would take too long.
+
+    These are the tasks in which a run did something to a host, and the next task of each: a death in any other leaves
+    the site just as a death in the task before it does.
+    """
+    numbers = set()
+    for target in targets:
+        with Controller(target) as controller:
+            controller.wait()
+            numbers |= controller.acting()
+    return sorted(numbers | {number + 1 for number in numbers})
+
+
 def _guard(host: str) -> dict[str, object]:
     try:
         found = json.loads(site.ask(host, "mpquic guard status --json"))
