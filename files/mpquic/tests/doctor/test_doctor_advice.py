@@ -11,7 +11,7 @@ from mpquic import host
 from mpquic.cli import SUBCOMMANDS
 from mpquic.host.doctor.advice import advice, known
 from mpquic.host.doctor.finding import Level, finding
-from mpquic.host.doctor.symptoms import cause
+from mpquic.io.symptoms import cause
 
 _FOLDER = Path(host.__file__).parent
 #: Speak for themselves: mpquic explain is about one packet.

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from mpquic.host.doctor.symptoms import loss, symptoms
+from mpquic.io.symptoms import loss, symptoms
 
 GOOD: dict[str, Any] = {
     "rtt_ms": 40.0,

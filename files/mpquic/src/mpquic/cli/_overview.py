@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpquic.cli._table import BAD, DOUBTFUL, GOOD, QUIET, Cell, duration, milliseconds, percent, plain, rate, size
 from mpquic.host import overview
-from mpquic.host.doctor import symptoms
+from mpquic.io import symptoms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

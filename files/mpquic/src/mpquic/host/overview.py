@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from mpquic.host.doctor import symptoms
+from mpquic.io import symptoms
 from mpquic.io.answer import read_status
 
 if TYPE_CHECKING:

@@ -23,7 +23,11 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """An alert; ``since`` is for how long its expression must hold (a Prometheus duration)."""
+    """An alert; ``since`` is for how long its expression must hold (a Prometheus duration).
+
+    What stops or hampers packets now fires at once: how long to wait before somebody is woken is for Alertmanager
+    (``group_wait``) to say.
+    """
 
     name: str
     expression: str
@@ -86,7 +90,7 @@ ALERTS = (
     Alert(
         "MpquicDaemonSilent",
         "{mpquic_tunnel_answering} == 0",
-        "1m",
+        "0m",
         "critical",
         f"the daemon of {_TUNNEL} does not answer",
         "It does not run or hangs, so nothing passes the tunnel.",
@@ -95,7 +99,7 @@ ALERTS = (
     Alert(
         "MpquicTunnelDown",
         "{mpquic_tunnel_up} == 0 and {mpquic_tunnel_answering} == 1",
-        "1m",
+        "0m",
         "critical",
         f"{_TUNNEL} is down",
         "Its LAN has no way out: traffic is held back and leaves nowhere else.",
@@ -113,11 +117,20 @@ ALERTS = (
     Alert(
         "MpquicPathDown",
         '{mpquic_path_up}{{path!=""}} == 0',
-        "1m",
+        "0m",
         "warning",
         f"{_PATH} is down",
         "The other paths carry its traffic as far as they can.",
         "mpquic status {{ $labels.tunnel }}",
+    ),
+    Alert(
+        "MpquicPathFault",
+        "{mpquic_path_fault} == 1",
+        "0m",
+        "warning",
+        f"{_PATH} has the fault {{{{ $labels.code }}}}",
+        "It carries packets, but not as it should: it loses them, is slow, or takes no large ones.",
+        "mpquic doctor {{ $labels.tunnel }}",
     ),
     Alert(
         "MpquicPathFlapping",

@@ -11,7 +11,7 @@ import yaml
 from mpquic.metrics.alerts import ALERTS, RECORDINGS
 from mpquic.metrics.table import metric
 
-#: How often the recordings are computed, for a scrape every 15 s.
+#: How often the recordings are computed; alerts are looked at as often as Prometheus evaluates.
 _INTERVAL = "30s"
 _HEADING = "# Made by `mpquic exporter --print rules` from the table of metrics: do not edit.\n---\n"
 _REFERENCE = re.compile(r"(?<!\{)\{(mpquic_\w+)\}")
@@ -40,7 +40,7 @@ def text() -> str:
     ]
     groups = [
         {"name": "mpquic-recordings", "interval": _INTERVAL, "rules": recordings},
-        {"name": "mpquic-alerts", "interval": _INTERVAL, "rules": alerts},
+        {"name": "mpquic-alerts", "rules": alerts},
     ]
     return _HEADING + yaml.dump({"groups": groups}, Dumper=_Dumper, sort_keys=False, width=120, allow_unicode=True)
 

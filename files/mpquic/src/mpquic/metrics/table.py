@@ -31,7 +31,7 @@ LABELS = {
     "config": "SHA-256 of the configuration that runs",
     "file": "name of the file",
     "wan": "name of the WAN in the inventory",
-    "code": "code of the finding, as `mpquic watch` and `mpquic health` have it",
+    "code": "code of the finding or fault, as `mpquic watch`, `mpquic health` and `mpquic doctor` have it",
     "priority": "as configured",
     "weight": "as configured",
 }
@@ -132,6 +132,7 @@ METRICS = (
     _gauge("path_queue_age_seconds", "For how long the oldest of them has waited.", *PATH, unit="s"),
     _gauge("path_breaker_open", "1 while loss makes the circuit breaker hold the path to a rate, else 0.", *PATH),
     _counter("path_key_updates", "Key updates of the present connection.", *PATH),
+    _gauge("path_fault", "1 while the path carries packets and has this fault, else 0.", *PATH, "code"),
     _gauge("path_datagram_bytes", "Largest UDP payload that the path was found to carry.", *PATH, unit="bytes"),
     # A class of a tunnel over several paths.
     _counter(

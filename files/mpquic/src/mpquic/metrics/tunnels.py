@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mpquic.io import symptoms
 from mpquic.metrics.bounds import MAX_CLASSES, MAX_PATHS, MAX_PEERS, reasons
 from mpquic.metrics.table import PATH_STATES, TUNNEL_STATES
 
@@ -98,6 +99,9 @@ class Tunnels:
         add("mpquic_path_loss_ratio", found.get("loss"), *labels, "sent")
         add("mpquic_path_loss_ratio", found.get("peer_loss"), *labels, "received")
         add("mpquic_path_datagram_bytes", found.get("datagram"), *labels)
+        faults = {found.code for found in symptoms.symptoms(dict(found))} if state in _CARRYING else set()
+        for code in symptoms.CODES:
+            add("mpquic_path_fault", float(code in faults), *labels, code)
         if "held_to_bps" in found:
             add("mpquic_path_breaker_open", float(found["held_to_bps"] is not None), *labels)
         self._figures(labels, found.get("figures", {}))

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mpquic.host import overview
-from mpquic.host.doctor import symptoms
 from mpquic.host.history import usage
+from mpquic.io import symptoms
 from mpquic.page.names import node
 from mpquic.page.plan import Lan
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpquic.host import wans
 from mpquic.host.doctor.finding import Finding, Level, finding
-from mpquic.host.doctor.symptoms import LOSS, LOST, cause, symptoms
+from mpquic.io.symptoms import LOSS, LOST, cause, symptoms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

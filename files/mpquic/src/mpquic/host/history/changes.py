@@ -6,8 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from mpquic.host.doctor.symptoms import cause
 from mpquic.host.history.figures import DOUBT
+from mpquic.io.symptoms import cause
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

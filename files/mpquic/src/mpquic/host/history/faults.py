@@ -6,9 +6,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mpquic.host import watch
-from mpquic.host.doctor.symptoms import symptoms
 from mpquic.host.history.changes import Event
 from mpquic.host.history.figures import DOUBT
+from mpquic.io.symptoms import symptoms
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -25,6 +25,9 @@ class Symptom(NamedTuple):
     message: str
 
 
+#: The codes of symptoms.
+CODES = ("loss", "rtt_high", "mtu_fell", "held")
+
 #: What a daemon says of an end that is not up, by a part of it; the first that fits counts.
 _WORDS = (
     ("not the pinned one", "wrong_key"),
